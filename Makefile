@@ -15,12 +15,10 @@ ASSETS := $(shell find corral/web/assets -type f)
 # The versions we test with, for what we install and for what builds us.
 PINNED := -c requirements.lock --build-constraints requirements.lock
 
-# What pip was told about this machine's registry, uv is told too.
+# uv trusts what this machine trusts, and asks the registry that pip was told to ask.
+export UV_SYSTEM_CERTS ?= true
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
-endif
-ifdef PIP_CERT
-export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
 setup: $(STAMP) $(STATIC) ## Make .venv with everything, and the console's assets
@@ -38,7 +36,7 @@ check: setup ## Lint, format, types, layers, and no machine's addresses or paths
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	@! grep -nE '://|file:|@ |^-' requirements.lock || { echo "requirements.lock: only name==version lines, please (make lock)"; exit 1; }
 	@! grep -n '"resolved"' package-lock.json || { echo "package-lock.json names a registry (make lock)"; exit 1; }
 	@! git grep -nIE 'registry\.[n]pmjs|files\.[p]ythonhosted|pypi\.org/[s]imple' || { echo "no registry addresses, please"; exit 1; }
@@ -66,7 +64,7 @@ help: ## List these targets
 $(UV):
 	@test -n "$(PYTHON)" || { echo "Corral needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv .uv || { rm -rf .uv; echo "Python cannot make virtual environments: install python3-venv"; exit 1; }
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<1'
 
 # Reinstalling corral runs its build hook, which makes the assets with the node it brings.
 $(STAMP): $(UV) pyproject.toml hatch_build.py requirements.lock package.json package-lock.json

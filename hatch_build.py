@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,8 @@ def is_built(static: Path, sources: str) -> bool:
     """Whether static/ holds all its files, made from just these sources."""
     try:
         manifest = json.loads((static / "manifest.json").read_text())
-        return (static / BUILT_FROM).read_text() == sources and all((static / name).is_file() for name in manifest.values())
+        complete = all((static / name).is_file() for name in manifest.values())
+        return complete and (static / BUILT_FROM).read_text() == sources
     except (OSError, ValueError):
         return False
 
@@ -74,7 +76,9 @@ def install_node_modules(root: Path) -> None:
     if mark.is_file() and mark.read_text() == lock:
         return
     # No scripts: esbuild's binary is a package of its own, so nothing needs to run code at install.
-    done = subprocess.run([*npm(), "ci", "--ignore-scripts", "--no-progress"], cwd=root, check=False)
+    command = [*npm(), "ci", "--ignore-scripts", "--no-progress"]
+    environment = {"NODE_USE_SYSTEM_CA": "1", **os.environ}  # trust what the machine trusts
+    done = subprocess.run(command, cwd=root, env=environment, check=False)
     if done.returncode:
         sys.exit(f"npm ci failed with {done.returncode}: the lines above say why. It needs an npm registry once.")
     mark.write_text(lock)
@@ -120,11 +124,11 @@ def run_esbuild(root: Path, out: Path) -> dict[str, str]:
 
 def publish(out: Path, static: Path, manifest: dict[str, str], sources: str) -> None:
     """Move out/ into static/: files first, then the manifest naming them, then away with the old ones."""
+    static.mkdir(exist_ok=True)
+    names = [path.name for path in out.iterdir()]
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     (out / BUILT_FROM).write_text(sources)
-    static.mkdir(exist_ok=True)
-    late = ("manifest.json", BUILT_FROM)
-    names = sorted((path.name for path in out.iterdir()), key=lambda name: (name in late, late.index(name) if name in late else 0))
+    names += ["manifest.json", BUILT_FROM]
     for name in names:
         (out / name).replace(static / name)
     for path in static.iterdir():
@@ -133,7 +137,7 @@ def publish(out: Path, static: Path, manifest: dict[str, str], sources: str) -> 
 
 
 def say(what: str) -> None:
-    # stderr: the front end of a build owns stdout.
+    """Tell the person building; on stderr, as the front end of a build owns stdout."""
     print(f"console assets {what}", file=sys.stderr)
 
 

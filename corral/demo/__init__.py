@@ -1,0 +1,15 @@
+"""The scripted model: a server on loopback that speaks a model provider's API and answers by script.
+
+Real agent CLIs run against it without internet, key or cost: in the tests, and in `corral demo` for newcomers.
+The prompt chooses the behaviour, in the small language of `corral.demo.script`.
+
+    script.py        a prompt's directives → turns          (`%say hello`, `%tool Bash {"command": "ls"}`)
+    newcomer.py      the turns of a prompt without directives
+    conversation.py  what a face's request comes down to    (which script, which turn, what the tools said)
+    play.py          a turn → parts of an answer, in time   (text, tool calls, stalls, faults)
+    anthropic.py     the Anthropic Messages face: request → conversation, parts → SSE or JSON
+    ledger.py        what was asked and what was served, to the token
+    server.py        the HTTP server around the faces
+
+Another provider's API is another face: a file beside `anthropic.py`, over the same scripts.
+"""

@@ -69,7 +69,8 @@ $(UV):
 # Reinstalling corral runs its build hook, which makes the assets with the node it brings.
 $(STAMP): $(UV) pyproject.toml hatch_build.py requirements.lock package.json package-lock.json
 	@$(BIN)/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python .uv/bin/python .venv
-	$(UV) pip install --python .venv $(PINNED) --reinstall-package corral -e '.[server,claude]' --group dev
+	@echo "Installing into .venv: some 20 seconds the first time"
+	@$(UV) pip install --quiet --python .venv $(PINNED) --reinstall-package corral -e '.[server,claude]' --group dev
 	@touch $@
 
 $(STATIC): $(STAMP) $(ASSETS)

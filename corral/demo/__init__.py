@@ -5,7 +5,9 @@ The prompt chooses the behaviour, in the small language of `corral.demo.script`.
 
     script.py        a prompt's directives → turns          (`%say hello`, `%tool Bash {"command": "ls"}`)
     newcomer.py      the turns of a prompt without directives
+    choose.py        which of the two, and which turn of it
     conversation.py  what a face's request comes down to    (which script, which turn, what the tools said)
+    voices.py        who speaks in a message: a person, or the client in a person's place
     play.py          a turn → parts of an answer, in time   (text, tool calls, stalls, faults)
     anthropic.py     the Anthropic Messages face: request → conversation, parts → SSE or JSON
     ledger.py        what was asked and what was served, to the token

@@ -42,7 +42,7 @@ async def _serve(port: int, pace: float, watch_stdin: bool) -> None:
     if watch_stdin:
         threading.Thread(target=_watch_stdin, args=(loop, stop), daemon=True).start()
     async with serving(port, pace) as server:
-        print(f"listening on {server.url}", flush=True)
+        print(f"listening on {server.url}", flush=True)  # noqa: T201 - the one line a parent process waits for
         await stop.wait()
 
 

@@ -1,4 +1,4 @@
-"""The Anthropic Messages face: its requests → conversations, parts of an answer → server-sent events or one JSON body."""
+"""The Anthropic Messages face: requests → conversations, parts of an answer → server-sent events or one JSON body."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from corral.demo import tokens
-from corral.demo.conversation import Conversation, Message, ToolResult, spoken
+from corral.demo import tokens, voices
+from corral.demo.conversation import Conversation, Message, ToolResult
 from corral.demo.play import Begin, Close, Delta, End, Open, Part, content, output_tokens
 from corral.demo.script import error_type
 from corral.demo.tokens import Usage
@@ -39,6 +39,8 @@ class ContentBlock(msgspec.Struct):
 
 
 class RequestMessage(msgspec.Struct):
+    """A message as it was sent."""
+
     role: str
     content: str | list[ContentBlock]
 
@@ -48,6 +50,8 @@ class RequestMessage(msgspec.Struct):
 
 
 class Tool(msgspec.Struct):
+    """A tool the client offers."""
+
     name: str = ""
     description: str = ""
     input_schema: object = None
@@ -55,15 +59,21 @@ class Tool(msgspec.Struct):
 
 
 class Metadata(msgspec.Struct):
+    """What the client says about itself."""
+
     user_id: str | None = None
 
 
 class OutputFormat(msgspec.Struct):
+    """A JSON schema the answer has to fit."""
+
     type: str = ""
     schema: dict[str, object] = {}
 
 
 class OutputConfig(msgspec.Struct):
+    """How the answer is to be."""
+
     format: OutputFormat | None = None
 
 
@@ -123,11 +133,11 @@ def conversation(request: MessagesRequest, session: str) -> Conversation:
 
 def side_answer(request: MessagesRequest) -> str | None:
     """The answer to what clients ask beside the conversation (a title, a summary, a warm-up), or None."""
-    newest = spoken("\n".join(block.text for block in request.messages[-1].blocks if block.type == "text"))
+    newest = "\n".join(block.text for block in request.messages[-1].blocks if block.type == "text")
     if request.max_tokens == 1:
         return "OK"
     if "create a detailed summary of the conversation" in newest or "create a detailed summary of the RECENT" in newest:
-        return "<analysis>Scripted.</analysis>\n<summary>The conversation so far, summarised by a scripted model.</summary>"
+        return "<summary>The conversation so far, as a scripted model sums it up.</summary>"
     if request.tools:
         return None
     schema = request.output_config.format.schema if request.output_config and request.output_config.format else None
@@ -159,6 +169,7 @@ def input_tokens(request: MessagesRequest) -> int:
 
 
 def new_message_id() -> str:
+    """A fresh id for an answer."""
     return f"msg_{uuid.uuid4().hex[:24]}"
 
 
@@ -289,11 +300,9 @@ def _messages(messages: list[RequestMessage]) -> Iterator[Message]:
         # Parallel tools answer in any order; a script must see always the same one: that of the calls.
         results = [block for block in message.blocks if block.type == "tool_result"]
         results.sort(key=lambda block: order.get(block.tool_use_id, 0))
-        yield Message(
-            message.role,
-            "\n".join(block.text for block in message.blocks if block.type == "text"),
-            tuple(ToolResult(_text(block.content), bool(block.is_error)) for block in results),
-        )
+        texts = [block.text for block in message.blocks if block.type == "text"]
+        answers = tuple(ToolResult(_text(block.content), bool(block.is_error)) for block in results)
+        yield from voices.tell_apart(message.role, "\n".join(texts), answers)
         order.update({block.id: len(order) + at for at, block in enumerate(message.blocks) if block.type == "tool_use"})
 
 
@@ -335,7 +344,7 @@ def _check_turns(messages: list[RequestMessage]) -> None:
 
 
 def _where(error: str) -> str:
-    """msgspec's "Expected … - at `$.messages[0].role`" as "messages.0.role: Expected …"; a missing field likewise."""
+    """Msgspec's "Expected … - at `$.messages[0].role`" as "messages.0.role: Expected …"; a missing field likewise."""
     what, _, at = error.partition(" - at `$")
     path = at.rstrip("`").replace("[", ".").replace("]", "").strip(".")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
@@ -376,12 +385,11 @@ def _cached_for_an_hour(request: MessagesRequest) -> bool:
 
 
 def _cache_controls(request: MessagesRequest) -> Iterator[dict[str, object]]:
-    system = request.system if isinstance(request.system, list) else []
-    for holder in (
-        *system,
-        *(request.tools or []),
-        *(block for message in request.messages for block in message.blocks),
-    ):
+    blocks = [block for message in request.messages for block in message.blocks]
+    if isinstance(request.system, list):
+        blocks += request.system
+    holders: list[ContentBlock | Tool] = [*blocks, *(request.tools or [])]
+    for holder in holders:
         if holder.cache_control:
             yield holder.cache_control
 

@@ -11,13 +11,11 @@ import re
 
 import msgspec
 
-from corral.demo import newcomer, script
-from corral.demo.turns import Script, Turn
+from corral.demo import script
 
-_REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
-_INTERRUPTED = re.compile(r"\[Request interrupted by user[^\]]*\]")
 _CWD = re.compile(r"(?:Primary working directory|Working directory|cwd): *([^\n<]+)")
-_PLACEHOLDER = re.compile(r"\{(\{\{\w+\}\})\}|\{\{(result|user|turn|cwd|model)\}\}")
+_PLAN_FILE = re.compile(r"(/\S+/plans/[\w.-]+\.md)")
+_PLACEHOLDER = re.compile(r"\{(\{\{\w+\}\})\}|\{\{(result|user|turn|cwd|plan_file|model)\}\}")
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -33,6 +31,7 @@ class Message(msgspec.Struct, frozen=True):
     role: str  #: user, assistant, or whatever else (which is passed over)
     text: str = ""
     results: tuple[ToolResult, ...] = ()
+    aside: bool = False  #: said while a turn was under way: a script in it counts, but plain words end nothing
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -47,22 +46,20 @@ class Conversation(msgspec.Struct, frozen=True):
     @property
     def scripted(self) -> int:
         """Where the message in force is: the newest one with a script, or a newer plain one (the newcomer's answer)."""
-        said = [at for at, message in enumerate(self.messages) if message.role == "user" and spoken(message.text)]
+        said = [at for at, message in enumerate(self.messages) if message.role == "user" and message.text]
         plain = -1
         for at in reversed(said):
             message = self.messages[at]
             if script.holds_script(message.text):
-                keep = plain < 0 or _keeps(message.text)
-                return at if keep else plain
-            # A message joined to tool results was sent while a tool ran: it doesn't end what is going on.
-            if plain < 0 and not message.results:
+                return at if plain < 0 or _keeps(message.text) else plain
+            if plain < 0 and not message.aside:
                 plain = at
         return plain if plain >= 0 else (said[0] if said else 0)
 
     @property
     def prompt(self) -> str:
         """The text of the message in force."""
-        return spoken(self.messages[self.scripted].text) if self.messages else ""
+        return self.messages[self.scripted].text if self.messages else ""
 
     @property
     def turn(self) -> int:
@@ -81,17 +78,25 @@ class Conversation(msgspec.Struct, frozen=True):
     def newest(self) -> str:
         """The newest prose of a person."""
         for message in reversed(self.messages):
-            if message.role == "user" and (text := script.prose(spoken(message.text))):
+            if message.role == "user" and (text := script.prose(message.text)):
                 return text
         return ""
 
     @property
     def cwd(self) -> str:
         """The directory the agent says it works in, or "."."""
-        for text in (*(message.text for message in self.messages if message.role == "system"), self.system):
-            if found := _CWD.search(text):
-                return found[1].strip()
-        return "."
+        return self._told(_CWD) or "."
+
+    @property
+    def plan_file(self) -> str:
+        """Where Claude Code wants a plan to be written in plan mode, or ""."""
+        return self._told(_PLAN_FILE)
+
+    @property
+    def planning(self) -> bool:
+        """Whether Claude Code asked for a plan when the message in force was sent."""
+        since = self.messages[self.scripted :]
+        return any(message.role == "system" and "Plan mode is active" in message.text for message in since)
 
     @property
     def key(self) -> str:
@@ -99,16 +104,6 @@ class Conversation(msgspec.Struct, frozen=True):
         first = next((message.text for message in self.messages if message.role == "user"), "")
         parts = (self.session, self.system if not self.session else "", first, str(self.scripted), self.prompt)
         return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
-
-    def script(self) -> Script:
-        """The script in force. Raises ScriptError."""
-        if script.holds_script(self.prompt):
-            return script.parse(self.prompt)
-        return newcomer.script_for(self.prompt, self.tools, self.cwd, self.results)
-
-    def next_turn(self) -> Turn:
-        """The answer to give now. Raises ScriptError."""
-        return self.script().turn(self.turn)
 
     def fill(self, text: str) -> str:
         """The text with its placeholders filled in."""
@@ -119,18 +114,19 @@ class Conversation(msgspec.Struct, frozen=True):
             "user": self.newest,
             "turn": str(self.turn + 1),
             "cwd": self.cwd,
+            "plan_file": self.plan_file,
             "model": self.model,
         }
         return _PLACEHOLDER.sub(lambda match: match[1] or values[match[2]], text)
 
-
-def spoken(text: str) -> str:
-    """A user message without what the client wrote into it."""
-    return _INTERRUPTED.sub("", _REMINDER.sub("", text)).strip()
+    def _told(self, what: re.Pattern[str]) -> str:
+        """The newest that a client told the model, rather than a person or a tool."""
+        told = [message.text for message in self.messages if message.role == "system"]
+        return next((found[1].strip() for text in (*reversed(told), self.system) if (found := what.search(text))), "")
 
 
 def _keeps(text: str) -> bool:
     try:
-        return script.parse(spoken(text)).keep
+        return script.parse(text).keep
     except script.ScriptError:
         return True

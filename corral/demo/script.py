@@ -17,7 +17,7 @@ What the model answers, block by block:
     %tool NAME JSON    a tool call with that input (JSON may span lines; none is {}); next to each other: parallel calls
     %bash COMMAND      short for %tool Bash {"command": COMMAND}
 
-Turns. Whatever follows tool calls is the next turn, answered after their results:
+Turns. Whatever follows tool calls is the next turn, answered after their results; so is what follows a %stop:
 
     %next              ends the turn (between two tool calls that must not be parallel)
     %repeat N … %end   those turns N times
@@ -176,12 +176,14 @@ class _Parser:
 
     def _block(self, block: Say | Think | Call) -> None:
         if not isinstance(block, Call):
-            self._leave_calls()
+            self._leave_ended()
+        elif self.stop:
+            self._close_turn()
         self.steps.append(block)
 
-    def _leave_calls(self) -> None:
-        """What follows tool calls belongs to the turn after their results."""
-        if any(isinstance(step, Call) for step in self.steps):
+    def _leave_ended(self) -> None:
+        """What follows tool calls or a %stop belongs to the next turn."""
+        if self.stop or any(isinstance(step, Call) for step in self.steps):
             self._close_turn()
 
     # Turns
@@ -250,7 +252,7 @@ class _Parser:
         self._trouble(Drop(self._times()))
 
     def _trouble(self, step: Wait | Fault) -> None:
-        self._leave_calls()
+        self._leave_ended()
         self.steps.append(step)
 
     # Endings

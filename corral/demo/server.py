@@ -8,17 +8,18 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 from sanic import HTTPResponse, Request, Sanic
 from sanic.exceptions import SanicException
 
-from corral.demo import anthropic
+from corral.demo import anthropic, choose
 from corral.demo.conversation import Conversation
 from corral.demo.ledger import Ledger, Served
 from corral.demo.play import Begin, Delta, Dropped, End, Failed, play
 from corral.demo.script import ScriptError
-from corral.demo.tokens import count
+from corral.demo.tokens import Usage, count
 from corral.demo.turns import Block, Fail, Say, Style, Turn
 
 #: how fast a person can read along, in tokens a second
@@ -66,15 +67,14 @@ class ModelServer:
         self._sock = sock
         self._style = Style(pace=pace)
         self._app = _app(self)
+        self._server: Any = None  #: Sanic's AsyncioServer, which has no types
 
     async def start(self) -> None:
-        server = await self._app.create_server(sock=self._sock, return_asyncio_server=True)
-        assert server is not None
-        self._server = server
-        await server.startup()
-        await server.before_start()
-        await server.start_serving()
-        await server.after_start()
+        self._server = await self._app.create_server(sock=self._sock, return_asyncio_server=True)
+        await self._server.startup()
+        await self._server.before_start()
+        await self._server.start_serving()
+        await self._server.after_start()
 
     async def stop(self) -> None:
         """Close at once: an answer under way is cut, as clients must be able to bear."""
@@ -92,7 +92,7 @@ class ModelServer:
         talk = anthropic.conversation(asked, request.headers.get("x-claude-code-session-id", ""))
         side = anthropic.side_answer(asked)
         try:
-            turn = Turn((Say(side),)) if side is not None else talk.next_turn()
+            turn = Turn((Say(side),)) if side is not None else choose.next_turn(talk)
         except ScriptError as error:
             raise anthropic.Refused(400, f"The prompt's script can't be played: {error}") from None
         entry = Served(
@@ -121,7 +121,7 @@ class ModelServer:
                 entry.status = "cut"
 
     async def _stream(
-        self, request: Request, turn: Turn, talk: Conversation, entry: Served, used: anthropic.Usage
+        self, request: Request, turn: Turn, talk: Conversation, entry: Served, used: Usage
     ) -> HTTPResponse | None:
         events = anthropic.Events(entry.id, entry.model, used)
         response: HTTPResponse | None = None
@@ -146,11 +146,11 @@ class ModelServer:
                 return _failure(failed.fail)
             await response.send(events.failure(failed.fail.status, failed.fail.kind, failed.fail.message))
         if response is not None:
-            await response.eof()
+            await response.eof()  # type: ignore[no-untyped-call]
         return None
 
     async def _whole(
-        self, request: Request, turn: Turn, talk: Conversation, entry: Served, used: anthropic.Usage
+        self, request: Request, turn: Turn, talk: Conversation, entry: Served, used: Usage
     ) -> HTTPResponse:
         try:
             async for _ in play(turn, talk, entry.attempt, self._style):
@@ -166,7 +166,7 @@ class ModelServer:
         )
 
 
-def _app(server: ModelServer) -> Sanic:
+def _app(server: ModelServer) -> Sanic[Any, Any]:
     app = Sanic(f"corral-demo-{next(_numbers)}", configure_logging=False)
     app.config.update(
         ACCESS_LOG=False,
@@ -261,13 +261,14 @@ def _headers(entry: Served) -> dict[str, str]:
 
 
 def _failure(fail: Fail) -> HTTPResponse:
-    headers = {} if fail.retry_after is None else {"retry-after": f"{fail.retry_after:g}"}
-    body = anthropic.error_body(fail.status, fail.message, fail.kind)
-    return HTTPResponse(body, fail.status, headers, content_type="application/json")
+    return _error(fail.status, fail.message, fail.kind, fail.retry_after)
 
 
-def _error(status: int, message: str) -> HTTPResponse:
-    return HTTPResponse(anthropic.error_body(status, message), status, content_type="application/json")
+def _error(status: int, message: str, kind: str = "", retry_after: float | None = None) -> HTTPResponse:
+    headers = {"x-should-retry": "true" if status in {408, 409, 429} or status >= 500 else "false"}
+    if retry_after is not None:
+        headers["retry-after"] = f"{retry_after:g}"
+    return HTTPResponse(anthropic.error_body(status, message, kind), status, headers, content_type="application/json")
 
 
 def _json(value: object, headers: dict[str, str] | None = None) -> HTTPResponse:
@@ -277,4 +278,4 @@ def _json(value: object, headers: dict[str, str] | None = None) -> HTTPResponse:
 def _cut(request: Request) -> None:
     """End the connection without a word more."""
     if request.transport is not None:
-        request.transport.abort()
+        request.transport.abort()  # type: ignore[attr-defined]

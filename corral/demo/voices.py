@@ -1,0 +1,49 @@
+"""Who speaks in a message? Claude Code puts words of its own into a person's mouth, and a person's into its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from corral.demo.conversation import Message, ToolResult
+
+_REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+_INTERRUPTED = re.compile(r"\[Request interrupted by user[^\]]*\]")
+_LIVE = re.compile(
+    r"The user sent a new message while you were working:\n(.*?)(?=\n\nThis is how Claude Code|</system-reminder>|\Z)",
+    re.DOTALL,
+)
+#: what it says as the user to make the model go on, and what a person says for the same
+_GO_ON = re.compile(
+    r"""
+      Output\ token\ limit\ hit
+    | Your\ response\ above\ was\ stopped
+    | Your\ response\ was\ cut\ off
+    | Your\ tool\ call\ was\ malformed
+    | The\ previous\ response\ failed
+    | \[Your\ previous\ response\ had
+    | This\ session's\ worker\ process\ was\ restarted
+    | continue\b[^\n]*\bleft\ off
+    | continue[.!]?\Z
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+#: what it says as the model, after a session that broke off
+_NOTHING_SAID = "No response requested."
+
+
+def tell_apart(role: str, text: str, results: tuple[ToolResult, ...]) -> Iterator[Message]:
+    """The messages that one message really is, each with the words of its speaker alone."""
+    if role == "assistant":
+        if text.strip() != _NOTHING_SAID:
+            yield Message("assistant", text)
+        return
+    reminders = text if role == "system" else "\n".join(_REMINDER.findall(text))
+    if role == "user":
+        said = _INTERRUPTED.sub("", _REMINDER.sub("", text)).strip()
+        # What comes with tool results was sent while the tools ran.
+        yield Message("user", said, results, aside=bool(results) or bool(_GO_ON.match(said)))
+    if reminders:
+        yield Message("system", _LIVE.sub("", reminders))
+    for said in _LIVE.findall(reminders):
+        yield Message("user", said.strip(), aside=True)

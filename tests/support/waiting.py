@@ -1,0 +1,44 @@
+"""Waiting for a condition: with an end, and with a message that says what was seen last."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+#: Machines slower than two shared cores stretch all deadlines by this.
+PATIENCE = float(os.environ.get("CORRAL_TEST_PATIENCE", "1"))
+
+
+def eventually(condition: Callable[[], T], *, within: float = 30.0, what: str = "", every: float = 0.03) -> T:
+    """Return the condition's first truthy value. Failed assertions and dropped connections count as not yet."""
+    deadline = time.monotonic() + within * PATIENCE
+    seen: object = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+            seen = value
+        except (AssertionError, LookupError, OSError, httpx.TransportError) as error:
+            seen = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what or describe(condition)}\nlast seen: {seen!r}")
+        time.sleep(every)
+
+
+def never(condition: Callable[[], object], *, during: float = 0.5, what: str = "") -> None:
+    """Fail as soon as the condition holds. For what must not happen; keep `during` short."""
+    deadline = time.monotonic() + during
+    while time.monotonic() < deadline:
+        assert not condition(), f"happened, but must not: {what or describe(condition)}"
+        time.sleep(0.03)
+
+
+def describe(condition: Callable[[], object]) -> str:
+    return getattr(condition, "__qualname__", repr(condition))

@@ -1,0 +1,1 @@
+"""What server and runner both need: ids, errors, paths, logs, the supervisor of loops. Imports nothing of Corral."""

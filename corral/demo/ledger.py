@@ -13,8 +13,10 @@ from corral.demo.tokens import Usage
 #: how much is remembered of each kind
 KEPT_SERVED, KEPT_REQUESTS, KEPT_ATTEMPTS = 20_000, 200, 10_000
 
+_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie"})
 
-class Served(msgspec.Struct, omit_defaults=False):
+
+class Served(msgspec.Struct):
     """One request for an answer, and what became of it."""
 
     no: int
@@ -37,11 +39,11 @@ class Received(msgspec.Struct):
     """A request as it came in."""
 
     no: int
-    at: float
+    at: float  #: seconds since the epoch
     method: str
     path: str
     headers: dict[str, str]  #: without keys and tokens
-    body: msgspec.Raw | None
+    body: msgspec.Raw | None  #: JSON; None if it was something else, or nothing
 
 
 class Ledger:
@@ -51,24 +53,34 @@ class Ledger:
         self.served: deque[Served] = deque(maxlen=KEPT_SERVED)
         self.received: deque[Received] = deque(maxlen=KEPT_REQUESTS)
         self._attempts: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._count = 0
+        self._no = 0
 
-    def receive(self, method: str, path: str, headers: dict[str, str], body: msgspec.Raw | None) -> Received:
+    def next_no(self) -> int:
+        """A number greater than all before."""
+        self._no += 1
+        return self._no
+
+    def receive(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         """Note a request."""
-        self._count += 1
-        received = Received(self._count, time.time(), method, path, headers, body)
-        self.received.append(received)
-        return received
+        told = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
+        self.received.append(Received(self.next_no(), time.time(), method, path, told, _raw(body)))
 
-    def open(self, entry: Served) -> Served:
-        """Note an answer that begins; the caller changes its fields as it goes on."""
+    def open(self, entry: Served) -> None:
+        """Note an answer that begins; its fields change as it goes on."""
         self.served.append(entry)
-        return entry
 
     def next_attempt(self, key: str, turn: int) -> int:
         """How often this turn was asked for before, and count it."""
         seen = self._attempts.pop((key, turn), 0)
-        self._attempts[(key, turn)] = seen + 1
-        while len(self._attempts) > KEPT_ATTEMPTS:
+        self._attempts[key, turn] = seen + 1
+        if len(self._attempts) > KEPT_ATTEMPTS:
             self._attempts.popitem(last=False)
         return seen
+
+
+def _raw(body: bytes) -> msgspec.Raw | None:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return msgspec.Raw(body)

@@ -25,7 +25,7 @@ def answer(talk: Conversation) -> Script:
     if not talk.tools:
         return Script((Turn((Say(f"{PLAIN} You said: {asked}"),)),))
     turns = [_look(asked, talk)]
-    if talk.planning and talk.plan_file and "ExitPlanMode" in talk.tools:
+    if talk.planning and talk.plan_file:
         turns += _plan(asked, talk)
     elif _WRITES.search(talk.prompt) and "Write" in talk.tools:
         turns += _write(asked, talk)
@@ -44,9 +44,7 @@ def _look(asked: str, talk: Conversation) -> Turn:
 
 
 def _plan(asked: str, talk: Conversation) -> list[Turn]:
-    plan = (
-        f"# Plan\n\nAsked: {asked}\n\n1. Look at what is here (done).\n2. Write a small file.\n3. Say what was done.\n"
-    )
+    plan = f"# Plan\n\nAsked: {asked}\n\n1. Look at what is here (done).\n2. Write a small file.\n3. Say so.\n"
     write = Call("Write", {"file_path": talk.plan_file, "content": plan})
     outcome = "The plan was turned down." if _refused(talk) else "The plan is approved."
     return [

@@ -44,7 +44,8 @@ How the turn ends:
                                        exact token counts (input, output, cache read, cache write), those named
 
 Placeholders in texts and in tool inputs: `{{result}}` (the newest tool results), `{{user}}` (the newest prose of a
-person), `{{turn}}` (1, 2, …), `{{cwd}}`, `{{model}}`.
+person), `{{turn}}` (1, 2, …), `{{cwd}}`, `{{plan_file}}`
+(where Claude Code wants a plan written), `{{model}}`. `{{{result}}}` becomes `{{result}}`.
 """
 
 from __future__ import annotations

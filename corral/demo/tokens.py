@@ -10,11 +10,11 @@ import msgspec
 class Usage(msgspec.Struct, frozen=True):
     """What a request costs, in four classes that don't overlap."""
 
-    input: int = 0  #: neither read from nor written to the cache
-    output: int = 0
-    cache_read: int = 0
-    cache_write: int = 0  #: all of it, the hour-long part included
-    cache_write_1h: int = 0
+    input_tokens: int = 0  #: neither read from nor written to the cache
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0  #: all of it, the hour-long part included
+    cache_write_1h_tokens: int = 0
 
 
 def count(text: str) -> int:

@@ -1,0 +1,1 @@
+"""The Anthropic Messages face: requests → conversations, parts of an answer → server-sent events or one JSON body."""

@@ -130,9 +130,13 @@ async def _play_block(index: int, block: Block, conversation: Conversation, defa
     pace = block.style.pace if block.style.pace is not None else (default.pace or 0.0)
     chunk = block.style.chunk or default.chunk or (1 if pace else 16)
     yield Open(index, block)
+    clock = asyncio.get_running_loop().time
+    at = clock()
     for piece in pieces(content(block, conversation), chunk):
         if pace:
-            await asyncio.sleep(count(piece) / pace)
+            # Against the clock, so that what each sleep takes too long doesn't add up.
+            at += count(piece) / pace
+            await asyncio.sleep(max(0.0, at - clock()))
         yield Delta(index, block, piece)
 
 

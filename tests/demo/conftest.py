@@ -1,7 +1,6 @@
 """A scripted model for each test, and the real Claude Code binary in front of it."""
 
 import asyncio
-import importlib.util
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -18,28 +17,15 @@ PATIENCE = 60.0
 
 
 @pytest.fixture
-async def model() -> AsyncIterator[ModelServer]:
+async def scripted() -> AsyncIterator[ModelServer]:
     async with serving(port=0, pace=0) as server:
         yield server
 
 
 @pytest.fixture
-async def http(model: ModelServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=model.url, headers={"x-api-key": "any"}, timeout=PATIENCE) as client:
+async def http(scripted: ModelServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=scripted.url, headers={"x-api-key": "any"}, timeout=PATIENCE) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def claude_binary() -> Path:
-    """The binary within claude-agent-sdk; a test without it is skipped, but not where everything is required."""
-    spec = importlib.util.find_spec("claude_agent_sdk")
-    binary = Path(spec.origin or "").parent / "_bundled" / "claude" if spec else None
-    if binary is None or not binary.exists():
-        why = "the Claude Code binary is missing: pip install claude-agent-sdk"
-        if os.environ.get("CORRAL_REQUIRE_ALL") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
-    return binary
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -122,8 +108,8 @@ class Told:
 
 
 @pytest.fixture
-async def claude(claude_binary: Path, tmp_path: Path, model: ModelServer) -> AsyncIterator[Claude]:
-    claude = Claude(claude_binary, tmp_path, model.url)
+async def claude(claude_binary: Path, tmp_path: Path, scripted: ModelServer) -> AsyncIterator[Claude]:
+    claude = Claude(claude_binary, tmp_path, scripted.url)
     yield claude
     for process in claude.started:
         if process.returncode is None:

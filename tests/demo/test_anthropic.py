@@ -1,6 +1,7 @@
 """The Anthropic Messages face, over HTTP."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -68,6 +69,18 @@ async def test_chunks_are_as_large_as_asked(http: httpx.AsyncClient) -> None:
     assert [body["delta"]["text"] for body in told if body["type"] == "content_block_delta"] == ["1234", "5678", "ABCD"]
 
 
+async def test_a_text_comes_at_the_pace_asked_for(http: httpx.AsyncClient) -> None:
+    started = time.monotonic()
+    await events(http, "%pace 1000\n%say " + "x" * 1200)  # 300 tokens
+    assert 0.3 <= time.monotonic() - started < 3
+
+
+async def test_a_wait_before_the_first_block_holds_back_the_headers(http: httpx.AsyncClient) -> None:
+    started = time.monotonic()
+    async with http.stream("POST", "/v1/messages", json=asking("%wait 0.2\n%say x", stream=True)):
+        assert time.monotonic() - started >= 0.2
+
+
 async def test_errors_strike_as_often_as_asked_then_pass(http: httpx.AsyncClient) -> None:
     script = asking("%error 529 x2\n%error 429 x1 retry-after=3 Slow down\n%say fine")
     answers = [await http.post("/v1/messages", json=script) for _ in range(4)]
@@ -89,7 +102,7 @@ async def test_a_drop_cuts_the_connection_at_once_or_in_mid_stream(http: httpx.A
 
 
 async def test_a_stall_lasts_until_the_client_leaves_and_is_noted_as_cut(
-    http: httpx.AsyncClient, model: ModelServer
+    http: httpx.AsyncClient, scripted: ModelServer
 ) -> None:
     async with http.stream("POST", "/v1/messages", json=asking("%say part\n%stall", stream=True)) as answer:
         seen = ""
@@ -97,9 +110,9 @@ async def test_a_stall_lasts_until_the_client_leaves_and_is_noted_as_cut(
             seen += text
             if '"part"' in seen:
                 break
-        assert [entry.status for entry in model.ledger.served] == ["open"]
-    await until(lambda: model.ledger.served[-1].status == "cut")
-    assert model.ledger.served[-1].usage.output_tokens == 1
+        assert [entry.status for entry in scripted.ledger.served] == ["open"]
+    await until(lambda: scripted.ledger.served[-1].status == "cut")
+    assert scripted.ledger.served[-1].usage.output_tokens == 1
 
 
 async def test_the_cache_grows_from_turn_to_turn(http: httpx.AsyncClient) -> None:

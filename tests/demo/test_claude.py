@@ -12,7 +12,7 @@ from corral.demo.server import ModelServer
 from tests.demo.conftest import PATIENCE, Claude, Told, until
 
 
-async def test_one_prompt_scripts_a_whole_run_and_is_billed_to_the_token(claude: Claude, model: ModelServer) -> None:
+async def test_one_prompt_scripts_a_whole_run_and_is_billed_to_the_token(claude: Claude, scripted: ModelServer) -> None:
     told = await claude.run(
         "Hello\n"
         "%think I should look.\n%say I'll look.\n"
@@ -30,7 +30,7 @@ async def test_one_prompt_scripts_a_whole_run_and_is_billed_to_the_token(claude:
     retries = [message for message in told.messages if message.get("subtype") == "api_retry"]
     assert [retry["error_status"] for retry in retries] == [529, 529]
     assert any(message["type"] == "stream_event" for message in told.messages)
-    assert _billed(told) == _served(model)
+    assert _billed(told) == _served(scripted)
 
 
 async def test_the_turns_of_a_loop_meet_the_clis_limit(claude: Claude) -> None:
@@ -39,7 +39,7 @@ async def test_the_turns_of_a_loop_meet_the_clis_limit(claude: Claude) -> None:
     assert [block["content"] for block in told.blocks("tool_result")] == ["1", "2"]
 
 
-async def test_a_sub_agent_plays_the_script_in_its_own_prompt(claude: Claude, model: ModelServer) -> None:
+async def test_a_sub_agent_plays_the_script_in_its_own_prompt(claude: Claude, scripted: ModelServer) -> None:
     agent = {
         "description": "count",
         "subagent_type": "general-purpose",
@@ -49,8 +49,8 @@ async def test_a_sub_agent_plays_the_script_in_its_own_prompt(claude: Claude, mo
     told = await claude.run(f"%tool Agent {json.dumps(agent)}\n%say It said: {{{{result}}}}")
     assert "I found deep" in told.result["result"]
     assert any(message.get("parent_tool_use_id") for message in told.messages)
-    assert len({entry.key for entry in model.ledger.served}) == 2
-    assert _billed(told) == _served(model)
+    assert len({entry.key for entry in scripted.ledger.served}) == 2
+    assert _billed(told) == _served(scripted)
 
 
 async def test_what_the_cli_says_to_go_on_does_not_end_the_script(claude: Claude) -> None:
@@ -59,24 +59,26 @@ async def test_what_the_cli_says_to_go_on_does_not_end_the_script(claude: Claude
 
 
 async def test_a_stalled_stream_is_cut_when_the_cli_is_killed_and_the_session_goes_on(
-    claude: Claude, model: ModelServer
+    claude: Claude, scripted: ModelServer
 ) -> None:
     first = await claude.run("Begin\n%say begun")
     process = await claude.start("%say some\n%stall", "--resume", first.session)
-    await until(lambda: model.ledger.served[-1].status == "open" and model.ledger.served[-1].usage.output_tokens > 0)
+    await until(
+        lambda: scripted.ledger.served[-1].status == "open" and scripted.ledger.served[-1].usage.output_tokens > 0
+    )
     process.kill()
     await process.wait()
-    await until(lambda: model.ledger.served[-1].status == "cut")
+    await until(lambda: scripted.ledger.served[-1].status == "cut")
     again = await claude.run("%say I was told {{user}}", "--resume", first.session)
     assert (again.session, again.result["result"]) == (first.session, "I was told Begin")
 
 
-async def test_a_run_killed_during_a_tool_goes_on_if_the_script_is_kept(claude: Claude, model: ModelServer) -> None:
+async def test_a_run_killed_during_a_tool_goes_on_if_the_script_is_kept(claude: Claude, scripted: ModelServer) -> None:
     # The CLI keeps an answer only once it is whole and on disk, and a kill leaves the tool's own process behind.
     started = "echo $$ > pid; for i in $(seq 600); do test -e enough && break; sleep 0.1; done"
     process = await claude.start(f"%keep\n%bash {started}\n%say still here\n%bash echo x\n%say end")
     await until((claude.cwd / "pid").exists)
-    session = model.ledger.served[-1].session
+    session = scripted.ledger.served[-1].session
     process.kill()
     await process.wait()
     (claude.cwd / "enough").touch()
@@ -137,7 +139,7 @@ async def test_a_newcomers_plan_is_put_before_the_person(claude: Claude, monkeyp
 
 
 async def test_a_message_sent_while_a_tool_runs_is_heard(
-    claude: Claude, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+    claude: Claude, scripted: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = claude.cwd / "go"
     wait = f"for i in $(seq 200); do test -e {go} && break; sleep 0.1; done"
@@ -193,8 +195,8 @@ def _billed(told: Told) -> dict[str, int]:
     return {name: sum(model[name] for model in models) for name in names}
 
 
-def _served(model: ModelServer) -> dict[str, int]:
-    used = [entry.usage for entry in model.ledger.served if entry.status == "finished"]
+def _served(scripted: ModelServer) -> dict[str, int]:
+    used = [entry.usage for entry in scripted.ledger.served if entry.status == "finished"]
     return {
         "inputTokens": sum(usage.input_tokens for usage in used),
         "outputTokens": sum(usage.output_tokens for usage in used),

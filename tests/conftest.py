@@ -172,13 +172,13 @@ def start_runner(folder: Path, model: Model, claude_binary: Path) -> Iterator[Ru
 
 
 def make_runner(folder: Path, server: Server, model: Model, **options: Any) -> Runner:
-    flags: list[str] = []
-    if "max_pods" in options:
-        flags += ["--max-pods", str(options.pop("max_pods"))]
-    for label in options.pop("labels", ()):
-        flags += ["--label", label]
+    env = {
+        "CORRAL_MAX_PODS": str(options.pop("max_pods", 4)),
+        "CORRAL_LABELS": ",".join(options.pop("labels", ())),
+        **options.pop("env", {}),
+    }
     key = options.pop("key", server.key)
-    return Runner(folder, url=server.url, key=key, model_url=model.url, arguments=tuple(flags), **options)
+    return Runner(folder, url=server.url, key=key, model_url=model.url, env=env, **options)
 
 
 @pytest.hookimpl(tryfirst=True)

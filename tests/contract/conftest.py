@@ -1,0 +1,82 @@
+"""Two servers for each worker: one with a real runner, and a quiet one without, where what is queued stays queued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.http import JSON, Api
+from tests.support.runner import Runner
+from tests.support.server import Server
+from tests.support.waiting import eventually
+
+ENDED = ("COMPLETED", "FAILED", "CANCELLED")
+
+
+@pytest.fixture(scope="session")
+def quiet_server(session_folder: Path) -> Iterator[Server]:
+    server = Server(session_folder / "quiet").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def quiet(quiet_server: Server) -> Iterator[Api]:
+    """A full-key caller of a server that no runner is connected to."""
+    with quiet_server.api() as caller:
+        yield caller
+
+
+@pytest.fixture
+def queued(quiet: Api) -> JSON:
+    """A run that stays QUEUED."""
+    return launched(quiet, prompt="wait for a runner", cwd="/nowhere/in/particular")
+
+
+@pytest.fixture
+def key_for(quiet: Api) -> Callable[..., Api]:
+    """Make a key on the quiet server and return a caller that uses it: `key_for("runs:read")`."""
+
+    def make(*scopes: str, **more: Any) -> Api:
+        answer = quiet.post("/api/v1/keys", body={"name": "contract", "scopes": list(scopes), **more})
+        assert answer.status_code == 201, answer.text
+        return quiet.as_key(answer.json()["key"])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(shared_server: Server, shared_runner: Runner) -> JSON:
+    """A run that a real Claude Code completed: it thought, edited a file and said so."""
+    (shared_runner.work / "src").mkdir(exist_ok=True)
+    (shared_runner.work / "src" / "app.ts").write_text("export {}\n")
+    script = """Please edit the file.
+%think I should read it first.
+%tool Read {"file_path": "{{cwd}}/src/app.ts"}
+%tool Edit {"file_path": "{{cwd}}/src/app.ts", "old_string": "export {}", "new_string": "export { x }"}
+%say Adding the route… done
+"""
+    script = script.replace('"}\n%tool Edit', '"}\n%next\n%tool Edit')
+    with shared_server.api() as caller:
+        run = launched(caller, prompt=script, cwd=str(shared_runner.work), permissionMode="bypassPermissions")
+        return ended(caller, run["id"])
+
+
+def launched(api: Api, **fields: Any) -> JSON:
+    answer = api.post("/api/v1/runs", body=fields)
+    assert answer.status_code == 201, answer.text
+    made: JSON = answer.json()
+    return made
+
+
+def ended(api: Api, run_id: str, within: float = 60) -> JSON:
+    def look() -> JSON | None:
+        run: JSON = api.get("/api/v1/runs/:id", run_id).raise_for_status().json()
+        return run if run["status"] in ENDED else None
+
+    run = eventually(look, within=within, what=f"run {run_id} ends")
+    assert run
+    return run

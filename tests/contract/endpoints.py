@@ -1,0 +1,54 @@
+"""Every endpoint of the delivered faces, and the names of the faces to come."""
+
+from __future__ import annotations
+
+AGENTFLEET = """
+GET  /api/v1/runners
+GET  /api/v1/runners/:id
+POST /api/v1/runs
+GET  /api/v1/runs/:id
+GET  /api/v1/runs/:id/events
+POST /api/v1/runs/:id/followup
+"""
+
+AGENTSMESH = """
+GET  /runners
+GET  /runners/:id
+GET  /runners/available
+GET  /runners/:id/pods
+GET  /api/v1/runners/available
+GET  /api/v1/runners/:id/pods
+"""
+
+#: What the references share (CONTRACT §2), and what the first console and the CLI stand on.
+COMMON = """
+GET    /api/health
+GET    /api/openapi.json
+GET    /api/v1/runs
+GET    /api/v1/keys
+POST   /api/v1/keys
+DELETE /api/v1/keys/:id
+GET    /api/runs/:id/events
+GET    /api/runs/:id/events/stream
+POST   /api/runs/:id/cancel
+GET    /api/approvals
+POST   /api/approvals/:id
+"""
+
+#: How a runner talks to the server.
+RUNNER_PROTOCOL = """
+POST /api/v1/runners/register
+POST /api/v1/runners/:id/poll
+POST /api/v1/runs/:id/events
+POST /api/v1/runners/:id/commands/:command_id
+"""
+
+#: Faces of the contract that are not delivered yet.
+TO_COME = ("Fleetrun", "Abbado", "Sessions")
+
+
+def table(text: str) -> set[tuple[str, str]]:
+    return {(method, path) for method, path in (line.split() for line in text.strip().splitlines())}
+
+
+DELIVERED = table(AGENTFLEET) | table(AGENTSMESH) | table(COMMON) | table(RUNNER_PROTOCOL)

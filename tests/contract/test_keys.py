@@ -1,0 +1,192 @@
+"""Keys: shown once, with scopes, expiring, revoked at once; and what is open without one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+
+from tests.contract.conftest import launched
+from tests.contract.reference import RFC3339, UUIDV7
+from tests.support.http import JSON, Api
+from tests.support.waiting import eventually
+
+NEEDS_A_KEY = [
+    ("GET", "/api/v1/runners"),
+    ("GET", "/api/v1/runners/1"),
+    ("GET", "/api/v1/runners/available"),
+    ("GET", "/api/v1/runners/1/pods"),
+    ("GET", "/runners"),
+    ("GET", "/runners/1"),
+    ("GET", "/runners/available"),
+    ("GET", "/runners/1/pods"),
+    ("POST", "/api/v1/runs"),
+    ("GET", "/api/v1/runs"),
+    ("GET", "/api/v1/runs/x"),
+    ("GET", "/api/v1/runs/x/events"),
+    ("POST", "/api/v1/runs/x/events"),
+    ("POST", "/api/v1/runs/x/followup"),
+    ("GET", "/api/v1/keys"),
+    ("POST", "/api/v1/keys"),
+    ("DELETE", "/api/v1/keys/x"),
+    ("POST", "/api/v1/runners/register"),
+    ("POST", "/api/v1/runners/1/poll"),
+    ("POST", "/api/v1/runners/1/commands/x"),
+    ("GET", "/api/runs/x/events"),
+    ("GET", "/api/runs/x/events/stream"),
+    ("POST", "/api/runs/x/cancel"),
+    ("GET", "/api/approvals"),
+    ("POST", "/api/approvals/x"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), NEEDS_A_KEY)
+@pytest.mark.parametrize("key", [None, "crl_live_unknown", ""])
+def test_everything_needs_a_key_and_says_so_in_the_shape_of_its_root(
+    quiet: Api, method: str, path: str, key: str | None
+) -> None:
+    answer = quiet.as_key(key).call(method, path, raw="{not json")
+    assert answer.status_code == 401, answer.text
+    if path.startswith(("/api/v1/", "/runners")):
+        assert answer.json() == {"error": {"code": "UNAUTHORIZED", "message": "Authentication required"}}
+    elif path.startswith("/api/runs"):
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert answer.text == "Authentication required"
+    else:
+        assert answer.json() == {"error": "Authentication required"}
+
+
+@pytest.mark.parametrize("header", ["Basic {key}", "{key}", "Bearer", "Bearer  ", "Token {key}", "Bearer {key} more"])
+def test_only_a_bearer_key_counts(quiet: Api, header: str) -> None:
+    answer = quiet.as_key(None).get("/api/v1/runs", headers={"Authorization": header.format(key=quiet.key)})
+    assert answer.status_code == 401
+
+
+def test_a_key_is_not_taken_from_the_url(quiet: Api) -> None:
+    for name in ("token", "key", "api_key", "access_token"):
+        assert quiet.as_key(None).get("/api/v1/runs", query={name: quiet.key}).status_code == 401
+
+
+def test_health_and_the_openapi_document_are_open(quiet: Api) -> None:
+    stranger = quiet.as_key(None)
+    health = stranger.get("/api/health")
+    assert (health.status_code, health.json()) == (200, "ok")
+    document = stranger.get("/api/openapi.json")
+    assert document.status_code == 200
+    assert document.json()["openapi"].startswith("3.1")
+
+
+def test_a_key_is_made_shown_once_and_listed_without_itself(quiet: Api) -> None:
+    answer = quiet.post("/api/v1/keys", body={"name": "ci", "scopes": ["runs:read", "runs:write"]})
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert made["key"].startswith("crl_live_")
+    assert len(made["key"]) >= 40
+    assert UUIDV7.fullmatch(made["id"])
+    assert (made["name"], sorted(made["scopes"])) == ("ci", ["runs:read", "runs:write"])
+    listing = quiet.get("/api/v1/keys")
+    assert made["key"] not in listing.text
+    shown = listing.json()["data"][0]
+    assert shown["id"] == made["id"]
+    assert made["key"].startswith(shown["prefix"])
+    assert len(shown["prefix"]) < 20
+    assert "key" not in shown
+    assert "hash" not in shown
+
+
+def test_a_revoked_key_ends_at_once(quiet: Api) -> None:
+    made = quiet.post("/api/v1/keys", body={"name": "short", "scopes": ["*"]}).json()
+    mine = quiet.as_key(made["key"])
+    assert mine.get("/api/v1/runs").status_code == 200
+    assert quiet.delete("/api/v1/keys/:id", made["id"]).status_code == 200
+    assert mine.get("/api/v1/runs").status_code == 401
+
+
+def test_revoking_an_unknown_or_malformed_key_is_not_found(quiet: Api) -> None:
+    for unknown in ("0190f0f0-0000-7000-8000-000000000000", "nonsense"):
+        answer = quiet.delete("/api/v1/keys/:id", unknown)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "NOT_FOUND"
+
+
+def test_an_expired_key_is_unknown(quiet: Api, key_for: Callable[..., Api]) -> None:
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=3)
+    mine = key_for("runs:read", expires_at=soon.isoformat().replace("+00:00", "Z"))
+    assert mine.get("/api/v1/runs").status_code == 200
+    eventually(lambda: mine.get("/api/v1/runs").status_code == 401, within=8, every=0.3)
+
+
+def test_a_key_says_when_it_expires(quiet: Api) -> None:
+    made = quiet.post("/api/v1/keys", body={"name": "k", "scopes": ["*"], "expiresAt": "2099-01-01T00:00:00Z"}).json()
+    shown = next(key for key in quiet.get("/api/v1/keys").json()["data"] if key["id"] == made["id"])
+    times = [value for value in shown.values() if isinstance(value, str) and value.startswith("2099-01-01T00:00:00")]
+    assert times
+    assert RFC3339.fullmatch(times[0])
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"scopes": ["*"]}, "name"),
+        ({"name": "", "scopes": ["*"]}, "name"),
+        ({"name": "k" * 1000, "scopes": ["*"]}, "name"),
+        ({"name": "k", "scopes": []}, "scopes"),
+        ({"name": "k", "scopes": ["everything"]}, "scopes"),
+        ({"name": "k", "scopes": "runs:read"}, "scopes"),
+        ({"name": "k", "scopes": ["*"], "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
+        ({"name": "k", "scopes": ["*"], "expires_at": "tomorrow"}, "expires_at"),
+    ],
+)
+def test_a_bad_key_is_refused_by_field(quiet: Api, body: JSON, field: str) -> None:
+    answer = quiet.post("/api/v1/keys", body=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["code"] == "BAD_REQUEST"
+    assert field in answer.json()["error"]["message"]
+
+
+def test_nobody_hands_out_more_than_they_have(key_for: Callable[..., Api]) -> None:
+    some = key_for("keys:write", "runs:read")
+    refused = some.post("/api/v1/keys", body={"name": "more", "scopes": ["*"]})
+    assert refused.status_code == 403
+    assert some.post("/api/v1/keys", body={"name": "same", "scopes": ["runs:read"]}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/api/v1/runs", "runs:read"),
+        ("GET", "/api/v1/runs/x", "runs:read"),
+        ("GET", "/api/v1/runs/x/events", "runs:read"),
+        ("POST", "/api/v1/runs", "runs:write"),
+        ("POST", "/api/v1/runs/x/followup", "runs:write"),
+        ("GET", "/api/v1/runners", "runners:read"),
+        ("POST", "/api/v1/runners/register", "runners:write"),
+        ("GET", "/api/v1/keys", "keys:read"),
+        ("POST", "/api/v1/keys", "keys:write"),
+        ("DELETE", "/api/v1/keys/x", "keys:write"),
+        ("GET", "/api/runs/x/events", "runs:read"),
+        ("GET", "/api/runs/x/events/stream", "runs:read"),
+        ("POST", "/api/runs/x/cancel", "runs:write"),
+        ("GET", "/api/approvals", "approvals:read"),
+        ("POST", "/api/approvals/x", "approvals:write"),
+    ],
+)
+def test_each_endpoint_names_the_scope_that_a_key_lacks(
+    key_for: Callable[..., Api], method: str, path: str, scope: str
+) -> None:
+    everything = ["runs", "runners", "keys", "approvals"]
+    others = [f"{what}:{how}" for what in everything for how in ("read", "write") if f"{what}:{how}" != scope]
+    answer = key_for(*others).call(method, path, raw="{not json", headers={"Accept": "application/json"})
+    assert answer.status_code == 403, answer.text  # before the body is read, and before the object is looked for
+    assert scope in answer.text
+
+
+def test_an_ordinary_full_key_also_works_for_a_runner(quiet: Api, key_for: Callable[..., Api]) -> None:
+    refused = key_for("*").post("/api/v1/runners/register", body={})
+    assert refused.status_code == 400  # not 403
+
+
+def test_a_run_of_one_key_is_seen_by_the_other_keys_of_the_org(quiet: Api, key_for: Callable[..., Api]) -> None:
+    run = launched(key_for("*"), prompt="p", cwd="/srv")
+    assert quiet.get("/api/v1/runs/:id", run["id"]).status_code == 200

@@ -1,0 +1,231 @@
+"""The runner protocol by hand: what somebody who writes a runner from `docs/runner-protocol.md` may rely on."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.conftest import launched
+from tests.support.http import JSON, Api
+from tests.support.server import Server
+
+
+class ByHand:
+    """A runner that does nothing by itself."""
+
+    def __init__(self, api: Api, name: str) -> None:
+        self.api = api
+        self.root = f"/srv/{name}"
+        self.card = {
+            "uid": str(uuid.uuid4()),
+            "name": name,
+            "os": "linux",
+            "arch": "arm64",
+            "version": "0.0.1",
+            "labels": [name],
+            "max_pods": 2,
+            "allowed_dirs": [self.root],
+            "clis": [{"engine": "claude-code", "version": "9.9.9", "signed_in": True}],
+        }
+        self.poll_no = 0
+        self.id = 0
+        self.session = ""
+
+    def register(self) -> JSON:
+        answer = self.api.post("/api/v1/runners/register", body=self.card)
+        assert answer.status_code in (200, 201), answer.text
+        told: JSON = answer.json()
+        self.id, self.session = told["id"], told["session"]
+        return told
+
+    def poll(self, **more: object) -> JSON:
+        self.poll_no += 1
+        body = {"session": self.session, "poll_no": self.poll_no, "free_slots": 2, "wait_seconds": 0, **more}
+        answer = self.api.post("/api/v1/runners/:id/poll", self.id, body=body)
+        assert answer.status_code == 200, answer.text
+        told: JSON = answer.json()
+        return told
+
+    def claim(self) -> JSON:
+        assignments = self.poll()["assignments"]
+        assert len(assignments) == 1
+        claimed: JSON = assignments[0]
+        return claimed
+
+    def send(self, claimed: JSON, *events: tuple[int, str, JSON], **more: object) -> tuple[int, JSON]:
+        listed = [{"n": n, "type": kind, "payload": payload} for n, kind, payload in events]
+        body = {"attempt": claimed["attempt"], "lease": claimed["lease"], "events": listed, **more}
+        answer = self.api.post("/api/v1/runs/:id/events", claimed["run_id"], body=body)
+        return answer.status_code, answer.json()
+
+
+@pytest.fixture(scope="module")
+def protocol_server(session_folder: Path) -> Iterator[Server]:
+    """One of its own: where runners are known, directories that none of them allows are refused."""
+    server = Server(session_folder / "protocol").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def hand(protocol_server: Server) -> Iterator[ByHand]:
+    with protocol_server.api() as api:
+        yield ByHand(api, f"by-hand-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def claimed(hand: ByHand) -> JSON:
+    hand.register()
+    run = launched(hand.api, prompt="do it", cwd=f"{hand.root}/x", permissionMode="plan", model="m")
+    claimed = hand.claim()
+    assert claimed["run_id"] == run["id"]
+    return claimed
+
+
+def test_registering_answers_id_session_lease_and_wait(hand: ByHand) -> None:
+    told = hand.register()
+    assert isinstance(told["id"], int)
+    assert told["session"]
+    assert (told["lease_seconds"], told["wait_seconds"]) == (90, 25)
+    again = hand.register()
+    assert again["id"] == told["id"]
+    assert again["session"] != told["session"]
+    shown = hand.api.get("/runners/:id", told["id"]).json()["runner"]
+    assert (shown["name"], shown["status"], shown["arch"]) == (hand.card["name"], "online", "arm64")
+
+
+def test_a_name_in_use_by_another_live_runner_is_a_conflict(hand: ByHand) -> None:
+    hand.register()
+    answer = hand.api.post("/api/v1/runners/register", body={**hand.card, "uid": str(uuid.uuid4())})
+    assert answer.status_code == 409
+    assert str(hand.card["name"]) in answer.json()["error"]["message"]
+
+
+def test_an_assignment_says_all_that_an_attempt_needs(hand: ByHand, claimed: JSON) -> None:
+    assert claimed["attempt"] == 1
+    assert len(claimed["lease"]) >= 20
+    wanted = {
+        "prompt": "do it",
+        "cwd": f"{hand.root}/x",
+        "permission_mode": "plan",
+        "model": "m",
+        "engine": "claude-code",
+    }
+    assert {name: claimed[name] for name in wanted} == wanted
+
+
+def test_a_claim_that_is_not_held_is_offered_again_unchanged_and_a_held_one_is_not(hand: ByHand, claimed: JSON) -> None:
+    assert hand.poll()["assignments"] == [claimed]
+    held = [{"run_id": claimed["run_id"], "attempt": claimed["attempt"], "lease": claimed["lease"]}]
+    assert hand.poll(held=held)["assignments"] == []
+
+
+def test_no_slots_no_assignments(hand: ByHand) -> None:
+    hand.register()
+    launched(hand.api, prompt="later", cwd=hand.root)
+    assert hand.poll(free_slots=0)["assignments"] == []
+    assert hand.poll(draining=True)["assignments"] == []
+
+
+def test_events_are_stored_once_whatever_is_repeated_and_a_gap_is_refused(hand: ByHand, claimed: JSON) -> None:
+    started, said = (1, "run.started", {"pid": 1}), (2, "agent.message", {"text": "hi"})
+    assert hand.send(claimed, started) == (200, {"n": 1})
+    assert hand.send(claimed, started, said) == (200, {"n": 2})
+    assert hand.send(claimed, started, said) == (200, {"n": 2})
+    status, told = hand.send(claimed, (5, "agent.message", {"text": "from the future"}))
+    assert (status, told.get("n")) in ((200, 2), (400, None), (409, None))
+    assert hand.send(claimed, (3, "run.completed", {"text": "hi"})) == (200, {"n": 3})
+    run = hand.api.get("/api/v1/runs/:id", claimed["run_id"]).json()
+    assert run["status"] == "COMPLETED"
+    assert [event["message"] for event in run["logs"]].count("hi") >= 1
+    assert [event["seq"] for event in run["logs"]] == list(range(1, len(run["logs"]) + 1))
+
+
+def test_another_lease_is_fenced_but_its_usage_is_stored(hand: ByHand, claimed: JSON) -> None:
+    hand.send(claimed, (1, "run.started", {"pid": 1}))
+    usage = [{"source": "1/turn-1/m", "model": "m", "input_tokens": 5, "output_tokens": 7, "cost_micros": 1_500_000}]
+    status, told = hand.send({**claimed, "lease": "stale"}, (2, "agent.message", {"text": "late"}), usage=usage)
+    assert status == 409
+    assert told["error"]["code"] == "CONFLICT"
+    hand.send({**claimed, "lease": "stale"}, usage=usage)
+    run = hand.api.get("/api/v1/runs/:id", claimed["run_id"]).json()
+    assert "late" not in json.dumps(run["logs"])
+    assert run["usage"] == {"inputTokens": 5, "outputTokens": 7, "cacheReadTokens": 0, "cacheWriteTokens": 0}
+    assert run["costUsd"] == 1.5
+
+
+def test_a_runner_may_not_write_what_only_the_server_writes(hand: ByHand, claimed: JSON) -> None:
+    for kind in ("run.created", "user.message", "permission.resolved", "session.reachable", "made.up"):
+        status, told = hand.send(claimed, (1, kind, {}))
+        assert (status, told["error"]["code"]) == (400, "BAD_REQUEST"), kind
+
+
+def test_a_cancel_is_a_command_until_its_result_is_stored(hand: ByHand, claimed: JSON) -> None:
+    hand.send(claimed, (1, "run.started", {"pid": 1}))
+    assert hand.api.post("/api/runs/:id/cancel", claimed["run_id"]).status_code == 200
+    held = [{"run_id": claimed["run_id"], "attempt": claimed["attempt"], "lease": claimed["lease"]}]
+    (command,) = hand.poll(held=held)["commands"]
+    assert (command["kind"], command["run_id"]) == ("cancel", claimed["run_id"])
+    assert hand.poll(held=held)["commands"] == [command]
+    result = {"session": hand.session, "status": "done"}
+    for _ in range(2):
+        answer = hand.api.post("/api/v1/runners/:id/commands/:command_id", hand.id, command["id"], body=result)
+        assert answer.status_code in (200, 204)
+    assert hand.poll(held=held)["commands"] == []
+    assert hand.send(claimed, (2, "run.cancelled", {"message": "Cancelled"})) == (200, {"n": 2})
+    assert hand.api.get("/api/v1/runs/:id", claimed["run_id"]).json()["status"] == "CANCELLED"
+
+
+def test_a_newer_poll_voids_an_older_one_that_waits(hand: ByHand) -> None:
+    hand.register()
+    answers: list[JSON] = []
+    waiting = threading.Thread(target=lambda: answers.append(hand.poll(wait_seconds=25)))
+    waiting.start()
+    while hand.poll_no < 1:
+        pass
+    hand.poll()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_a_waiting_poll_gets_a_run_as_soon_as_it_is_launched(hand: ByHand) -> None:
+    hand.register()
+    answers: list[JSON] = []
+    waiting = threading.Thread(target=lambda: answers.append(hand.poll(wait_seconds=20)))
+    waiting.start()
+    run = launched(hand.api, prompt="now", cwd=hand.root, labels=hand.card["labels"])
+    waiting.join(5)
+    assert [one["run_id"] for one in answers[0]["assignments"]] == [run["id"]]
+
+
+def test_an_older_session_is_told_so(hand: ByHand) -> None:
+    hand.register()
+    old = hand.session
+    hand.register()
+    body = {"session": old, "poll_no": 1, "free_slots": 1, "wait_seconds": 0}
+    assert hand.api.post("/api/v1/runners/:id/poll", hand.id, body=body).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"uid": 7}, "uid"),
+        ({"uid": ""}, "uid"),
+        ({"name": "x" * 500}, "name"),
+        ({"arch": "sparc"}, "arch"),
+        ({"allowed_dirs": ["relative"]}, "allowed_dirs"),
+        ({"allowed_dirs": []}, "allowed_dirs"),
+        ({"max_pods": 0}, "max_pods"),
+        ({"labels": [""]}, "labels"),
+        ({"clis": [{"engine": "unknown", "version": "1", "signed_in": True}]}, "clis"),
+    ],
+)
+def test_a_bad_registration_is_refused_by_field(hand: ByHand, change: JSON, field: str) -> None:
+    answer = hand.api.post("/api/v1/runners/register", body={**hand.card, **change})
+    assert answer.status_code == 400, answer.text
+    assert field in answer.json()["error"]["message"]

@@ -1,0 +1,58 @@
+"""The server's settings, each in this one table; `docs/operations.md` lists them for operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from corral.base.env import read, read_number
+from corral.base.errors import BadRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a server process is told at its start."""
+
+    data: Path  #: database, keys and lock of the embedded default; also the child runner's directory
+    host: str = "127.0.0.1"
+    port: int = 3000
+    database_url: str = ""  #: empty is SQLite in the data directory
+    redis_url: str = ""  #: empty is the bus of this process
+    bootstrap_key: str = ""  #: the first org's full-scope key, if an operator wants to choose it
+    rate_limit: int = 120  #: requests a minute a key; 0 is off
+    sync: str = "normal"  #: SQLite's `synchronous`: normal | full
+    lost_after: float = 7200.0  #: seconds an unreachable runner may be away before its runs fail
+    approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
+    public_url: str = ""  #: how people reach this server, when a proxy is in front
+
+    @property
+    def is_embedded(self) -> bool:
+        """Tell whether the database is the SQLite file of the data directory."""
+        return not self.database_url
+
+    @property
+    def url(self) -> str:
+        """Return the address to print for people, without a slash at its end."""
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
+        return self.public_url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, port: int | None = None) -> Settings:
+    """Build the settings from `CORRAL_*` variables; the arguments are the command's flags and win."""
+    sync = read(env, "CORRAL_SYNC", "normal").lower()
+    if sync not in {"normal", "full"}:
+        raise BadRequest(f"CORRAL_SYNC must be normal or full, not {sync!r}", field="CORRAL_SYNC")
+    return Settings(
+        data=data,
+        host=host or read(env, "CORRAL_HOST", "127.0.0.1"),
+        port=port if port is not None else int(read_number(env, "CORRAL_PORT", 3000)),
+        database_url=read(env, "CORRAL_DATABASE_URL"),
+        redis_url=read(env, "CORRAL_REDIS_URL"),
+        bootstrap_key=read(env, "CORRAL_BOOTSTRAP_KEY"),
+        rate_limit=int(read_number(env, "CORRAL_RATE_LIMIT", 120)),
+        sync=sync,
+        lost_after=read_number(env, "CORRAL_LOST_AFTER", 7200.0),
+        approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),
+        public_url=read(env, "CORRAL_PUBLIC_URL"),
+    )

@@ -1,0 +1,1 @@
+"""The run: its states, queue and claim, leases, log, commands and approvals."""

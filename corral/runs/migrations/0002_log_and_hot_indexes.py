@@ -1,0 +1,30 @@
+"""The log's table, and the partial indexes that keep the claim flat however many runs have finished."""
+
+from tortoise import migrations
+
+from corral.platform.migrating import DialectSql
+
+_HOT = [
+    "CREATE INDEX runs_ready ON runs (placement_id, priority DESC, no) "
+    "WHERE status = 'queued' AND hold IS NULL AND NOT attempt_open",
+    "CREATE INDEX runs_held ON runs (runner_no) WHERE attempt_open",
+    "CREATE INDEX commands_open ON commands (runner_no, no) WHERE done_at IS NULL",
+    "CREATE INDEX approvals_pending ON approvals (org_id, expires_at) WHERE status = 'pending'",
+]
+_COLUMNS = (
+    "run_no BIGINT NOT NULL, seq BIGINT NOT NULL, org_id BIGINT NOT NULL, attempt INT NOT NULL, n BIGINT, "
+    "type {text} NOT NULL, payload TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (run_no, seq)"
+)
+
+
+class Migration(migrations.Migration):
+    """Create `events` and the hot indexes."""
+
+    dependencies = [("runs", "0001_initial"), ("platform", "0002_clock")]  # noqa: RUF012 - the shape Tortoise reads
+
+    operations = [  # noqa: RUF012
+        DialectSql(
+            sqlite=[f"CREATE TABLE events ({_COLUMNS.format(text='TEXT')}) WITHOUT ROWID", *_HOT],
+            postgres=[f"CREATE TABLE events ({_COLUMNS.format(text='VARCHAR(40)')})", *_HOT],
+        )
+    ]

@@ -1,0 +1,1 @@
+"""What every token cost: the ledger that reports and budgets are sums of."""

@@ -1,0 +1,1 @@
+"""Types that the server and a runner both speak. msgspec structs only; imports nothing but `corral.base`."""

@@ -1,0 +1,168 @@
+"""The runner protocol, version 1: `docs/runner-protocol.md` tells it as a story, these are its shapes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from corral.wire.runs import Engine, PermissionMode
+
+PROTOCOL = 1
+LEASE_SECONDS = 90.0
+WAIT_SECONDS = 25.0
+
+
+class Cli(msgspec.Struct):
+    """One agent CLI that the runner found on its machine."""
+
+    engine: Engine
+    version: str
+    signed_in: bool
+    detail: str = ""  #: for people: how it is signed in, or what to do so that it is
+
+
+class Register(msgspec.Struct):
+    """`POST /api/v1/runners/register`: a runner process says who it is. Repeating it with the same uid starts a new session."""
+
+    uid: str  #: kept in the runner's locked data directory: the same machine and directory, the same runner
+    name: str
+    os: str  #: linux | darwin | windows
+    arch: str  #: amd64 | arm64
+    version: str
+    allowed_dirs: list[str]  #: absolute, symlinks resolved
+    labels: list[str] = []
+    max_pods: int = 4
+    clis: list[Cli] = []
+    protocol: int = PROTOCOL
+
+
+class Registered(msgspec.Struct):
+    """The answer: the runner's number in its org, and the session that every later call names."""
+
+    id: int
+    session: str
+    lease_seconds: float = LEASE_SECONDS
+    wait_seconds: float = WAIT_SECONDS
+
+
+class Held(msgspec.Struct):
+    """A run whose attempt this runner process has."""
+
+    run_id: str
+    attempt: int
+    lease: str
+
+
+class Poll(msgspec.Struct):
+    """`POST /api/v1/runners/:id/poll`: renews the session's lease on arrival, then waits for work or commands."""
+
+    session: str
+    poll_no: int  #: a newer number voids an older poll that still waits
+    free_slots: int
+    held: list[Held] = []
+    wait_seconds: float = WAIT_SECONDS  #: the server clamps it to 0..25
+    draining: bool = False
+
+
+class Resume(StrEnum):
+    """Why an attempt starts from an existing CLI session."""
+
+    FOLLOWUP = "followup"  #: a child run goes on with its parent's session
+    CONTINUE = "continue"  #: the same run goes on with a person's message
+    INTERRUPTED = "interrupted"  #: the attempt before was cut off; nobody has said anything new
+
+
+class Limits(msgspec.Struct):
+    """What the runner enforces for one attempt; None is no limit. Waiting for a person counts against none of the times."""
+
+    max_turns: int | None = None
+    idle_seconds: float | None = 600.0  #: no event from the CLI for so long: the attempt fails
+    run_seconds: float | None = 14400.0
+
+
+class Assignment(msgspec.Struct):
+    """One attempt of one run, given to the runner that holds its lease and to nobody else."""
+
+    run_id: str
+    attempt: int
+    lease: str
+    engine: Engine
+    prompt: str
+    cwd: str
+    permission_mode: PermissionMode = PermissionMode.DEFAULT
+    model: str | None = None
+    session_id: str | None = None  #: the CLI session to resume
+    resume: Resume | None = None
+    fork: bool = False  #: resume into a new CLI session, because another run already went on with this one
+    allowed_tools: list[str] = []  #: run without asking
+    system_prompt: str | None = None  #: appended to the CLI's own
+    limits: Limits = msgspec.field(default_factory=Limits)
+    env: dict[str, str] = {}
+    stored_n: int = 0  #: events of this attempt that the server has (not 0 when an assignment is offered again)
+
+
+class CommandKind(StrEnum):
+    """What the server asks of a runner about a run it holds. A runner answers `unsupported` to a kind it does not know."""
+
+    APPROVE = "approve"
+    CANCEL = "cancel"
+    MESSAGE = "message"
+
+
+class Command(msgspec.Struct):
+    """A command is offered at every poll until its result is stored; a runner carries it out at most once."""
+
+    id: str
+    kind: str  #: a CommandKind, or one that a newer server knows
+    run_id: str
+    attempt: int
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Approve(msgspec.Struct):
+    """Payload of `approve`."""
+
+    request_id: str
+    decision: str  #: allow | deny
+    reason: str | None = None
+    answers: dict[str, str] | None = None  #: question text → answer, for a question
+
+
+class Cancel(msgspec.Struct):
+    """Payload of `cancel`."""
+
+    by: str = ""
+    message: str = "Cancelled"
+
+
+class Message(msgspec.Struct):
+    """Payload of `message`: what a person says to a live run."""
+
+    text: str
+
+
+class PollAnswer(msgspec.Struct):
+    """What a poll answers. Empty lists are the normal case: nothing to do, poll again."""
+
+    assignments: list[Assignment] = []
+    commands: list[Command] = []
+    lost: list[Held] = []  #: fenced: end these process trees, send no more events of them
+    void: bool = False  #: a newer poll of the same session took this one's place
+
+
+class CommandStatus(StrEnum):
+    """How a command ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"
+    INTERRUPTED = "interrupted"  #: it had been started when the runner crashed; it is not started twice
+
+
+class CommandResult(msgspec.Struct):
+    """`POST /api/v1/runners/:id/commands/:command_id`."""
+
+    session: str
+    status: CommandStatus
+    message: str = ""

@@ -1,3 +1,12 @@
-// The console's one script. htmx comes first: its extensions register on the global it makes.
+// The console's one script. htmx follows the server; the modules below do what only a browser can.
 import "htmx.org";
-import "htmx.org/dist/ext/hx-sse.js";
+import "./console/copy.js";
+import "./console/dialogs.js";
+import "./console/forms.js";
+import "./console/keys.js";
+import "./console/live.js";
+import "./console/new-run.js";
+import "./console/run.js";
+import "./console/sign-in.js";
+import "./console/theme.js";
+import "./console/times.js";

@@ -1,0 +1,34 @@
+// What forms do beyond HTML: send with ⌘↵, send once, and ask for a reason before denying.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.isComposing) return;
+  const field = event.target;
+  if (field.matches("[data-submit]") && (event.metaKey || event.ctrlKey)) {
+    event.preventDefault();
+    field.form.requestSubmit();
+  }
+  // Enter in the reason means deny; left to itself, a form presses its first button, which allows.
+  const denial = field.closest("[data-denial]");
+  if (denial) {
+    event.preventDefault();
+    field.form.requestSubmit(denial.querySelector("button[value=deny]"));
+  }
+});
+
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-once]")) return;
+  // After this turn, so that the pressed button is still part of what is sent.
+  setTimeout(() => event.target.querySelectorAll("button[type=submit]").forEach((button) => (button.disabled = true)));
+});
+
+addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("form[data-once] button[type=submit]")) button.disabled = false;
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-reveal]");
+  if (!button) return;
+  const revealed = document.getElementById(button.dataset.reveal);
+  revealed.hidden = !revealed.hidden;
+  button.setAttribute("aria-expanded", String(!revealed.hidden));
+  revealed.querySelector("input")?.focus();
+});

@@ -1,0 +1,46 @@
+// Keys press what carries them: an element with data-key="c" is clicked (or, if one types there, focused) by c.
+const SEQUENCE_MS = 1200;
+let started = "";
+let startedAt = 0;
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
+  if (event.key === "Escape" && isTyping(event.target)) return event.target.blur();
+  if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
+  const key = sequence(event.key);
+  if (key === "j" || key === "k") return move(event, key === "j" ? 1 : -1);
+  const target = find(key);
+  if (!target) return;
+  event.preventDefault();
+  if (isTyping(target) || target.matches(".chip")) target.focus();
+  else target.click();
+});
+
+function isTyping(element) {
+  return element.matches?.("textarea, select, input:not([type=radio], [type=checkbox], [type=submit])");
+}
+
+// `g` waits for a second key; any other key stands for itself.
+function sequence(key) {
+  const whole = started && performance.now() - startedAt < SEQUENCE_MS ? `${started} ${key}` : key;
+  started = whole === "g" ? "g" : "";
+  startedAt = performance.now();
+  return whole;
+}
+
+// A card that has the focus answers before one that has not.
+function find(key) {
+  const selector = `[data-key="${CSS.escape(key)}"]`;
+  const near = document.activeElement?.closest("[data-row]")?.querySelector(selector);
+  return [near, ...document.querySelectorAll(selector)].find((element) => element?.checkVisibility() && !element.disabled);
+}
+
+function move(event, step) {
+  const rows = [...document.querySelectorAll("a.row, [data-row]")];
+  if (!rows.length) return;
+  event.preventDefault();
+  const at = rows.findIndex((row) => row.contains(document.activeElement));
+  const next = rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + step))];
+  next.focus();
+  next.scrollIntoView({ block: "nearest" });
+}

@@ -1,0 +1,41 @@
+// The clock of the page: regions with hx-trigger="tick from:body" follow the server while somebody can see them.
+import { announce } from "./dom.js";
+
+const TICK_MS = 2500;
+const title = document.title;
+let failures = 0;
+let pending = waiting();
+
+setInterval(tick, TICK_MS);
+document.addEventListener("visibilitychange", tick);
+show();
+
+function tick() {
+  if (document.visibilityState === "visible") document.body.dispatchEvent(new CustomEvent("tick"));
+}
+
+document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
+  const status = ctx?.response?.status ?? 0;
+  if (status === 401) location.assign("/app/sign-in");
+  else away(status >= 500);
+});
+document.addEventListener("htmx:error", () => away(true));
+document.addEventListener("htmx:after:swap", show);
+
+// One missed answer is nothing to speak of; the second is.
+function away(missed) {
+  failures = missed ? failures + 1 : 0;
+  document.querySelector("#away").hidden = failures < 2;
+}
+
+// The tab's title says how many approvals wait, and a screen reader hears of a new one.
+function show() {
+  const now = waiting();
+  document.title = now ? `(${now}) ${title}` : title;
+  if (now > pending) announce(now === 1 ? "1 approval waits for you" : `${now} approvals wait for you`);
+  pending = now;
+}
+
+function waiting() {
+  return Number(document.querySelector("#pending")?.dataset.count ?? 0);
+}

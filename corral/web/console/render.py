@@ -1,0 +1,104 @@
+"""Templates to HTML: one environment, the filters and macros all pages have, and what the shell around them shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from corral.web.console import words
+
+STATIC = Path(__file__).parents[1] / "static"
+THEMES = ("light", "dark")
+
+
+@dataclass(frozen=True, slots=True)
+class NavItem:
+    """One entry of the rail: `g` and its letter lead there."""
+
+    key: str
+    label: str
+    path: str
+    letter: str
+
+
+#: The rail, top to bottom. A later page adds its line here.
+NAV = (
+    NavItem("runs", "Runs", "/app/runs", "r"),
+    NavItem("approvals", "Approvals", "/app/approvals", "a"),
+    NavItem("runners", "Runners", "/app/runners", "m"),
+    NavItem("keys", "API keys", "/app/keys", "k"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What stands around a page."""
+
+    org: str
+    user: str
+    here: str  #: the nav entry of this page
+    path: str  #: this page's own path and query, where a form comes back to
+    theme: str | None = None  #: light | dark; None follows the system
+    csrf: str = ""
+    pending: int = 0  #: approvals that wait
+    nav: tuple[NavItem, ...] = NAV
+
+
+def render(template: str, shell: Shell, **values: Any) -> str:
+    """Render one page; `values` are what its template names."""
+    return (
+        _environment()
+        .get_template(template)
+        .render(shell=shell, here=shell.path, csrf=_csrf_field(shell.csrf), asset=asset, **values)
+    )
+
+
+def asset(name: str) -> str:
+    """Return the path of a built asset, whose name changes with its content."""
+    return f"/static/{_manifest()[name]}"
+
+
+@cache
+def _manifest() -> dict[str, str]:
+    try:
+        names: dict[str, str] = json.loads((STATIC / "manifest.json").read_text())
+    except FileNotFoundError:
+        raise RuntimeError("The console's assets are not built: run `make assets`.") from None
+    return names
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "rfc3339": words.rfc3339,
+        "ago": words.ago,
+        "until": words.until,
+        "money": words.money,
+        "tokens": words.tokens,
+        "number": words.number,
+    }
+    environment.filters.update(filters)
+    macros = environment.get_template("parts/macros.html").module
+    for name in ("ago", "until", "status", "copyable", "live", "wrong", "invalid"):
+        environment.globals[name] = getattr(macros, name)
+    return environment
+
+
+def _csrf_field(token: str) -> Callable[[], Markup]:
+    field = Markup('<input type="hidden" name="csrf" value="{}">').format(token)
+    return lambda: field

@@ -1,0 +1,86 @@
+"""Who is calling, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from corral.base.errors import Forbidden
+
+#: Everything that can be allowed. A key holds some of these, or `*` for all of them.
+SCOPES = (
+    "runs:read",
+    "runs:write",
+    "runners:read",
+    "runners:write",
+    "approvals:read",
+    "approvals:write",
+    "keys:read",
+    "keys:write",
+)
+FULL = frozenset({*SCOPES, "*"})
+
+
+class Role(StrEnum):
+    """What a person is in their org, from the most to the least."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    VIEWER = "viewer"
+
+    def covers(self, least: Role) -> bool:
+        """Tell whether this role is `least` or more."""
+        return _RANK[self] >= _RANK[least]
+
+
+_RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
+#: What a role may do at most; a console session has all of it, a key what it was given of it.
+_OF_ROLE = {
+    Role.OWNER: FULL,
+    Role.ADMIN: FULL,
+    Role.MEMBER: frozenset(SCOPES) - {"keys:write", "runners:write"},
+    Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever is calling: a key or a signed-in person, of one org."""
+
+    org_id: int
+    actor: str  #: `key:<id>` or `user:<id>`, as rows and events name who did something
+    scopes: frozenset[str]
+    role: Role
+    user_id: str | None = None
+    key_id: str | None = None  #: None for a person in the console
+    sign_in: str | None = None  #: hash of the console session's token, None for a key
+
+    def has(self, scope: str) -> bool:
+        """Tell whether `scope` is allowed; `*` itself needs everything."""
+        return scope in self.scopes
+
+
+def scopes_of(role: Role) -> frozenset[str]:
+    """Return everything a person of this role may do."""
+    return _OF_ROLE[role]
+
+
+def granted(scopes: str, role: Role) -> frozenset[str]:
+    """Return what a key with these stored scopes may do while its owner has this role."""
+    wanted = FULL if scopes == "*" else frozenset(scopes.split())
+    return wanted & scopes_of(role)
+
+
+def require(principal: Principal, scope: str, least: Role) -> None:
+    """Raise Forbidden, naming what is missing, unless both the scope and the role suffice."""
+    if scope not in principal.scopes:
+        if principal.key_id is None:
+            raise Forbidden(f"Your role, {principal.role}, does not allow {_named(scope)}")
+        raise Forbidden(f"This key lacks the scope {_named(scope)}")
+    if not principal.role.covers(least):
+        raise Forbidden(f"This needs the role {least}; yours is {principal.role}")
+
+
+def _named(scope: str) -> str:
+    return "* (everything)" if scope == "*" else scope

@@ -1,0 +1,221 @@
+"""API keys: made, listed, revoked, and recognised on every request."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from corral.base.errors import BadRequest, Forbidden, NotFound
+from corral.base.ids import new_id, new_token
+from corral.platform.access import SCOPES, Principal, Role, granted
+from corral.platform.database import Row, Unit, commit, fetch, sql
+
+PREFIX = "crl_live_"
+#: Seconds that a recognised key stays so without asking the database: another server's revocation takes so long.
+_TRUSTED = 1.0
+_MINUTE = 60_000
+_MOST_CACHED = 10_000
+_COLUMNS = "id, org_id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as people see it afterwards: everything but the key itself."""
+
+    id: str
+    org_id: int
+    user_id: str | None
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+    last_used_at: int | None
+
+
+#: hash → who it is, and until when (monotonic) that is believed.
+_known: dict[str, tuple[Principal, float]] = {}
+#: Ids of keys used since `write_last_used` ran.
+_used: set[str] = set()
+
+
+async def create(
+    org_id: int,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    by: Principal | None = None,
+    user_id: str | None = None,
+    expires_in: float | None = None,
+    token: str | None = None,
+) -> tuple[Key, str]:
+    """Make a key of `org_id`; return it and its token, which is shown now and never again.
+
+    Nobody (`by`) hands out more than they have. `expires_in` is in seconds. `token` is chosen by operators only.
+    """
+    stored = _checked(scopes, by)
+    token = token or PREFIX + new_token(32)
+    owner = user_id or (by.user_id if by else None)
+    unit = _create(org_id, name=name, scopes=stored, user_id=owner, token=token, expires_in=expires_in)
+    return await commit(unit), token
+
+
+async def page(org_id: int, *, limit: int, before: str | None = None, live_only: bool = False) -> list[Key]:
+    """Return keys, newest first, from before the id `before`."""
+    rows = await fetch(
+        f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id < $2 "  # noqa: S608 - our own column names
+        f"{'AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now_ms()) ' if live_only else ''}"
+        "ORDER BY id DESC LIMIT $3",
+        org_id,
+        before or "g",
+        limit,
+    )
+    return [_key(row) for row in rows]
+
+
+async def get(org_id: int, key_id: str) -> Key:
+    """Return one key of the org."""
+    rows = await fetch(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
+    if not rows:
+        raise NotFound(f"There is no key {key_id}")
+    return _key(rows[0])
+
+
+async def revoke(org_id: int, key_id: str) -> Key:
+    """End a key at once; a second time changes nothing."""
+    rows = await fetch(
+        "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, now_ms()) WHERE org_id = $1 AND id = $2 "  # noqa: S608
+        f"RETURNING hash, {_COLUMNS}",
+        org_id,
+        key_id,
+    )
+    if not rows:
+        raise NotFound(f"There is no key {key_id}")
+    _known.pop(rows[0]["hash"], None)
+    return _key(rows[0])
+
+
+def recall(token: str) -> Principal | None:
+    """Return who shows `token` if that was asked less than a second ago; None means: `authenticate` must be asked."""
+    found = _known.get(digest(token))
+    return found[0] if found is not None and found[1] > time.monotonic() else None
+
+
+async def authenticate(token: str) -> Principal | None:
+    """Return who shows `token`, None if it is no live key."""
+    hashed = digest(token)
+    rows = await fetch(
+        "SELECT k.id, k.org_id, k.user_id, k.hash, k.scopes, k.last_used_at, u.role, now_ms() AS now "
+        "FROM api_keys k LEFT JOIN users u ON u.id = k.user_id WHERE k.hash = $1 AND k.revoked_at IS NULL "
+        "AND (k.expires_at IS NULL OR k.expires_at > now_ms())",
+        hashed,
+    )
+    # The index compares hashes, and not in constant time; that tells nothing about a token of 256 bits.
+    if not rows or not hmac.compare_digest(rows[0]["hash"], hashed):
+        return None
+    row = rows[0]
+    if row["last_used_at"] is None or row["last_used_at"] + _MINUTE <= row["now"]:
+        _used.add(row["id"])
+    role = Role(row["role"]) if row["role"] else Role.OWNER
+    principal = Principal(
+        org_id=row["org_id"],
+        actor=f"key:{row['id']}",
+        scopes=granted(row["scopes"], role),
+        role=role,
+        user_id=row["user_id"],
+        key_id=row["id"],
+    )
+    if len(_known) >= _MOST_CACHED:
+        _known.clear()
+    _known[hashed] = principal, time.monotonic() + _TRUSTED
+    return principal
+
+
+async def write_last_used() -> None:
+    """Note when the keys used lately were used, to the minute. Run by a loop, so that no request waits for it."""
+    while _used:
+        key_id = _used.pop()
+        await fetch(
+            "UPDATE api_keys SET last_used_at = now_ms() / $2 * $2 WHERE id = $1 "
+            "AND (last_used_at IS NULL OR last_used_at < now_ms() / $2 * $2)",
+            key_id,
+            _MINUTE,
+        )
+
+
+def forget() -> None:
+    """Drop what this process remembers, because the database behind it is another one now."""
+    _known.clear()
+    _used.clear()
+
+
+def digest(token: str) -> str:
+    """Return what is stored of a token: tokens are random, so a fast hash is enough."""
+    return sha256(token.encode(errors="surrogateescape")).hexdigest()
+
+
+def insert(org_id: int, *, name: str, scopes: str, user_id: str | None, token: str) -> Unit[Key | None]:
+    """Make a key within another unit; None if this token has been a key before."""
+    rows = yield sql(
+        "INSERT INTO api_keys (id, org_id, user_id, name, prefix, hash, scopes, created_at) "  # noqa: S608
+        f"VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms()) ON CONFLICT (hash) DO NOTHING RETURNING {_COLUMNS}",
+        new_id(),
+        org_id,
+        user_id,
+        name,
+        _prefix(token),
+        digest(token),
+        scopes,
+    )
+    return _key(rows[0]) if rows else None
+
+
+def _create(
+    org_id: int, *, name: str, scopes: str, user_id: str | None, token: str, expires_in: float | None
+) -> Unit[Key]:
+    key = yield from insert(org_id, name=name, scopes=scopes, user_id=user_id, token=token)
+    if key is None:
+        raise BadRequest("This token has been a key before; choose another")
+    if expires_in is None:
+        return key
+    rows = yield sql(
+        f"UPDATE api_keys SET expires_at = now_ms() + $2 WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608
+        key.id,
+        int(expires_in * 1000),
+    )
+    return _key(rows[0])
+
+
+def _checked(scopes: Sequence[str], by: Principal | None) -> str:
+    if not scopes:
+        raise BadRequest(f"scopes must name at least one of {', '.join(SCOPES)}, or *", field="scopes")
+    for scope in scopes:
+        if scope not in SCOPES and scope != "*":
+            raise BadRequest(f"scopes: there is no {scope!r}; there are {', '.join(SCOPES)}, and *", field="scopes")
+        if by is not None and not by.has(scope):
+            raise Forbidden(f"You cannot give a key the scope {scope}: you do not have it yourself")
+    return "*" if "*" in scopes else " ".join(scope for scope in SCOPES if scope in scopes)
+
+
+def _prefix(token: str) -> str:
+    """Return enough of a token to tell it from others, and too little to guess it from."""
+    return token[: len(PREFIX) + 4] if token.startswith(PREFIX) else token[: min(4, len(token) // 4)]
+
+
+def _key(row: Row) -> Key:
+    return Key(
+        id=row["id"],
+        org_id=row["org_id"],
+        user_id=row["user_id"],
+        name=row["name"],
+        prefix=row["prefix"],
+        scopes=row["scopes"].split(),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
+    )

@@ -1,0 +1,58 @@
+"""The first start: one org, its owner, and a key to begin with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corral.base.errors import BadRequest
+from corral.base.ids import new_id, new_token
+from corral.platform import keys
+from corral.platform.access import Role
+from corral.platform.database import Unit, commit, sql
+from corral.platform.settings import Settings
+
+FIRST_ORG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrapped:
+    """What the first org starts with."""
+
+    org_id: int
+    owner_id: str
+    new_key: str | None  #: a key made just now, to be shown once; None on every later start
+
+
+async def bootstrap(settings: Settings) -> Bootstrapped:
+    """Make sure that the first org, its owner and a full key exist. Several servers may do so at once, and again."""
+    chosen = settings.bootstrap_key
+    if chosen and (len(chosen) < 16 or not chosen.isascii() or any(letter.isspace() for letter in chosen)):
+        raise BadRequest("CORRAL_BOOTSTRAP_KEY must be at least 16 plain characters", field="CORRAL_BOOTSTRAP_KEY")
+    return await commit(_bootstrap(chosen))
+
+
+def _bootstrap(chosen: str) -> Unit[Bootstrapped]:
+    made = yield sql(
+        "INSERT INTO orgs (id, name, created_at) VALUES ($1, $2, now_ms()) ON CONFLICT (id) DO NOTHING RETURNING id",
+        FIRST_ORG,
+        "Corral",
+    )
+    owner_id, new_key = "", None
+    if made:
+        owner_id = new_id()
+        yield sql(
+            "INSERT INTO users (id, org_id, name, role, created_at) VALUES ($1, $2, $3, $4, now_ms())",
+            owner_id,
+            FIRST_ORG,
+            "Owner",
+            Role.OWNER.value,
+        )
+        if not chosen:
+            new_key = keys.PREFIX + new_token(32)
+            yield from keys.insert(FIRST_ORG, name="first key", scopes="*", user_id=owner_id, token=new_key)
+    else:
+        rows = yield sql("SELECT id FROM users WHERE org_id = $1 AND role = $2 ORDER BY id LIMIT 1", FIRST_ORG, "owner")
+        owner_id = rows[0]["id"]
+    if chosen:
+        yield from keys.insert(FIRST_ORG, name="bootstrap key", scopes="*", user_id=owner_id, token=chosen)
+    return Bootstrapped(FIRST_ORG, owner_id, new_key)

@@ -1,0 +1,108 @@
+"""Idempotency-Key: a POST that is sent again is answered again, not done again.
+
+A row per org, path and key holds the body's hash and an id minted for the thing the request makes. Only successes are
+kept: a request that failed did nothing, so its key is free again. A server that died in flight left its row unfinished;
+after a while the repeat takes it over and, making the thing under the same minted id, finds what the first has made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from corral.base.errors import Conflict
+from corral.base.ids import new_id
+from corral.platform.database import Unit, commit, fetch, sql
+
+_KEPT_MS = 24 * 3600 * 1000
+#: After so long in flight, the server that worked on a request is taken for dead.
+_STALE_MS = 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """This request is the one that does it: the thing it makes gets `minted_id`."""
+
+    row_id: int
+    minted_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """This request was answered before, so."""
+
+    status: int
+    content_type: str | None
+    answer: str
+
+
+async def begin(org_id: int, path: str, key: str, body: bytes) -> Begun | Answered:
+    """Start a request under its key. Raises Conflict for another body, one in flight, and an answer not kept."""
+    return await commit(_begin(org_id, path, key, sha256(body).hexdigest()))
+
+
+async def finish(begun: Begun, *, status: int, answer: str | None, content_type: str | None) -> None:
+    """Keep what was answered; None for an answer that holds a secret, which is never given twice."""
+    await fetch(
+        "UPDATE repeatable_requests SET status = $2, answer = $3, content_type = $4 WHERE id = $1",
+        begun.row_id,
+        status,
+        answer,
+        content_type,
+    )
+
+
+async def release(begun: Begun) -> None:
+    """Free the key of a request that failed."""
+    await fetch("DELETE FROM repeatable_requests WHERE id = $1 AND status IS NULL", begun.row_id)
+
+
+async def sweep() -> None:
+    """Delete what is older than a day."""
+    await fetch("DELETE FROM repeatable_requests WHERE created_at < now_ms() - $1", _KEPT_MS)
+
+
+def _begin(org_id: int, path: str, key: str, body_hash: str) -> Unit[Begun | Answered]:
+    yield sql(
+        "DELETE FROM repeatable_requests WHERE org_id = $1 AND path = $2 AND key = $3 AND created_at < now_ms() - $4",
+        org_id,
+        path,
+        key,
+        _KEPT_MS,
+    )
+    rows = yield sql(
+        "INSERT INTO repeatable_requests (org_id, path, key, body_hash, minted_id, created_at) "
+        "VALUES ($1, $2, $3, $4, $5, now_ms()) ON CONFLICT (org_id, path, key) DO NOTHING RETURNING id, minted_id",
+        org_id,
+        path,
+        key,
+        body_hash,
+        new_id(),
+    )
+    if rows:
+        return Begun(rows[0]["id"], rows[0]["minted_id"])
+    rows = yield sql(
+        "SELECT id, body_hash, status, answer, content_type FROM repeatable_requests "
+        "WHERE org_id = $1 AND path = $2 AND key = $3",
+        org_id,
+        path,
+        key,
+    )
+    if not rows:  # released between the two statements
+        raise Conflict("A request with this Idempotency-Key has just failed; send it again")
+    row = rows[0]
+    if row["body_hash"] != body_hash:
+        raise Conflict("This Idempotency-Key was used with another body; use a new key for a new request")
+    if row["status"] is None:
+        taken = yield sql(
+            "UPDATE repeatable_requests SET created_at = now_ms() "
+            "WHERE id = $1 AND status IS NULL AND created_at < now_ms() - $2 RETURNING id, minted_id",
+            row["id"],
+            _STALE_MS,
+        )
+        if taken:
+            return Begun(taken[0]["id"], taken[0]["minted_id"])
+        raise Conflict("A request with this Idempotency-Key is still in flight; wait for its answer")
+    if row["answer"] is None:
+        raise Conflict("This request was answered already, with a secret that is shown only once")
+    return Answered(row["status"], row["content_type"], row["answer"])

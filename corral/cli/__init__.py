@@ -1,0 +1,1 @@
+"""The `corral` command. It starts the processes, and is a client of the API like any other."""

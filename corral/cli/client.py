@@ -1,0 +1,190 @@
+"""The API as commands call it: JSON in and out, errors as sentences, and a stream that survives reconnects.
+
+On the standard library's HTTP: importing httpx takes longer than most commands do.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPResponse
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from corral.cli.errors import CommandError, Refused, Unreachable
+
+_ANSWER_SECONDS = 30.0
+_TRIES = 3
+#: Statuses that pass by themselves.
+_PASSING = frozenset({429, 502, 503, 504})
+#: The server sends a comment more often than this while a stream is quiet.
+_SILENCE_SECONDS = 60.0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none: a key is never carried to another address."""
+
+
+class Client:
+    """Calls one server with one key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        """Take the server's address and the bearer key."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise CommandError(f"{url!r} is not the address of a server", hint="It looks like http://127.0.0.1:3000")
+        self.url = url.rstrip("/")
+        self._key = key
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+        if _is_loopback(parts.hostname or ""):
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Return the answer's JSON; parameters that are None are left out."""
+        wanted = {name: value for name, value in query.items() if value is not None}
+        return self._patiently("GET", f"{path}?{urlencode(wanted)}" if wanted else path)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Send JSON once, return the answer's."""
+        return self._call("POST", path, body={} if body is None else body)
+
+    def launch(self, path: str, body: Any) -> Any:
+        """Send JSON that starts something: again if no answer came, with a key of its own so that it starts once."""
+        return self._patiently("POST", path, body=body, headers={"Idempotency-Key": str(uuid.uuid4())})
+
+    def delete(self, path: str) -> Any:
+        """Return the answer's JSON, None if it has none."""
+        return self._call("DELETE", path)
+
+    def events(self, run_id: str, *, after: int = 0, patience: float = 300.0) -> Iterator[dict[str, Any]]:
+        """Yield the run's events and live tokens until it ends; reconnect from the last one seen when the line breaks.
+
+        Gives up with `Unreachable` when the server has been away for `patience` seconds.
+        """
+        path, failed_since, tries = f"/api/runs/{segment(run_id)}/events/stream", None, 0
+        while True:
+            try:
+                with self._open(
+                    "GET",
+                    path,
+                    headers={"Accept": "text/event-stream", "Last-Event-ID": str(after)},
+                    seconds=_SILENCE_SECONDS,
+                ) as response:
+                    if response.status == 204:
+                        return
+                    for event in _server_sent(response):
+                        after = max(after, int(event.get("sequence") or 0))
+                        failed_since, tries = None, 0
+                        yield event
+                        if event.get("event_type") in _LAST:
+                            return
+            except Refused as error:
+                if error.status not in _PASSING:
+                    raise
+            except (Unreachable, OSError, HTTPException):
+                pass
+            failed_since = failed_since or time.monotonic()
+            if time.monotonic() - failed_since > patience:
+                raise Unreachable(
+                    f"{self.url} has been away for {patience:.0f} s",
+                    hint=f"The run goes on. Look again with: corral logs {run_id} --follow",
+                )
+            time.sleep(min(0.2 * 2 ** min(tries, 5), 5.0) * random.uniform(0.5, 1.0))
+            tries += 1
+
+    def _patiently(self, method: str, target: str, **more: Any) -> Any:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return self._call(method, target, **more)
+            except (Refused, Unreachable) as error:
+                if attempt == _TRIES or (isinstance(error, Refused) and error.status not in _PASSING):
+                    raise
+            time.sleep(attempt * random.uniform(0.3, 0.6))
+        raise AssertionError  # the last try returned or raised
+
+    def _call(self, method: str, target: str, *, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": "application/json", **(headers or {})}
+        try:
+            with self._open(method, target, data=data, headers=headers, seconds=_ANSWER_SECONDS) as response:
+                return _decoded(response.read())
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from error
+
+    def _open(
+        self, method: str, target: str, *, headers: dict[str, str], seconds: float, data: bytes | None = None
+    ) -> HTTPResponse:
+        request = urllib.request.Request(self.url + target, data=data, method=method, headers=headers)  # noqa: S310
+        request.add_header("Authorization", f"Bearer {self._key}")
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            response: HTTPResponse = self._opener.open(request, timeout=seconds)
+            return response
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refused(error.code, error.read(), self.url) from error
+        except urllib.error.URLError as error:
+            raise self._unreachable(error.reason) from error
+
+    def _unreachable(self, why: object) -> Unreachable:
+        if isinstance(why, TimeoutError):
+            why = "it does not answer"
+        return Unreachable(
+            f"{self.url} cannot be reached: {why}", hint="Is the server running? `corral doctor` says what is wrong."
+        )
+
+
+#: After one of these nothing follows but a new attempt.
+_LAST = frozenset({"run.completed", "run.failed", "run.cancelled"})
+
+
+def segment(text: str) -> str:
+    """Quote a path segment."""
+    return quote(text, safe="")
+
+
+def _server_sent(response: HTTPResponse) -> Iterator[dict[str, Any]]:
+    data: list[str] = []
+    for raw in response:
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        if line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+        elif not line and data:
+            yield json.loads("\n".join(data))
+            data = []
+
+
+def _decoded(content: bytes) -> Any:
+    if not content:
+        return None
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content.decode("utf-8", "replace")
+
+
+def _refused(status: int, content: bytes, url: str) -> Refused:
+    body = _decoded(content)
+    error = body.get("error") if isinstance(body, dict) else body
+    told = error.get("message") if isinstance(error, dict) else error
+    message = str(told or f"{url} answered {status}").strip()
+    if status == 401:
+        return Refused(
+            f"{url} does not know this key: {message}",
+            status=status,
+            body=body,
+            hint="Set CORRAL_API_KEY to a valid one; `corral keys create` on the server's machine makes one.",
+        )
+    return Refused(message, status=status, body=body)
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"

@@ -1,0 +1,50 @@
+"""Which commands there are, in the order that `corral --help` lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from corral.cli import approvals, doctor, keys, processes, runners, runs, sign_in
+
+
+def build() -> typer.Typer:
+    """Return the application with all its commands."""
+    app = typer.Typer(
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(corral)
+    command: Callable[..., None]
+    for command in (processes.up, processes.demo):
+        app.command(rich_help_panel="Start here")(command)
+    for command in (runs.run, runs.runs, runs.logs, runs.followup, runs.cancel):
+        app.command(rich_help_panel="Runs")(command)
+    app.add_typer(approvals.app, name="approvals", rich_help_panel="Runs")
+    app.command(rich_help_panel="Look after it")(runners.runners)
+    app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
+    for command in (sign_in.sign_in, doctor.doctor, version):
+        app.command(rich_help_panel="Look after it")(command)
+    for command in (processes.serve, processes.runner, processes.migrate):
+        app.command(rich_help_panel="Processes of a larger installation")(command)
+    return app
+
+
+def corral(
+    context: typer.Context, show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Run a team of coding agents across your machines."""
+    if show_version:
+        version()
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def version() -> None:
+    """Print Corral's version."""
+    from corral import __version__
+    from corral.cli.terminal import stdout
+
+    stdout().line(f"corral {__version__}")

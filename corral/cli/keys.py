@@ -1,0 +1,102 @@
+"""`corral keys`: make, list and revoke API keys."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from corral.cli import options
+from corral.cli.client import segment
+from corral.cli.connect import connected
+from corral.cli.errors import Misused
+from corral.cli.naming import only, short
+from corral.cli.terminal import ago, stderr, stdout
+
+app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for, so that people can tell keys apart.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it may do, as runs:read; may be repeated. Default: *.")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="When it ends by itself: 12h, 30d, 8w.")] = None,
+    as_json: options.Json = False,
+    data: options.Data = None,
+) -> None:
+    """Make a key. It is shown once: only its hash is kept."""
+    body: dict[str, Any] = {"name": name, "scopes": scope or ["*"]}
+    if expires:
+        body["expires_at"] = (datetime.now(UTC) + _span(expires)).isoformat(timespec="seconds").replace("+00:00", "Z")
+    with connected(data) as client:
+        made = client.post("/api/v1/keys", body)
+    if as_json:
+        stdout().json(made)
+        return
+    stdout().line(made["key"])
+    stderr().line("Keep it somewhere safe: it is not shown again.", "dim")
+
+
+@app.command("list")
+def list_(as_json: options.Json = False, data: options.Data = None) -> None:
+    """List the keys there are, without the keys themselves."""
+    out = stdout()
+    with connected(data) as client:
+        answer = client.get("/api/v1/keys")
+    if as_json:
+        out.json(answer)
+        return
+    out.table(
+        ["KEY", "NAME", "BEGINS", "USED", "STATE", "SCOPES"],
+        [
+            [short(key["id"], out), key["name"], key["prefix"], _used(key), _state(key), " ".join(key["scopes"])]
+            for key in answer["data"]
+        ],
+    )
+
+
+@app.command()
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, or enough of its beginning or end.")],
+    as_json: options.Json = False,
+    data: options.Data = None,
+) -> None:
+    """End a key at once."""
+    with connected(data) as client:
+        key = only((key["id"] for key in client.get("/api/v1/keys")["data"]), id, "key")
+        answer = client.delete(f"/api/v1/keys/{segment(key)}")
+    if as_json:
+        stdout().json(answer)
+    else:
+        stdout().line("Revoked.", "green")
+
+
+def _span(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,5})([hdw])", text)
+    if not found or not int(found[1]):
+        raise Misused(f"--expires {text} is not a time: it looks like 12h, 30d or 8w", field="expires")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _used(key: dict[str, Any]) -> str:
+    used = _either(key, "last_used_at", "lastUsedAt")
+    return f"{ago(used)} ago" if used else "never"
+
+
+def _state(key: dict[str, Any]) -> str:
+    if _either(key, "revoked_at", "revokedAt"):
+        return "revoked"
+    expires = _either(key, "expires_at", "expiresAt")
+    if not expires:
+        return "live"
+    return "expired" if datetime.fromisoformat(expires) < datetime.now(UTC) else f"until {expires[:10]}"
+
+
+def _either(key: dict[str, Any], *names: str) -> str | None:
+    return next((key[name] for name in names if key.get(name)), None)

@@ -1,0 +1,223 @@
+"""A run's log for people: a line a tool call, results folded, the final text whole, the cost at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from corral.cli.terminal import Terminal, clean, cut, one_line
+
+_FOLDED_LINES = 3
+_FAILED_LINES = 12
+#: The input that says most about what a tool is about to do.
+_MAIN_ARGUMENT = (
+    "command",
+    "file_path",
+    "notebook_path",
+    "path",
+    "pattern",
+    "url",
+    "query",
+    "description",
+    "prompt",
+    "skill",
+)
+
+Payload = dict[str, Any]
+
+
+class Log:
+    """Writes events as they come. It never writes one twice, also when its text was streamed before."""
+
+    def __init__(self, out: Terminal, *, on_permission: Callable[[Payload], None] | None = None) -> None:
+        """Take where to write, and what to do about a request for permission after it was shown."""
+        self._out = out
+        self._on_permission = on_permission
+        self._streamed = ""  #: what is on screen of a text whose event has not come yet
+        self._cost: Payload = {}
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Write one event."""
+        kind, payload = str(event.get("event_type")), event.get("payload") or {}
+        if kind == "agent.token":
+            self._token(payload)
+            return
+        shown = getattr(self, "_" + kind.replace(".", "_"), None)
+        if kind != "agent.message":
+            self._break()
+        if shown is not None:
+            shown(payload)
+
+    def close(self) -> None:
+        """End a line that was begun."""
+        self._break()
+
+    def _token(self, payload: Payload) -> None:
+        if payload.get("kind", "text") != "text" or not self._out.is_terminal:
+            return
+        text, offset = clean(str(payload.get("text", ""))), int(payload.get("offset") or 0)
+        if offset == 0:
+            self._break()
+        elif not self._streamed:
+            return  # joined in the middle: the whole text comes with its event
+        self._streamed += text
+        self._out.write(text)
+
+    def _break(self) -> None:
+        if self._streamed:
+            self._out.line()
+            self._streamed = ""
+
+    # One method an event type: what is not here is not shown.
+
+    def _run_created(self, payload: Payload) -> None:
+        facts = [payload.get("cwd"), payload.get("model"), payload.get("permission_mode")]
+        self._out.line("prompt  " + one_line(str(payload.get("prompt", ""))), "bold")
+        self._out.line("        " + " · ".join(one_line(str(fact)) for fact in facts if fact), "dim")
+
+    def _run_started(self, payload: Payload) -> None:
+        runner, pid = payload.get("runner"), payload.get("pid")
+        self._out.line(f"started on {one_line(str(runner or 'a runner'))}" + (f", pid {pid}" if pid else ""), "dim")
+
+    def _session_interrupted(self, payload: Payload) -> None:
+        self._note("interrupted", payload)
+
+    def _session_retry(self, payload: Payload) -> None:
+        self._note("retrying", payload)
+
+    def _session_unreachable(self, payload: Payload) -> None:
+        self._note("runner unreachable", payload)
+
+    def _session_reachable(self, payload: Payload) -> None:
+        self._note("runner is back", payload)
+
+    def _run_paused(self, payload: Payload) -> None:
+        self._note("paused", {"message": payload.get("reason")})
+
+    def _agent_message(self, payload: Payload) -> None:
+        text, streamed = clean(str(payload.get("text", ""))).rstrip("\n"), self._streamed
+        if streamed and text.startswith(streamed.rstrip("\n")):
+            self._out.write(text[len(streamed) :])
+            self._break()
+        else:
+            self._break()
+            self._out.line(text)
+
+    def _agent_thinking(self, payload: Payload) -> None:
+        self._out.line("thinking: " + self._cut(one_line(str(payload.get("text", ""))), 10), "dim")
+
+    def _agent_tool_call(self, payload: Payload) -> None:
+        indent = "  " if payload.get("parent_tool_use_id") else ""
+        self._out.line(indent + "› " + self._cut(tool_call(payload), 4), "cyan")
+
+    def _agent_tool_result(self, payload: Payload) -> None:
+        failed = bool(payload.get("is_error"))
+        lines = clean(_text(payload.get("output"))).strip("\n").split("\n")
+        room = _FAILED_LINES if failed else _FOLDED_LINES
+        for line in lines[:room]:
+            self._out.line("    " + self._cut(line, 4), "red" if failed else "dim")
+        if len(lines) > room:
+            self._out.line(f"    … {len(lines) - room} more lines", "dim")
+
+    def _agent_subagent_start(self, payload: Payload) -> None:
+        name = payload.get("name") or "sub-agent"
+        self._out.line(f"› {one_line(str(name))}: {one_line(str(payload.get('description', '')))}", "cyan")
+
+    def _agent_needs_attention(self, payload: Payload) -> None:
+        self._note("needs attention", payload)
+
+    def _permission_requested(self, payload: Payload) -> None:
+        what = payload.get("description") or tool_call({"name": payload.get("tool"), "input": payload.get("input")})
+        kind = {"plan": "approve this plan?", "question": "asks"}.get(str(payload.get("kind")), "wants to run")
+        self._out.line(f"? {kind}  {one_line(str(what))}", "yellow")
+        if payload.get("cwd"):
+            self._out.line(f"  in {one_line(str(payload['cwd']))}", "dim")
+        for line in asked(payload):
+            self._out.line("  " + line)
+        if self._on_permission is not None:
+            self._on_permission(payload)
+
+    def _permission_resolved(self, payload: Payload) -> None:
+        decision = {"allow": "allowed", "deny": "denied"}.get(str(payload.get("decision")), "answered")
+        reason = f": {one_line(str(payload['reason']))}" if payload.get("reason") else ""
+        self._out.line(f"  {decision}{reason}", "green" if decision == "allowed" else "yellow")
+
+    def _permission_withdrawn(self, payload: Payload) -> None:
+        self._out.line("  the agent no longer asks", "dim")
+
+    def _user_message(self, payload: Payload) -> None:
+        self._out.line("you: " + one_line(str(payload.get("text", ""))), "bold")
+
+    def _run_result(self, payload: Payload) -> None:
+        self._cost = payload
+
+    def _run_completed(self, payload: Payload) -> None:
+        self._end("completed", "green")
+
+    def _run_failed(self, payload: Payload) -> None:
+        self._end("failed", "red")
+        self._out.line("  " + clean(str(payload.get("message") or payload.get("code") or "")), "red")
+        if payload.get("hint"):
+            self._out.line("  " + clean(str(payload["hint"])))
+
+    def _run_cancelled(self, payload: Payload) -> None:
+        self._end("cancelled", "yellow")
+
+    def _end(self, word: str, style: str) -> None:
+        self._out.line(" · ".join([word, *cost(self._cost)]), style)
+
+    def _note(self, what: str, payload: Payload) -> None:
+        message = one_line(str(payload.get("message") or ""))
+        self._out.line(f"{what}: {message}" if message else what, "yellow")
+
+    def _cut(self, text: str, indent: int) -> str:
+        return cut(text, max((self._out.width or 240) - indent, 20))
+
+
+def tool_call(payload: Payload) -> str:
+    """Return `Name main-argument` of a tool call, on one line."""
+    name, given = str(payload.get("name") or "tool"), payload.get("input")
+    if isinstance(given, dict):
+        main = next((given[key] for key in _MAIN_ARGUMENT if isinstance(given.get(key), str)), None)
+        if main is None:
+            main = next((value for value in given.values() if isinstance(value, str)), "")
+        return one_line(f"{name} {main}")
+    return one_line(name)
+
+
+def asked(payload: Payload) -> list[str]:
+    """Return what a plan or a question says in full; a tool is told by its one line."""
+    given = payload.get("input")
+    if not isinstance(given, dict):
+        return []
+    if payload.get("kind") == "plan":
+        return clean(str(given.get("plan", ""))).split("\n")
+    lines: list[str] = []
+    if payload.get("kind") == "question":
+        for question in given.get("questions") or []:
+            lines.append(one_line(str(question.get("question", ""))))
+            lines += [
+                f"  {n}. {one_line(str(option.get('label', '')))}"
+                for n, option in enumerate(question.get("options") or [], start=1)
+            ]
+    return lines
+
+
+def cost(payload: Payload) -> list[str]:
+    """Return the words of a run's cost: seconds, turns, dollars; what is unknown is left out."""
+    words = []
+    if payload.get("duration_seconds") is not None:
+        words.append(f"{float(payload['duration_seconds']):.1f} s")
+    if payload.get("turns"):
+        words.append(f"{payload['turns']} turn{'s' if payload['turns'] != 1 else ''}")
+    if payload.get("cost_usd") is not None:
+        words.append(f"${float(payload['cost_usd']):.4f}")
+    return words
+
+
+def _text(output: Any) -> str:
+    if isinstance(output, str):
+        return output
+    if isinstance(output, list):
+        return "\n".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in output)
+    return "" if output is None else str(output)

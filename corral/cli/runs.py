@@ -1,0 +1,171 @@
+"""`corral run`, `runs`, `logs`, `followup` and `cancel`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from corral.base.paths import parse
+from corral.cli import options
+from corral.cli.client import Client
+from corral.cli.connect import connected
+from corral.cli.errors import Misused
+from corral.cli.follow import follow as watch
+from corral.cli.log import Log
+from corral.cli.naming import born, run_id, runner_id, short
+from corral.cli.terminal import STATUS_STYLE, Terminal, ago, one_line, stderr, stdout
+from corral.wire.runs import PermissionMode
+
+_PROMPT = typer.Argument(help="What to do; - reads it from standard input.", show_default=False)
+
+
+def run(
+    prompt: Annotated[str, _PROMPT],
+    *,
+    cwd: Annotated[str, typer.Option(help="Directory on the runner's machine.")] = ".",
+    runner: Annotated[str | None, typer.Option(help="Pin to this runner: its number or name.")] = None,
+    mode: Annotated[PermissionMode, typer.Option(help="What the agent may do unasked.")] = PermissionMode.DEFAULT,
+    model: Annotated[str | None, typer.Option(help="The model; the CLI's own choice without it.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only on runners with this label; may be repeated.")] = None,
+    follow: options.Follow = False,
+    as_json: options.Json = False,
+    data: options.Data = None,
+) -> None:
+    """Launch a Claude Code run. Prints its id; with --follow, its log, and exits 0 only if it completed."""
+    body: dict[str, Any] = {"prompt": _text(prompt), "cwd": absolute(cwd), "permissionMode": mode.value}
+    if model:
+        body["model"] = model
+    if label:
+        body["labels"] = label
+    with connected(data, live=True) as client:
+        if runner:
+            body["runnerId"] = runner_id(client, runner)
+        _launched(client, client.launch("/api/v1/runs", body), follow=follow, as_json=as_json)
+
+
+def followup(
+    id: options.RunId,
+    prompt: Annotated[str, _PROMPT],
+    follow: options.Follow = False,
+    as_json: options.Json = False,
+    data: options.Data = None,
+) -> None:
+    """Go on where a run ended: a new run that resumes its session."""
+    with connected(data, live=True) as client:
+        path = f"/api/v1/runs/{run_id(client, id)}/followup"
+        _launched(client, client.launch(path, {"prompt": _text(prompt)}), follow=follow, as_json=as_json)
+
+
+def runs(
+    status: Annotated[str | None, typer.Option(help="Only these: queued, running, waiting, …")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 20,
+    as_json: options.Json = False,
+    data: options.Data = None,
+) -> None:
+    """List runs, newest first."""
+    out = stdout()
+    with connected(data) as client:
+        answer = client.get("/api/v1/runs", status=status, limit=limit)
+    if as_json:
+        out.json(answer)
+        return
+    if not answer["data"]:
+        stderr().line('No runs yet. Launch one: corral run "say hello" --follow')
+        return
+    out.table(
+        ["RUN", "STATUS", "AGE", "RUNNER", "DIRECTORY", "PROMPT"],
+        [
+            [
+                short(run["id"], out),
+                run["status"].lower(),
+                ago(born(run["id"])),
+                _runner_of(run),
+                run["cwd"],
+                run["input"],
+            ]
+            for run in answer["data"]
+        ],
+    )
+
+
+def logs(
+    id: options.RunId, follow: options.Follow = False, as_json: options.Json = False, data: options.Data = None
+) -> None:
+    """Print a run's log."""
+    out = stdout()
+    with connected(data, live=follow) as client:
+        run = run_id(client, id)
+        if follow:
+            raise typer.Exit(watch(client, run, out, as_json=as_json))
+        events = client.get(f"/api/runs/{run}/events")
+        if as_json:
+            out.json(events)
+            return
+        log = Log(out)
+        for event in events:
+            log.show(event)
+        _cost(client, run, out)
+
+
+def cancel(id: options.RunId, as_json: options.Json = False, data: options.Data = None) -> None:
+    """Cancel a run that has not ended."""
+    with connected(data) as client:
+        run = run_id(client, id)
+        answer = client.post(f"/api/runs/{run}/cancel")
+    if as_json:
+        stdout().json(answer)
+    else:
+        stdout().line(f"Cancelling {run}")
+
+
+def absolute(cwd: str) -> str:
+    r"""Return the directory to name to a runner: relative to here, unless it is absolute, on a Windows machine too."""
+    return cwd if parse(cwd) else str(Path(cwd).expanduser().absolute())
+
+
+def _launched(client: Client, run: dict[str, Any], *, follow: bool, as_json: bool) -> None:
+    out = stdout()
+    if not follow:
+        if as_json:
+            out.json(run)
+        else:
+            out.line(run["id"])
+            stderr().line(f"Queued. Watch it: corral logs {run['id']} --follow", "dim")
+        return
+    if not as_json:
+        stderr().line(f"run {run['id']}", "dim")
+    code = watch(client, run["id"], out, as_json=as_json)
+    if not as_json:
+        _cost(client, run["id"], out)
+    raise typer.Exit(code)
+
+
+def _cost(client: Client, id: str, out: Terminal) -> None:
+    run = client.get(f"/api/v1/runs/{id}")
+    used, words = run.get("usage") or {}, []
+    if run.get("costUsd"):
+        words.append(f"${run['costUsd']:.4f}")
+    names = {
+        "inputTokens": "in",
+        "outputTokens": "out",
+        "cacheReadTokens": "cache read",
+        "cacheWriteTokens": "cache write",
+    }
+    words += [f"{used[name]:,} {word}" for name, word in names.items() if used.get(name)]
+    status = run["status"].lower()
+    out.line(" · ".join([out.paint(status, STATUS_STYLE.get(status, "")), *words]))
+
+
+def _runner_of(run: dict[str, Any]) -> str:
+    runner = run.get("runnerName") or run.get("runnerId")
+    return one_line(str(runner)) if runner else "–"
+
+
+def _text(prompt: str) -> str:
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text.strip():
+        raise Misused("The prompt is empty", field="prompt")
+    return text

@@ -1,0 +1,42 @@
+"""A server of this process: started, with the way in for its owner, and ended."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from corral.base.ids import new_token
+from corral.cli.datadir import DataDir
+from corral.cli.welcome import Started
+from corral.platform import keys, sign_in
+from corral.platform.orgs import Bootstrapped
+from corral.platform.settings import Settings
+
+
+@asynccontextmanager
+async def serving(settings: Settings, directory: DataDir | None) -> AsyncIterator[Started]:
+    """Serve until the context ends. In `directory`, which the caller holds, local commands find a key."""
+    from corral.web.app import serve  # the server's libraries, and only now
+
+    async with serve(settings) as server:
+        first = server.bootstrapped
+        if directory is not None:
+            await _ensure_key(directory.key_file, first)
+        link = await sign_in.make_link(first.org_id, first.owner_id)
+        yield Started(url=server.settings.url, link=link.url(server.settings), new_key=first.new_key)
+
+
+async def _ensure_key(path: Path, first: Bootstrapped) -> None:
+    """Make sure that the file holds a live key of the first org; a database that changed gets a new one."""
+    if path.exists() and await keys.authenticate(path.read_text(encoding="utf-8").strip()):
+        return
+    token = keys.PREFIX + new_token(32)
+    fresh = path.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(token + "\n")
+    fresh.replace(path)
+    name = f"commands on {platform.node() or 'this machine'}"
+    await keys.create(first.org_id, name=name, scopes=["*"], user_id=first.owner_id, token=token)

@@ -1,0 +1,147 @@
+"""The client against a server that misbehaves on purpose."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from corral.cli.client import Client
+from corral.cli.errors import CommandError, Refused, Unreachable
+
+Answer = Callable[[BaseHTTPRequestHandler, int], None]
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[Client]:
+    """A client of a server whose nth request is answered by `answer(request, n)`."""
+    count = iter(range(1, 1000))
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            answer(self, next(count))
+
+        do_POST = do_GET  # noqa: N815 - http.server's name
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield Client(f"http://127.0.0.1:{server.server_port}", "crl_live_x")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def send(request: BaseHTTPRequestHandler, status: int, body: bytes, kind: str = "application/json") -> None:
+    request.send_response(status)
+    request.send_header("Content-Type", kind)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"error": {"code": "CONFLICT", "message": "It ended"}}', b'{"error": "It ended"}', b"It ended"]
+)
+def test_an_error_in_any_face_is_the_servers_own_sentence(body: bytes) -> None:
+    with (
+        serving(lambda request, _: send(request, 409, body)) as client,
+        pytest.raises(Refused, match="It ended") as got,
+    ):
+        client.post("/x")
+    assert got.value.status == 409
+
+
+def test_an_unknown_key_says_where_to_get_one() -> None:
+    with serving(lambda request, _: send(request, 401, b"{}")) as client, pytest.raises(Refused) as refused:
+        client.get("/x")
+    assert "corral keys create" in refused.value.hint
+
+
+def test_a_moment_of_unavailability_is_waited_out() -> None:
+    def answer(request: BaseHTTPRequestHandler, n: int) -> None:
+        send(request, 503 if n < 3 else 200, b'{"n": %d}' % n)
+
+    with serving(answer) as client:
+        assert client.get("/x") == {"n": 3}
+
+
+def test_a_launch_that_is_sent_again_names_the_same_key() -> None:
+    seen: list[str | None] = []
+
+    def answer(request: BaseHTTPRequestHandler, n: int) -> None:
+        seen.append(request.headers["Idempotency-Key"])
+        if n == 1:
+            request.close_connection = True  # the answer is lost
+            return
+        send(request, 201, b'{"id": "r"}')
+
+    with serving(answer) as client:
+        assert client.launch("/api/v1/runs", {"prompt": "x"}) == {"id": "r"}
+    assert len(seen) == 2
+    assert seen[0] == seen[1] is not None
+
+
+def test_a_plain_post_is_sent_once() -> None:
+    seen: list[int] = []
+
+    def answer(request: BaseHTTPRequestHandler, n: int) -> None:
+        seen.append(n)
+        request.close_connection = True
+
+    with serving(answer) as client, pytest.raises(Unreachable):
+        client.post("/api/v1/keys", {})
+    assert seen == [1]
+
+
+def test_a_stream_goes_on_from_the_last_event_after_a_cut() -> None:
+    asked: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler, n: int) -> None:
+        asked.append(str(request.headers["Last-Event-ID"]))
+        if n == 2:
+            send(request, 503, b"away", "text/plain")
+            return
+        events = [(1, "run.created"), (2, "run.started")] if n == 1 else [(3, "agent.message"), (4, "run.completed")]
+        request.send_response(200)
+        request.send_header("Content-Type", "text/event-stream")
+        request.end_headers()
+        request.wfile.write(b": hello\n\n")
+        for sequence, kind in events:
+            data = json.dumps({"sequence": sequence, "event_type": kind, "payload": {}})
+            request.wfile.write(f"id: {sequence}\ndata: {data}\n\n".encode())
+        token = json.dumps({"event_type": "agent.token", "payload": {}})
+        request.wfile.write(f"data: {token}\n\n".encode())
+
+    with serving(answer) as client:
+        kinds = [event["event_type"] for event in client.events("r")]
+    assert kinds == ["run.created", "run.started", "agent.token", "agent.message", "run.completed"]
+    assert asked == ["0", "2", "2"]
+
+
+def test_a_stream_with_nothing_newer_ends() -> None:
+    with serving(lambda request, _: send(request, 204, b"")) as client:
+        assert list(client.events("r", after=9)) == []
+
+
+def test_a_server_that_stays_away_ends_the_stream() -> None:
+    with serving(lambda request, _: send(request, 503, b"away")) as client, pytest.raises(Unreachable, match="away"):
+        list(client.events("r", patience=0.3))
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(CommandError, match="not the address"):
+        Client("localhost:3000", "x")
+
+
+def test_nobody_there_is_unreachable() -> None:
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        Client("http://127.0.0.1:1", "x").get("/api/health")

@@ -1,0 +1,97 @@
+"""How a run is ended: by a person, by a limit, by a rule. Whatever it started ends with it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.flows.conftest import FleetMaker
+from tests.flows.fleet import Escaped, Fleet
+
+
+def test_cancelling_a_running_run_ends_its_whole_process_tree(fleet: Fleet) -> None:
+    escaped = Escaped(fleet.runner.work)
+    run = fleet.launch(escaped.script)
+    pids = escaped.pids()
+    fleet.cancel(run)
+    fleet.wait(run, "CANCELLED")
+    escaped.assert_gone(pids)
+    fleet.hold(run)
+    assert fleet.payloads(run, "run.cancelled")
+
+
+def test_a_completed_run_leaves_no_process_behind(fleet: Fleet) -> None:
+    escaped = Escaped(fleet.runner.work, then="true")
+    run = fleet.launch(f"{escaped.script} %% %say done")
+    pids = escaped.pids()
+    fleet.completed(run)
+    escaped.assert_gone(pids)
+
+
+def test_cancelling_while_the_model_stalls_is_quick(fleet: Fleet) -> None:
+    run = fleet.launch("%say begin %% %stall")
+    fleet.wait(run, "RUNNING")
+    fleet.cancel(run)
+    fleet.wait(run, "CANCELLED", within=15)
+    fleet.hold(run)
+
+
+def test_a_queued_run_is_cancelled_without_a_runner(make_fleet: FleetMaker) -> None:
+    fleet = make_fleet(max_pods=1)
+    first = fleet.launch("%stall")
+    fleet.wait(first, "RUNNING")
+    second = fleet.launch("%say never")
+    fleet.cancel(second)
+    assert fleet.run(second)["status"] == "CANCELLED"
+    third = fleet.launch("%say next")
+    fleet.cancel(first)
+    fleet.completed(third)
+    assert [event["event_type"] for event in fleet.events(second)] == ["run.created", "run.cancelled"]
+
+
+def test_an_agent_that_falls_silent_is_ended_by_the_watchdog(fleet: Fleet) -> None:
+    run = fleet.launch("%say begin %% %stall", idleSeconds=2)
+    failure = fleet.failure(run)
+    assert "idle" in json.dumps(failure).lower()
+    fleet.hold(run)
+
+
+def test_a_run_ends_at_its_maximum_of_turns(fleet: Fleet) -> None:
+    run = fleet.launch("%repeat 10 %% %bash echo {{turn}} %% %end %% %say never", maxTurns=2)
+    failure = fleet.failure(run)
+    assert "turn" in json.dumps(failure).lower()
+    assert len(fleet.payloads(run, "agent.tool_call")) <= 3
+
+
+def test_a_run_ends_at_its_maximum_run_time_with_its_tree(fleet: Fleet) -> None:
+    escaped = Escaped(fleet.runner.work)
+    run = fleet.launch(escaped.script, maxSeconds=3)
+    pids = escaped.pids()
+    failure = fleet.failure(run)
+    assert "time" in json.dumps(failure).lower()
+    escaped.assert_gone(pids)
+
+
+def test_a_symlink_out_of_the_allowed_directory_is_refused_by_the_runner_itself(fleet: Fleet) -> None:
+    link = fleet.runner.work / "way-out"
+    if not link.is_symlink():
+        link.symlink_to("/etc")
+    run = fleet.launch("%bash pwd", cwd=link)
+    failure = fleet.failure(run)
+    assert "/etc" in json.dumps(failure)
+    assert "not allowed" in json.dumps(failure)
+    assert not fleet.payloads(run, "session.init")
+
+
+def test_a_directory_that_is_not_there_fails_the_run_by_name(fleet: Fleet) -> None:
+    run = fleet.launch("%say hi", cwd=fleet.runner.work / "no-such-directory")
+    assert "no-such-directory" in json.dumps(fleet.failure(run))
+
+
+@pytest.mark.parametrize("outside", ["/etc", "/", "{work}/../../etc", "{work}-sibling"])
+def test_a_directory_outside_is_refused_at_the_launch(fleet: Fleet, outside: str) -> None:
+    cwd = outside.format(work=fleet.runner.work)
+    answer = fleet.api.post("/api/v1/runs", body={"prompt": "p", "cwd": cwd})
+    assert answer.status_code == 400
+    assert "cwd" in answer.json()["error"]["message"]

@@ -1,0 +1,235 @@
+"""One attempt in Claude Code: start it, say what people say, wait until it has nothing left to do, end it, tell how."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from claude_agent_sdk import ClaudeSDKClient
+
+from corral.runner.engines import claude_cli
+from corral.runner.engines.claude_approvals import Approvals
+from corral.runner.engines.claude_events import Translator, emit
+from corral.runner.engines.claude_outcome import judge
+from corral.runner.engines.claude_usage import Meter
+from corral.runner.engines.protocol import (
+    Child,
+    DoApprove,
+    DoCancel,
+    DoInterrupt,
+    DoMessage,
+    Emit,
+    FromWorker,
+    Spend,
+    Start,
+    ToWorker,
+)
+from corral.runner.engines.stdio import log
+from corral.wire.events import EventType
+
+#: An interrupt is answered in some 25 ms; a CLI that hangs gets no more than this for the answer and for the result.
+_INTERRUPT_SECONDS = 1.5
+#: The SDK's own cleaning up, once the process is gone.
+_SDK_SECONDS = 1.0
+#: A message that the CLI never says it answered does not keep a CLI that says it is idle for longer.
+_UNANSWERED_SECONDS = 5.0
+
+
+class Attempt:
+    """The attempt that a `start` line asked for."""
+
+    def __init__(self, start: Start, send: Callable[[FromWorker], None], waiting: Callable[[], list[ToWorker]]) -> None:
+        """Take what to do, where lines go, and what tells of lines that came in the meantime."""
+        self._assignment = start.assignment
+        self._send, self._waiting = send, waiting
+        self._translator = Translator()
+        self._meter = Meter(start.assignment.attempt, resumed=start.assignment.session_id is not None)
+        self._approvals = Approvals(start.assignment.cwd, self._translator, send)
+        chosen = claude_cli.options(start.assignment, start.env, self._approvals.ask)
+        self.cli = claude_cli.Cli(
+            chosen, start.assignment.run_id, on_start=self._started, on_message=self._heard, on_end=self._ended
+        )
+        self._client = ClaudeSDKClient(chosen, transport=self.cli)
+
+        self._over = asyncio.Event()  #: nothing more to wait for
+        self._result_came = asyncio.Event()  #: since the last prompt, or since we interrupted
+        self._stop: Emit | None = None  #: how the attempt ends because somebody said so
+        self._abandoned = False  #: nobody waits for the last event, or whoever ends us will write it
+        self._error: BaseException | None = None
+        self._died = False  #: the CLI ended by itself
+        self._to_say: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._unanswered: set[str] = set()  #: ids of messages of people that the CLI has not taken up yet
+        self._give_up: asyncio.TimerHandle | None = None
+
+        self._state: str | None = None  #: what the CLI says it is: running, requires_action, idle; old ones say nothing
+        self._turn_open = False
+        self._result: Mapping[str, Any] | None = None
+        self._api_error: str | None = None
+        self._turns = 0
+        self._began = time.monotonic()
+
+    async def run(self) -> None:
+        """Carry the attempt from its first word to its one last event."""
+        talk = asyncio.create_task(self._talk())
+        await self._over.wait()
+        if self._stop is not None:
+            await self._interrupt()
+        talk.cancel()
+        await self.cli.end()
+        await asyncio.wait([talk], timeout=_SDK_SECONDS)
+        with suppress(Exception):
+            async with asyncio.timeout(_SDK_SECONDS):
+                await self._client.disconnect()
+        self._tell_end()
+
+    def handle(self, line: ToWorker) -> None:
+        """Do what the job says."""
+        match line:
+            case DoApprove():
+                self._approvals.answer(line.approve)
+            case DoMessage():
+                self._say(line.message.text, awaited=True)
+            case DoCancel():
+                self.stop(emit(EventType.RUN_CANCELLED, message=line.cancel.message, by=line.cancel.by))
+            case DoInterrupt():
+                self.interrupt(line.message)
+            case Start():
+                log("A worker does one attempt; the second start is ignored")
+
+    def interrupt(self, message: str) -> None:
+        """Stop so that another attempt can go on: what is asked of people stays asked."""
+        self._approvals.keep = True
+        self.stop(emit(EventType.SESSION_INTERRUPTED, message=message))
+
+    def abandon(self) -> None:
+        """Stop without a last event: the job is gone, or is killing this tree for a reason of its own."""
+        self._abandoned = True
+        self.interrupt("")
+
+    def stop(self, last: Emit) -> None:
+        """End the attempt with this event, unless it is ending already."""
+        if self._stop is None and not self._over.is_set():
+            self._stop = last
+        self._over.set()
+
+    # What goes to the CLI
+
+    def _say(self, text: str, *, awaited: bool) -> None:
+        name = str(uuid.uuid4())
+        if awaited:
+            self._unanswered.add(name)
+        self._to_say.put_nowait((name, text))
+
+    async def _talk(self) -> None:
+        """Start the CLI, then send the prompt, then whatever people say."""
+        self._say(self._assignment.prompt, awaited=False)
+        try:
+            await self._client.connect()
+            while True:
+                name, text = await self._to_say.get()
+                await self._client.query(_message(name, text))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt and is told
+            self._error = error
+            self._over.set()
+
+    async def _interrupt(self) -> None:
+        """Tell the CLI to stop, and give it time to say what was spent."""
+        if self._state in {None, "idle"}:
+            return
+        self._result_came.clear()
+        with suppress(Exception):
+            async with asyncio.timeout(_INTERRUPT_SECONDS):
+                await self._client.interrupt()
+            async with asyncio.timeout(_INTERRUPT_SECONDS):
+                await self._result_came.wait()
+
+    # What comes from it
+
+    def _started(self, pid: int) -> None:
+        self._send(Child(pid))
+
+    def _ended(self) -> None:
+        self._died = not self._over.is_set()
+        self._over.set()
+
+    def _heard(self, raw: Mapping[str, Any]) -> None:
+        self._meter.watch(raw)
+        for line in self._translator.translate(raw):
+            self._send(line)
+        match raw.get("type"):
+            case "result":
+                self._take_result(raw)
+            case "assistant":
+                self._api_error = raw.get("error") if raw.get("is_api_error_message") else None
+            case "command_lifecycle" if raw.get("state") in {"completed", "cancelled"}:
+                self._unanswered.discard(raw.get("command_uuid", ""))
+            case "system" if raw.get("subtype") == "session_state_changed":
+                self._state = raw.get("state")
+                self._turn_open = self._turn_open or self._state == "running"
+                if self._state != "idle" and self._give_up:
+                    self._give_up.cancel()
+                    self._give_up = None
+                self._look_for_end()
+            case _:
+                return
+
+    def _take_result(self, raw: Mapping[str, Any]) -> None:
+        self._result = raw
+        self._turns += raw.get("num_turns") or 0
+        for line in self._meter.settle(raw):
+            self._send(Spend(line))
+        self._unanswered.difference_update(raw.get("user_message_uuids") or [])
+        self._turn_open = False
+        self._result_came.set()
+        self._look_for_end()
+
+    def _look_for_end(self) -> None:
+        """See whether the CLI has said all: a result, no work in the background, and nobody waiting for a word."""
+        if self._result is None or self._turn_open or self._over.is_set():
+            return
+        if self._state not in {None, "idle"} or (self._state is None and self._translator.has_agents):
+            return
+        # What a person said in this very moment still counts.
+        for line in self._waiting():
+            self.handle(line)
+        if not self._unanswered:
+            self._over.set()
+        elif self._give_up is None:
+            self._give_up = asyncio.get_running_loop().call_later(_UNANSWERED_SECONDS, self._over.set)
+
+    # How it ends
+
+    def _tell_end(self) -> None:
+        for stopped in self._translator.finish():
+            self._send(stopped)
+        for line in self._meter.cut():
+            self._send(Spend(line))
+        if self._result is not None:
+            self._send(self._summary(self._result))
+        if self._abandoned:
+            return
+        # A CLI that dies in the middle of a turn has no result, whatever it said of the turn before.
+        result = None if self._turn_open or (self._unanswered and self._died) else self._result
+        error = self._error or self.cli.error
+        self._send(self._stop or judge(result, self._api_error, error, list(self.cli.last_words)))
+
+    def _summary(self, result: Mapping[str, Any]) -> Emit:
+        return emit(
+            EventType.RUN_RESULT,
+            subtype=result.get("subtype"),
+            is_error=bool(result.get("is_error")),
+            text=result.get("result") or "",
+            turns=self._turns,
+            duration_seconds=round(time.monotonic() - self._began, 3),
+            cost_usd=round(self._meter.cost_usd, 6),
+            session_id=self._translator.session_id or result.get("session_id"),
+        )
+
+
+async def _message(name: str, text: str) -> AsyncIterator[dict[str, Any]]:
+    """A message of a person, with an id by which the CLI says that it was answered."""
+    yield {"type": "user", "message": {"role": "user", "content": text}, "parent_tool_use_id": None, "uuid": name}

@@ -1,0 +1,144 @@
+"""Claude Code's process under the SDK's client: how it is started for an assignment, and how its whole tree ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import anyio
+from claude_agent_sdk import CanUseTool, ClaudeAgentOptions, CLINotFoundError
+
+# Not public, but the only way to the process's id and to all that a message holds; the SDK's version is pinned.
+from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
+
+from corral.runner import tree
+from corral.runner.engines.stdio import log
+from corral.wire.runner import Assignment
+
+#: One message may hold a whole file.
+_LARGEST_MESSAGE = 256 * 1024 * 1024
+_LAST_WORDS = 20
+#: After the end of its stdin the CLI writes its session to disk.
+_FLUSH_SECONDS = 2.5
+_TERM_SECONDS = 1.0
+_END_SECONDS = 3.0
+_CONTROL = frozenset({"control_request", "control_response", "control_cancel_request"})
+
+
+def options(assignment: Assignment, env: Mapping[str, str], can_use_tool: CanUseTool) -> ClaudeAgentOptions:
+    """Return how to start Claude Code: as its user would, in their settings, with what the assignment adds."""
+    path = env.get("CLAUDE_CLI_PATH") or os.environ.get("CLAUDE_CLI_PATH")
+    preset: Any = {"type": "preset", "preset": "claude_code"}
+    if assignment.system_prompt:
+        preset["append"] = assignment.system_prompt
+    return ClaudeAgentOptions(
+        cwd=assignment.cwd,
+        cli_path=path,
+        env=dict(env),
+        permission_mode=assignment.permission_mode.value,
+        model=assignment.model,
+        max_turns=assignment.limits.max_turns,
+        allowed_tools=list(assignment.allowed_tools),
+        system_prompt=preset,
+        setting_sources=["user", "project", "local"],
+        resume=assignment.session_id,
+        fork_session=assignment.fork and assignment.session_id is not None,
+        include_partial_messages=True,
+        forward_subagent_text=True,
+        max_buffer_size=_LARGEST_MESSAGE,
+        can_use_tool=can_use_tool,
+    )
+
+
+class Cli(SubprocessCLITransport):
+    """The process. The conversation goes to `on_message` as it came; only the control channel is left to the SDK.
+
+    The SDK's own messages leave out which messages were answered and what was spent since the last result.
+    """
+
+    def __init__(
+        self,
+        chosen: ClaudeAgentOptions,
+        run_id: str,
+        *,
+        on_start: Callable[[int], None],
+        on_message: Callable[[Mapping[str, Any]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        """Take how to start it, its mark, and whom to tell of its pid, its messages, and the end of its output."""
+        self._run_id = run_id
+        self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)  #: of its stderr
+        self.error: Exception | None = None  #: what ended its output, if that was not in order
+        self._on_start, self._on_message, self._on_end = on_start, on_message, on_end
+        super().__init__(
+            prompt=_nothing(), options=replace(chosen, permission_prompt_tool_name="stdio", stderr=self._heard)
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """The process, once it runs."""
+        return self._process.pid if self._process else None
+
+    async def connect(self) -> None:
+        """Start the process."""
+        if self._cli_path is not None and not os.access(self._cli_path, os.X_OK):
+            raise CLINotFoundError("Claude Code not found", self._cli_path)
+        await super().connect()
+        if self.pid is not None:
+            self._on_start(self.pid)
+
+    async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
+        """Hand on what is the SDK's, tell the rest."""
+        try:
+            async for raw in super().read_messages():
+                if raw.get("type") in _CONTROL:
+                    yield raw
+                else:
+                    self._tell(raw)
+        except Exception as error:
+            self.error = error
+            raise
+        finally:
+            self._on_end()
+
+    async def end(self) -> None:
+        """End the process and all that came of it, within some 6 seconds: politely, then not."""
+        process = self._process
+        roots = [tree.identify(process.pid)] if process is not None else []
+        if process is not None and process.returncode is None:
+            with suppress(Exception), anyio.move_on_after(0.5):
+                await self.end_input()
+            with anyio.move_on_after(_FLUSH_SECONDS):
+                await process.wait()
+        roots += tree.reap([process.pid] if process else [])
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await tree.end([root for root in roots if root], [self._run_id], grace=_TERM_SECONDS)
+        except (TimeoutError, tree.StillAliveError) as error:
+            log(f"Some processes would not end: {error}")
+
+    def reap_orphans(self) -> None:
+        """Collect what the CLI left to us and has ended. The CLI itself is the SDK's to collect."""
+        if self.pid is not None:
+            tree.reap([self.pid])
+
+    def _tell(self, raw: Mapping[str, Any]) -> None:
+        try:
+            self._on_message(raw)
+        except Exception as error:  # noqa: BLE001 - a message of a new shape must not end the run
+            log(f"Could not understand a message of type {raw.get('type')}: {error!r}")
+
+    def _heard(self, line: str) -> None:
+        log(line)
+        self.last_words.append(line)
+
+
+async def _nothing() -> AsyncIterator[dict[str, Any]]:
+    """A prompt stream that ends at once: prompts are sent one by one."""
+    for message in list[dict[str, Any]]():
+        yield message

@@ -9,26 +9,11 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command and exit: 0 done, 1 failed or refused, 2 misused, 3 server out of reach, 130 interrupted."""
-    if sys.argv[1:] == ["runner"]:
-        sys.exit(_runner())
+    if sys.argv[1:] == ["runner"]:  # all its settings are in the environment: no need for a command line in memory
+        from corral.runner.__main__ import start
+
+        sys.exit(start())
     sys.exit(_ended(sys.argv[1:]))
-
-
-def _runner() -> int:
-    """Become the runner, whose settings are all in the environment: nothing of the command line is loaded."""
-    from corral.base.errors import BadRequest, CorralError
-    from corral.runner.main import main as run
-    from corral.runner.settings import from_env
-
-    try:
-        return run(from_env(os.environ)) or 0
-    except KeyboardInterrupt:
-        return 130
-    except CorralError as error:
-        if os.environ.get("CORRAL_DEBUG"):
-            raise
-        sys.stderr.write(f"corral runner: {error.message}\n")
-        return 2 if isinstance(error, BadRequest) else 1
 
 
 def _ended(arguments: list[str]) -> int:

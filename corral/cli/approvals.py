@@ -8,7 +8,7 @@ import typer
 
 from corral.cli import options
 from corral.cli.asking import decide, listed, pending
-from corral.cli.client import Client, segment
+from corral.cli.client import Client
 from corral.cli.connect import connected
 from corral.cli.errors import Misused
 from corral.cli.follow import chosen
@@ -136,7 +136,5 @@ def _tell(approval: Any, word: str, *, as_json: bool) -> None:
 
 
 def _found(client: Client, typed: str) -> dict[str, Any]:
-    if len(typed) == 36:
-        return dict(client.get(f"/api/approvals/{segment(typed)}"))
     everything = {approval["id"]: approval for approval in listed(client)}
     return everything[only(everything, typed, "approval")]

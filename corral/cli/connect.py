@@ -73,7 +73,7 @@ def _key(directory: DataDir) -> str:
 
 
 def _refuse_what_cannot_work(directory: DataDir, *, live: bool) -> None:
-    if not directory.path.exists():
+    if not directory.path.exists() and not read(os.environ, "CORRAL_DATABASE_URL"):
         raise Unreachable(
             f"There is no Corral on this machine yet: {directory.path} does not exist",
             hint="Start one with `corral up`, or set CORRAL_URL and CORRAL_API_KEY to use one elsewhere.",

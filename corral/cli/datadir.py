@@ -93,18 +93,18 @@ class DataDir:
             return "another process"
 
     @contextlib.contextmanager
-    def locked(self, command: str, *, patience: float = 5.0) -> Iterator[None]:
+    def locked(self, command: str, *, patience: float = 5.0) -> Iterator[bool]:
         """Hold the directory. Offline commands hold it for moments: wait for those up to `patience` seconds."""
         with self.try_locked(command) as held:
             if held:
-                yield
+                yield True
                 return
         deadline = time.monotonic() + patience
         while self.server() is None and time.monotonic() < deadline:
             time.sleep(0.05)
             with self.try_locked(command) as held:
                 if held:
-                    yield
+                    yield True
                     return
         raise self._held()
 

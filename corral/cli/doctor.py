@@ -39,7 +39,7 @@ def doctor(as_json: options.Json = False, data: options.Data = None) -> None:
     out, directory = stdout(), DataDir(data.absolute() if data else default_path(os.environ))
     findings: list[Finding] = []
     for look in _checks(directory, told=data is None):
-        for finding in look():
+        for finding in _looked(look):
             findings.append(finding)
             if not as_json:
                 _show(out, finding)
@@ -61,8 +61,15 @@ def _checks(directory: DataDir, *, told: bool) -> list[Callable[[], Iterator[Fin
         _database,
         _redis,
         _allowed,
-        _claude,
+        _clis,
     ]
+
+
+def _looked(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except CorralError as error:
+        yield Finding(error.field or "settings", "broken", error.message, f"Correct {error.field or 'it'}.")
 
 
 def _show(out: Terminal, finding: Finding) -> None:
@@ -151,30 +158,19 @@ def _ask(url: str, key: str) -> Iterator[Finding]:
 
 
 def _database() -> Iterator[Finding]:
-    url = _setting("CORRAL_DATABASE_URL")
-    if isinstance(url, Finding):
-        yield url
-    elif not url:
+    url = read(os.environ, "CORRAL_DATABASE_URL")
+    if not url:
         yield Finding("database", "ok", "SQLite in the data directory (CORRAL_DATABASE_URL is not set)")
     else:
         yield _reach("database", url, _try_postgres)
 
 
 def _redis() -> Iterator[Finding]:
-    url = _setting("CORRAL_REDIS_URL")
-    if isinstance(url, Finding):
-        yield url
-    elif not url:
+    url = read(os.environ, "CORRAL_REDIS_URL")
+    if not url:
         yield Finding("redis", "ok", "not used: one server process needs none (CORRAL_REDIS_URL is not set)")
     else:
         yield _reach("redis", url, _try_redis)
-
-
-def _setting(name: str) -> str | Finding:
-    try:
-        return read(os.environ, name)
-    except CorralError as error:
-        return Finding(name, "broken", error.message, f"Correct {error.field}.")
 
 
 def _reach(name: str, url: str, attempt: Callable[[str], str]) -> Finding:
@@ -184,12 +180,7 @@ def _reach(name: str, url: str, attempt: Callable[[str], str]) -> Finding:
         return Finding(name, "ok", f"{shown}: {attempt(url)}")
     except Exception as error:  # noqa: BLE001 - whatever the driver says is the finding
         words = str(error).replace(url, shown) or type(error).__name__
-        return Finding(
-            name,
-            "broken",
-            f"{shown}: {words}",
-            f"Start it, or correct CORRAL_{name.upper()}_URL.".replace("DATABASE_URL", "DATABASE_URL"),
-        )
+        return Finding(name, "broken", f"{shown}: {words}", f"Start it, or correct CORRAL_{name.upper()}_URL.")
 
 
 def _try_postgres(url: str) -> str:
@@ -231,18 +222,21 @@ def _allowed() -> Iterator[Finding]:
         yield Finding("ALLOWED_DIRS", "ok", ", ".join(named))
 
 
-def _claude() -> Iterator[Finding]:
-    from corral.cli.found import claude
+def _clis() -> Iterator[Finding]:
+    """Look with the environment that a runner started here would give to its CLIs."""
+    import asyncio
 
-    found = claude(os.environ)
-    if found is None:
-        yield Finding(
-            "claude",
-            "note",
-            "no Claude Code here: this machine can be no runner",
-            "pip install 'corral[claude]', or install Claude Code.",
-        )
-    elif found.signed_in:
-        yield Finding("claude", "ok", f"Claude Code {found.version}, {found.detail}")
-    else:
-        yield Finding("claude", "note", f"Claude Code {found.version} is not signed in", found.detail)
+    from corral.base import logs
+    from corral.runner import clis, environment
+
+    logs.set_up(level="error")
+    pass_env = read(os.environ, "CORRAL_PASS_ENV").split(",")
+    found = asyncio.run(clis.detect(environment.scrub(os.environ, pass_env)))
+    if not found:
+        fix = "pip install 'corral[claude]'"
+        yield Finding("agent CLIs", "note", "none here: a runner on this machine could run nothing", fix)
+    for cli in found:
+        if cli.signed_in:
+            yield Finding(cli.engine.value, "ok", f"{cli.version}, signed in {cli.detail}")
+        else:
+            yield Finding(cli.engine.value, "note", f"{cli.version} is not signed in", cli.detail)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from corral.base.env import read
-from corral.cli.datadir import default_path
+from corral.cli.datadir import DataDir, default_path
 from corral.cli.errors import Misused
 
 _Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
@@ -39,13 +39,15 @@ def serve(host: _Host = None, port: _Port = None, data: _Data = None) -> None:
 
     from corral.cli.up import serve as start
 
-    if data is None and not read(os.environ, "CORRAL_DATABASE_URL") and not os.environ.get("CORRAL_DATA"):
+    told = data or (default_path(os.environ) if os.environ.get("CORRAL_DATA") else None)
+    if told is None and not read(os.environ, "CORRAL_DATABASE_URL"):
         raise Misused(
             "CORRAL_DATABASE_URL is not set",
             field="CORRAL_DATABASE_URL",
             hint="Set it to postgres://user:password@host/name, or use SQLite in a directory: corral serve --data DIR",
         )
-    asyncio.run(start(_settings(host, port, (data or default_path(os.environ)).absolute())))
+    settings = _settings(host, port, (told or default_path(os.environ)).absolute())
+    asyncio.run(start(settings, directory=DataDir(settings.data) if told else None))
 
 
 def runner(
@@ -81,7 +83,6 @@ def migrate(data: _Data = None) -> None:
     """Bring the database's tables up to date. Every server does so at its start; this does it before."""
     import asyncio
 
-    from corral.cli.datadir import DataDir
     from corral.cli.terminal import stdout
     from corral.platform import database
 

@@ -98,7 +98,7 @@ def test_an_error_of_the_model_fails_the_run_and_says_what_it_was(fleet: Fleet) 
     run = fleet.launch("%error 400 invalid_request_error this model is not for you")
     failure = fleet.failure(run)
     assert "this model is not for you" in json.dumps(failure)
-    assert failure["code"]
+    assert failure["code"] == "model_api_error"
     fleet.hold(run)
 
 

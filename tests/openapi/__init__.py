@@ -1,0 +1,1 @@
+"""What `/api/openapi.json` promises, held by schemathesis against a real server."""

@@ -1,0 +1,111 @@
+"""Things that exist, made over HTTP, so that every operation has something to answer about."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.by_hand import ByHand
+from tests.support.http import JSON, Api
+
+
+@dataclass
+class Request:
+    """A request that must succeed."""
+
+    path: JSON
+    body: Any = None
+    query: JSON | None = None
+
+
+class Seeds:
+    """A runner by hand, an ended run with a log, and whatever else a request that succeeds needs."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.hand = ByHand(api, f"seed-{uuid.uuid4().hex[:6]}")
+        self.hand.register()
+        self.ended = self.finished_run()
+
+    def queued_run(self) -> str:
+        body = {"prompt": "seed", "cwd": self.hand.root}
+        return str(self.api.post("/api/v1/runs", body=body).raise_for_status().json()["id"])
+
+    def claimed_run(self) -> JSON:
+        """An attempt of a fresh run, started."""
+        run = self.queued_run()
+        claimed: JSON = next(one for one in self.hand.poll()["assignments"] if one["run_id"] == run)
+        session = {"session_id": str(uuid.uuid4()), "cli_version": "1", "model": "m", "permission_mode": "default"}
+        events = (1, "run.started", {"pid": 1}), (2, "session.init", {**session, "tools": []})
+        assert self.hand.send(claimed, *events)[0] == 200
+        return claimed
+
+    def finished_run(self) -> str:
+        """A run that completed, with a CLI session to go on with."""
+        claimed = self.claimed_run()
+        said = (3, "agent.message", {"text": "hi", "model": "m", "message_id": "x", "parent_tool_use_id": None})
+        usage = [{"source": "1/turn-1/m", "model": "m", "input_tokens": 3, "output_tokens": 4, "cost_micros": 50}]
+        assert self.hand.send(claimed, said, (4, "run.completed", {"text": "hi"}), usage=usage)[0] == 200
+        return str(claimed["run_id"])
+
+    def approval(self) -> str:
+        """A pending question of a run."""
+        claimed = self.claimed_run()
+        asked = {"request_id": "r1", "kind": "tool", "tool": "Bash", "input": {"command": "ls"}, "cwd": self.hand.root}
+        assert self.hand.send(claimed, (3, "permission.requested", asked))[0] == 200
+        listed = self.api.get("/api/approvals").raise_for_status().json()
+        return str(next(one["id"] for one in listed if one["run_id"] == claimed["run_id"]))
+
+    def command(self) -> str:
+        """A command that the runner was given."""
+        claimed = self.claimed_run()
+        self.api.post("/api/runs/:id/cancel", claimed["run_id"]).raise_for_status()
+        held = [{name: claimed[name] for name in ("run_id", "attempt", "lease")}]
+        commands = self.hand.poll(held=held, free_slots=0)["commands"]
+        return str(next(one["id"] for one in commands if one["run_id"] == claimed["run_id"]))
+
+    def key(self) -> str:
+        made = self.api.post("/api/v1/keys", body={"name": "seed", "scopes": ["runs:read"]})
+        return str(made.raise_for_status().json()["id"])
+
+    def poll_no(self) -> int:
+        self.hand.poll_no += 1
+        return self.hand.poll_no
+
+    def good(self, label: str) -> Request:
+        """A request that succeeds, for an operation as the document names it: `GET /api/v1/runs/{id}`."""
+        made = self.special().get(label)
+        return made() if made else Request({"id": self.hand.id if "/runners/" in label else self.ended})
+
+    def special(self) -> dict[str, Callable[[], Request]]:
+        launch = {"prompt": "p", "cwd": self.hand.root}
+        session = self.hand.session
+        return {
+            "POST /api/v1/runs": lambda: Request({}, launch),
+            "POST /api/v1/runs/{id}/followup": lambda: Request({"id": self.ended}, {"prompt": "more"}),
+            "POST /api/v1/runs/{id}/message": lambda: Request({"id": self.claimed_run()["run_id"]}, {"text": "hello"}),
+            "POST /api/v1/runs/{id}/events": self.events,
+            "POST /api/runs/{id}/cancel": lambda: Request({"id": self.queued_run()}),
+            "POST /api/approvals/{id}": lambda: Request({"id": self.approval()}, {"decision": "allow"}),
+            "GET /api/approvals/{id}": lambda: Request({"id": self.approval()}),
+            "POST /api/v1/keys": lambda: Request({}, {"name": "k", "scopes": ["runs:read"]}),
+            "GET /api/v1/keys/{id}": lambda: Request({"id": self.key()}),
+            "DELETE /api/v1/keys/{id}": lambda: Request({"id": self.key()}),
+            "POST /api/v1/runners/register": lambda: Request({}, self.hand.card),
+            "POST /api/v1/runners/{id}/poll": lambda: Request(
+                {"id": self.hand.id},
+                {"session": session, "poll_no": self.poll_no(), "free_slots": 0, "wait_seconds": 0},
+            ),
+            "POST /api/v1/runners/{id}/commands/{command_id}": lambda: Request(
+                {"id": self.hand.id, "command_id": self.command()}, {"session": session, "status": "done"}
+            ),
+        }
+
+    def events(self) -> Request:
+        claimed = self.claimed_run()
+        said = {"n": 3, "type": "agent.message", "payload": {"text": "hi"}}
+        return Request(
+            {"id": claimed["run_id"]}, {"attempt": claimed["attempt"], "lease": claimed["lease"], "events": [said]}
+        )

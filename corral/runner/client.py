@@ -1,0 +1,138 @@
+"""The runner's four calls, and what their failures mean: try again, give up, or the lease is gone."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from corral.base.errors import CorralError
+from corral.wire.events import EventBatch, EventsStored
+from corral.wire.runner import CommandResult, Poll, PollAnswer, Register, Registered
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+#: A poll's answer comes at the latest so long after its wait; later means that the network dropped it.
+POLL_SLACK_SECONDS = 10.0
+
+
+class Retryable(CorralError):
+    """The server is away for the moment."""
+
+    def __init__(self, message: str, *, after: float = 0.0) -> None:
+        """Take what happened, and the seconds the server asked us to wait."""
+        super().__init__(message)
+        self.after = after
+
+
+class Refused(CorralError):
+    """The server will not do this, however often it is asked."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        """Take the server's words and its HTTP status."""
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def is_about_the_key(self) -> bool:
+        """Tell whether another key would help."""
+        return self.status in {401, 403}
+
+
+class Client:
+    """One server. Every call may be repeated: each names what it is about, and doing it twice changes nothing."""
+
+    def __init__(self, url: str, api_key: str, *, connections: int = 32) -> None:
+        """Take the server's URL and the key, which goes into one header and nowhere else."""
+        self.url = url
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers={
+                "authorization": f"Bearer {api_key}",
+                "content-type": "application/json",
+                "accept": "application/json",
+            },
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(
+                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=60
+            ),
+            verify=url.startswith("https:"),  # saves loading the authorities where nobody is asked for one
+        )
+        self._encode = msgspec.json.Encoder().encode
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def is_up(self) -> bool:
+        """Tell whether the server answers at all; raise Retryable when it does not."""
+        return await self._call("GET", "/api/health", None, object) is not None
+
+    async def register(self, register: Register) -> Registered:
+        """Say who we are and begin a session."""
+        return await self._call("POST", "/api/v1/runners/register", register, Registered)
+
+    async def poll(self, runner: int, poll: Poll) -> PollAnswer:
+        """Renew the lease, say what we hold, and wait for something to do."""
+        timeout = httpx.Timeout(poll.wait_seconds + POLL_SLACK_SECONDS, connect=CONNECT_SECONDS)
+        return await self._call("POST", f"/api/v1/runners/{runner}/poll", poll, PollAnswer, timeout=timeout)
+
+    async def send(self, run_id: str, batch: EventBatch) -> EventsStored:
+        """Send events, usage and tokens of an attempt."""
+        return await self._call("POST", f"/api/v1/runs/{run_id}/events", batch, EventsStored)
+
+    async def finish(self, runner: int, command_id: str, result: CommandResult) -> None:
+        """Say how a command ended."""
+        await self._call("POST", f"/api/v1/runners/{runner}/commands/{command_id}", result, object)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: msgspec.Struct | None,
+        answer: type[T],
+        *,
+        timeout: Any = httpx.USE_CLIENT_DEFAULT,
+    ) -> T:
+        content = None if body is None else self._encode(body)
+        try:
+            response = await self._http.request(method, path, content=content, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise Retryable(f"{self.url} does not answer ({type(error).__name__}{_colon(error)})") from error
+        if not response.is_success:
+            raise _failure(response)
+        try:
+            return msgspec.json.decode(response.content or b"null", type=answer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            # A proxy's page, or a server much newer or older than we are: neither heals by sending something else.
+            raise Retryable(f"{self.url}{path} answered something else than Corral does: {error}", after=5.0) from error
+
+
+def _failure(response: httpx.Response) -> CorralError:
+    status, words = response.status_code, _words(response)
+    if status >= 500 or status in {408, 425, 429}:
+        return Retryable(f"{response.url.path} answered {status}: {words}", after=_retry_after(response))
+    return Refused(words, status=status)
+
+
+def _words(response: httpx.Response) -> str:
+    """Return the server's own sentence, in whichever of its error shapes it came."""
+    try:
+        error = msgspec.json.decode(response.content)["error"]
+        return str(error["message"] if isinstance(error, dict) else error)[:500]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return response.text[:200].strip() or f"HTTP {response.status_code}"
+
+
+def _retry_after(response: httpx.Response) -> float:
+    try:
+        return min(max(float(response.headers.get("retry-after", 0)), 0.0), 120.0)
+    except ValueError:
+        return 0.0
+
+
+def _colon(error: Exception) -> str:
+    return f": {error}" if str(error) else ""

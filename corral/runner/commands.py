@@ -1,0 +1,134 @@
+"""What the server asks about a run that is here: carried out at most once, its result told until it is heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from corral.base.backoff import Backoff
+from corral.base.logs import get_logger
+from corral.runner.client import Client, Refused, Retryable
+from corral.runner.failure import Failure
+from corral.runner.job import Job
+from corral.runner.journal import Journal
+from corral.wire.runner import (
+    Approve,
+    Cancel,
+    Command,
+    CommandKind,
+    CommandResult,
+    CommandStatus,
+    Message,
+    Registered,
+)
+
+FindJob = Callable[[str, int], Job | None]
+
+log = get_logger()
+
+
+class Commands:
+    """The commands this runner was given. The journal keeps each from being carried out twice, also over a crash."""
+
+    def __init__(self, client: Client, journal: Journal, session: Callable[[], Registered], find_job: FindJob) -> None:
+        """Take where results go, in which session, and how to find the job a command is about."""
+        self._client = client
+        self._journal = journal
+        self._session = session
+        self._find_job = find_job
+        self._telling: dict[str, asyncio.Task[None]] = {}
+        self._hurry = asyncio.Event()
+
+    def recover(self) -> None:
+        """Answer for the predecessor: what it had begun and not done was interrupted. Call once there is a session."""
+        state = self._journal.state
+        for command_id in list(state.begun):
+            if command_id not in state.done:
+                self._journal.done(command_id, CommandStatus.INTERRUPTED, "The runner was stopped while it did this")
+            if command_id not in state.told:
+                self._tell(command_id)
+
+    def take(self, command: Command) -> bool:
+        """Carry a command out, unless that was begun before; tell whether it is new."""
+        if command.id in self._journal.state.begun:
+            if command.id not in self._telling and command.id not in self._journal.state.told:
+                self._tell(command.id)
+            return False
+        self._journal.begun(command.id)
+        status, message = self._carry_out(command)
+        self._journal.done(command.id, status, message)
+        log.info("command", kind=command.kind, run=command.run_id, status=status, message=message)
+        self._tell(command.id)
+        return True
+
+    async def told(self, within: float) -> None:
+        """Wait up to `within` seconds until the server has heard every result: it offers a command until then."""
+        if self._telling:
+            await asyncio.wait(self._telling.values(), timeout=within)
+
+    def hurry(self) -> None:
+        """The server is back: do not wait for the next try."""
+        self._hurry.set()
+
+    async def stop(self) -> None:
+        """Stop telling; the next start goes on with it."""
+        telling = list(self._telling.values())
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
+
+    def _carry_out(self, command: Command) -> tuple[CommandStatus, str]:
+        if command.kind not in set(CommandKind):
+            return CommandStatus.UNSUPPORTED, f"This runner does not know {command.kind!r}; a newer one may"
+        job = self._find_job(command.run_id, command.attempt)
+        if job is None:
+            return CommandStatus.FAILED, "This attempt is not on this runner any more"
+        try:
+            _hand_over(job, CommandKind(command.kind), command.payload)
+        except Failure as failure:
+            return CommandStatus.FAILED, failure.message
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return CommandStatus.FAILED, f"The command's payload is not valid: {error}"
+        return CommandStatus.DONE, ""
+
+    def _tell(self, command_id: str) -> None:
+        task = asyncio.create_task(self._keep_telling(command_id), name=f"result of {command_id}")
+        self._telling[command_id] = task
+        task.add_done_callback(lambda _: self._telling.pop(command_id, None))
+
+    async def _keep_telling(self, command_id: str) -> None:
+        done, backoff = self._journal.state.done[command_id], Backoff()
+        while True:
+            session = self._session()
+            try:
+                await self._client.finish(
+                    session.id, command_id, CommandResult(session.session, done.status, done.message)
+                )
+                break
+            except Retryable as error:
+                await self._pause(max(backoff.next(), error.after))
+            except Refused as refusal:
+                if not refusal.is_about_the_key:
+                    log.warning("the server does not want a command's result", command=command_id, why=refusal.message)
+                    break
+                await self._pause(30.0)
+        self._journal.told(command_id)
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        try:
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+def _hand_over(job: Job, kind: CommandKind, payload: msgspec.Raw) -> None:
+    match kind:
+        case CommandKind.APPROVE:
+            job.approve(msgspec.json.decode(payload, type=Approve))
+        case CommandKind.MESSAGE:
+            job.say(msgspec.json.decode(payload, type=Message))
+        case CommandKind.CANCEL:
+            job.cancel(msgspec.json.decode(payload, type=Cancel))

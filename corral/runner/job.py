@@ -1,0 +1,406 @@
+"""One attempt of one run, from its assignment to its one last event: lock, prepare, start, stream, finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from corral.base.logs import get_logger
+from corral.runner import environment, spool, tree, workspace
+from corral.runner.client import Client
+from corral.runner.clocks import Clocks
+from corral.runner.engines.protocol import (
+    Child,
+    DoApprove,
+    DoCancel,
+    DoInterrupt,
+    DoMessage,
+    Emit,
+    FromWorker,
+    Ready,
+    Spend,
+    Start,
+    Token,
+    ToWorker,
+)
+from corral.runner.failure import Failure
+from corral.runner.journal import Journal
+from corral.runner.locks import Locks
+from corral.runner.outbox import Outbox
+from corral.runner.trim import MOST_BYTES, trim
+from corral.runner.workers import Worker, Workers
+from corral.wire.events import ENDS_ATTEMPT, SERVER_WRITES, EventType
+from corral.wire.runner import Approve, Assignment, Cancel, Held, Message
+
+T = TypeVar("T")
+
+LOCK_SECONDS = 60.0
+CANCEL_GRACE_SECONDS = 10.0
+#: An interrupted tree has to be gone within 10 s; the rest of them is for those that must be killed.
+INTERRUPT_GRACE_SECONDS = 6.0
+#: How long a worker that has said its last word may take to exit.
+EXIT_SECONDS = 5.0
+STOPPED_EXIT_SECONDS = 1.0
+#: Between SIGTERM and SIGKILL.
+TREE_GRACE_SECONDS = 1.0
+#: The exact action is what a person approves, so more of it is kept.
+MOST_APPROVAL_BYTES = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every job of a runner uses."""
+
+    runner: str  #: its name
+    allowed_dirs: Sequence[str]
+    spools: Path
+    client: Client
+    journal: Journal
+    locks: Locks
+    workers: Workers
+
+
+class Stop(Enum):
+    """Why a job was told to end. The first reason stays, but for FENCED."""
+
+    CANCEL = "cancel"
+    INTERRUPT = "interrupt"
+    FENCED = "fenced"  #: the attempt is another's: end the tree and say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The event that ends the attempt; None where the server wants to hear nothing more."""
+
+    type: EventType | None
+    payload: bytes = b"{}"
+
+
+class _Stopped(Exception):
+    """The job was told to end before its worker was there."""
+
+
+class Job:
+    """An attempt that this process holds. `run` returns when its tree is dead and its end is spooled."""
+
+    def __init__(self, assignment: Assignment, tools: Tools) -> None:
+        """Begin the attempt's spool. FileExistsError: this runner had the attempt before."""
+        self.assignment = assignment
+        self.held = Held(assignment.run_id, assignment.attempt, assignment.lease)
+        self.outbox = Outbox(
+            spool.create(tools.spools, self.held, first=assignment.stored_n),
+            tools.client,
+            lambda: self._stop(Stop.FENCED),
+        )
+        self._tools = tools
+        self._clocks = Clocks(assignment.limits, time.monotonic())
+        self._worker: Worker | None = None
+        self._roots: set[tree.Process] = set()
+        self._told_early: list[ToWorker] = []
+        self._asked: Stop | None = None
+        self._cancel = Cancel()
+        self._interrupt = DoInterrupt()
+        self._stopped = asyncio.Event()
+        self._is_forced = False
+        self._hurried = asyncio.Event()  # forced or fenced: nothing is waited for any more
+        self._is_ending = False
+        self._log = get_logger(run=assignment.run_id, attempt=assignment.attempt)
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Return the worker's process id, once it has one."""
+        return self._worker.pid if self._worker else None
+
+    def approve(self, answer: Approve) -> None:
+        """Hand a person's answer to the agent; Failure when it no longer asks."""
+        if self._is_ending or not self._clocks.settle(answer.request_id, time.monotonic()):
+            raise Failure("not_asking", "The agent no longer asks for this")
+        self._tell(DoApprove(answer))
+
+    def say(self, message: Message) -> None:
+        """Hand a person's message to the agent; Failure when the attempt is about to end."""
+        self._tell(DoMessage(message))
+
+    def cancel(self, cancel: Cancel) -> None:
+        """End it, first gently."""
+        if self._asked is None:
+            self._cancel = cancel
+        self._stop(Stop.CANCEL)
+
+    def interrupt(self, message: str) -> None:
+        """End it so that it can be resumed: the runner goes away."""
+        self._interrupt = DoInterrupt(message)
+        self._stop(Stop.INTERRUPT)
+
+    def force(self) -> None:
+        """Be gentle no longer."""
+        self._is_forced = True
+        self._hurried.set()
+
+    async def run(self) -> None:
+        """Carry the attempt out. Raises nothing: whatever happens becomes its last event."""
+        try:
+            ending = await self._carry_out()
+        except _Stopped:
+            ending = self._ending_when_stopped()
+        except Failure as failure:
+            ending = Ending(EventType.RUN_FAILED, failure.payload())
+        except OSError as error:
+            ending = _failed(
+                "runner_disk", f"The runner could not write to its disk: {error}", "Free some space there."
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it was, the run ends and says so
+            self._log.exception("the job broke")
+            ending = _failed("runner_error", f"The runner made a mistake: {error!r}", "Its log says more.")
+        await self._finish(ending)
+
+    async def _carry_out(self) -> Ending:
+        await self._lock()
+        cwd = await self._unless_stopped(workspace.resolve(self.assignment.cwd, self._tools.allowed_dirs))
+        worker = await self._start(cwd)
+        return await self._stream(worker)
+
+    async def _lock(self) -> None:
+        names = [f"run {self.assignment.run_id}"]
+        if self.assignment.session_id and not self.assignment.fork:
+            names.append(f"session {self.assignment.session_id}")
+        if not await self._unless_stopped(self._tools.locks.hold(self, names, LOCK_SECONDS)):
+            raise Failure(
+                "session_busy",
+                "An earlier process of this session is still being ended on this runner",
+                "Try again in a minute; the runner's log says which process it is.",
+            )
+
+    async def _start(self, cwd: str) -> Worker:
+        worker = await self._tools.workers.take(self.assignment.engine, self.assignment.run_id)
+        self._worker = worker
+        if worker.root is not None:
+            self._roots.add(worker.root)
+        assignment = msgspec.structs.replace(self.assignment, cwd=cwd, env={})
+        worker.tell(Start(assignment, environment.for_run(self.assignment.run_id, self.assignment.env)))
+        for line in self._told_early:
+            worker.tell(line)
+        self._say(
+            EventType.RUN_STARTED,
+            {"pid": worker.pid, "runner": self._tools.runner, "engine": self.assignment.engine, "cwd": cwd},
+        )
+        self._log.info("run started", pid=worker.pid, cwd=cwd)
+        return worker
+
+    async def _stream(self, worker: Worker) -> Ending:
+        reading = asyncio.create_task(self._read(worker), name=f"worker of {self.assignment.run_id}")
+        stopped = asyncio.create_task(self._stopped.wait())
+        try:
+            while True:
+                # Answers of people change the clocks meanwhile, so look again now and then.
+                left = self._clocks.remaining(time.monotonic())
+                await asyncio.wait(
+                    {reading, stopped},
+                    timeout=1.0 if left is None else min(left, 1.0),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if reading.done():
+                    return reading.result()
+                if stopped.done():
+                    return await self._wind_down(worker, reading)
+                if (failure := self._clocks.expired(time.monotonic())) is not None:
+                    return await self._cut_off(failure, reading)
+        finally:
+            stopped.cancel()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, worker: Worker) -> Ending:
+        """Spool what the worker says until it says its last word."""
+        while (line := await worker.hear()) is not None:
+            ending = self._take(line)
+            if ending is not None:
+                return ending
+        await worker.ended(EXIT_SECONDS)
+        raise Failure(
+            "worker_died", f"The worker process ended before the run did ({_how(worker)})", await worker.last_words()
+        )
+
+    def _take(self, line: FromWorker) -> Ending | None:
+        if not isinstance(line, Ready):
+            self._clocks.heard(time.monotonic())
+        match line:
+            case Emit(type, payload):
+                return self._emit(type, bytes(payload))
+            case Spend(usage):
+                self.outbox.usage(usage)
+            case Token(frame):
+                self.outbox.token(frame)
+            case Child(pid):
+                self._adopt(pid)
+            case Ready():
+                pass
+        return None
+
+    def _emit(self, type: EventType, payload: bytes) -> Ending | None:
+        if type in SERVER_WRITES or type == EventType.AGENT_TOKEN:
+            self._log.error("a worker sent an event that is not its to send", type=type)
+            return None
+        asks = type == EventType.PERMISSION_REQUESTED
+        payload = trim(payload, MOST_APPROVAL_BYTES if asks else MOST_BYTES)
+        if type in ENDS_ATTEMPT:
+            return Ending(type, payload)
+        if asks:
+            self._clocks.ask(_field(payload, "request_id"), time.monotonic())
+        elif type == EventType.PERMISSION_WITHDRAWN:
+            self._clocks.settle(_field(payload, "request_id"), time.monotonic())
+        elif type == EventType.SESSION_INIT:
+            self._tools.locks.add(self, f"session {_field(payload, 'session_id')}")
+        self.outbox.event(type, payload)
+        return None
+
+    def _adopt(self, pid: int) -> None:
+        process = tree.identify(pid)
+        if process is not None and process not in self._roots:
+            self._roots.add(process)
+            self._tools.journal.started(process, self.assignment.run_id)
+
+    async def _wind_down(self, worker: Worker, reading: asyncio.Task[Ending]) -> Ending:
+        """Ask the worker to end as we were told; when it takes too long, its tree is killed."""
+        is_cancel = self._asked == Stop.CANCEL
+        if self._asked != Stop.FENCED:
+            worker.tell(DoCancel(self._cancel) if is_cancel else self._interrupt)
+            grace = CANCEL_GRACE_SECONDS if is_cancel else INTERRUPT_GRACE_SECONDS
+            hurried = asyncio.create_task(self._hurried.wait())
+            await asyncio.wait({reading, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+            if not reading.done() and not self._hurried.is_set():
+                self._log.warning("the worker did not end in time; killing its tree")
+        return await self._last_ending(reading, self._ending_when_stopped())
+
+    async def _cut_off(self, failure: Failure, reading: asyncio.Task[Ending]) -> Ending:
+        self._log.warning("run cut off", code=failure.code)
+        return await self._last_ending(reading, Ending(EventType.RUN_FAILED, failure.payload()))
+
+    async def _last_ending(self, reading: asyncio.Task[Ending], otherwise: Ending) -> Ending:
+        """End the tree, take what the worker still said, and return its own ending if it had one."""
+        if not reading.done():
+            await self._end_tree()
+            await asyncio.wait({reading}, timeout=2.0)
+        if reading.done() and not reading.cancelled() and reading.exception() is None and otherwise.type is not None:
+            return reading.result()
+        return otherwise
+
+    def _ending_when_stopped(self) -> Ending:
+        match self._asked:
+            case Stop.CANCEL:
+                return Ending(EventType.RUN_CANCELLED, msgspec.json.encode(self._cancel))
+            case Stop.INTERRUPT:
+                return Ending(EventType.SESSION_INTERRUPTED, msgspec.json.encode({"message": self._interrupt.message}))
+            case _:
+                return Ending(None)
+
+    async def _finish(self, ending: Ending) -> None:
+        """Prove the tree dead, then say how it ended: whoever reads that may start the next attempt at once."""
+        self._is_ending = True
+        if self._worker is not None:
+            self._worker.dismiss()
+            if not self._hurried.is_set():
+                await self._worker.ended(EXIT_SECONDS if self._asked is None else STOPPED_EXIT_SECONDS)
+        try:
+            await self._end_tree()
+        except tree.StillAliveError as error:
+            self._log.error("processes survived SIGKILL", pids=error.left)
+            ending = _survived(ending, error)
+        await self._spool_end(ending)
+        self._tools.journal.gone(self.assignment.run_id)
+        await self._tools.locks.release(self)
+        self._log.info("run ended", how=ending.type or "fenced")
+
+    async def _end_tree(self) -> None:
+        if self._worker is None:
+            return
+        grace = 0.0 if self._is_forced else TREE_GRACE_SECONDS
+        await tree.end(self._roots, [self.assignment.run_id], grace=grace)
+
+    async def _spool_end(self, ending: Ending) -> None:
+        if ending.type is None or self.outbox.fenced:
+            self.outbox.finish()
+            return
+        while True:
+            try:
+                self.outbox.event(ending.type, ending.payload)
+                await asyncio.to_thread(self.outbox.spool.sync)
+                return
+            except OSError as error:
+                self._log.error("the end of the run cannot be written; trying again", error=str(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurried.wait(), 5.0)
+                if self._is_forced:
+                    return  # the next start finds the spool without an end and says that it was interrupted
+
+    def _say(self, type: EventType, payload: dict[str, object]) -> None:
+        self.outbox.event(type, msgspec.json.encode(payload))
+
+    def _tell(self, line: ToWorker) -> None:
+        if self._is_ending or self._asked is not None:
+            raise Failure("ending", "The run is ending")
+        if self._worker is None:
+            self._told_early.append(line)
+        elif not self._worker.tell(line):
+            raise Failure("ending", "The run is ending")
+
+    def _stop(self, stop: Stop) -> None:
+        if self._asked is None or stop == Stop.FENCED:
+            self._asked = stop
+        if stop == Stop.FENCED:
+            self._hurried.set()
+        self._stopped.set()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` answers; stop waiting for it when the job is told to end."""
+        working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopped.is_set():
+                raise _Stopped
+            return await working
+        finally:
+            for task in (working, stopped):
+                task.cancel()
+            await asyncio.gather(working, stopped, return_exceptions=True)
+
+
+def _failed(code: str, message: str, hint: str) -> Ending:
+    return Ending(EventType.RUN_FAILED, Failure(code, message, hint).payload())
+
+
+def _survived(ending: Ending, error: tree.StillAliveError) -> Ending:
+    if ending.type is None:
+        return ending
+    return _failed(
+        "processes_survived",
+        f"Processes of this run could not be ended: {error}",
+        "They are stuck in the kernel or belong to another user: end them by hand before going on with the session.",
+    )
+
+
+def _field(payload: bytes, name: str) -> str:
+    value = msgspec.json.decode(payload).get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _how(worker: Worker) -> str:
+    code = worker.process.returncode
+    if code is None:
+        return "it closed its output"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,238 @@
+"""Bring one attempt's spool to the server: in order, again and again until it says that it is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from corral.base.backoff import Backoff
+from corral.base.logs import get_logger
+from corral.runner.client import Client, Refused, Retryable
+from corral.runner.spool import Piece, Spool
+from corral.runner.tokens import Tokens
+from corral.wire.events import ENDS_ATTEMPT, EventBatch, EventType, RunnerEvent, TokenFrame, Usage
+
+MOST_EVENTS = 200
+MOST_BYTES = 1_000_000
+#: How long to wait after the server refused something that another key, or another version of it, may take.
+REFUSED_SECONDS = 30.0
+#: Events whose whole text was streamed before: their last frames go with them, not after them.
+_WHOLE_TEXTS = frozenset({EventType.AGENT_MESSAGE, EventType.AGENT_THINKING})
+
+
+class Outbox:
+    """One attempt's way to the server. While a POST is under way the next batch collects; an idle one sends at once."""
+
+    def __init__(
+        self, spool: Spool, client: Client, on_fenced: Callable[[], None] = lambda: None, *, stored: int | None = None
+    ) -> None:
+        """Take the spool to send, whom to tell when the attempt is no longer ours, and what the server has of it."""
+        self.spool = spool
+        self.fenced = False
+        self.delivered = asyncio.Event()  #: the server has all that will ever be here
+        self._client = client
+        self._on_fenced = on_fenced
+        self._tokens = Tokens()
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._backoff = Backoff(first=0.2, most=15.0)
+        self._away = False
+        self._next = 0  # the record to send next
+        self._stored = spool.head.first if stored is None else stored  # what the server said last
+        self._most = MOST_EVENTS
+        self._substitutes: dict[int, RunnerEvent] = {}  # for events that the server refused to store
+        self._over = spool.end is not None
+        self._task: asyncio.Task[None] | None = None
+        self._when_done: Callable[[], object] = lambda: None
+        self._log = get_logger(run=spool.head.run_id, attempt=spool.head.attempt)
+
+    def start(self, when_done: Callable[[], object] = lambda: None) -> None:
+        """Begin to send; `delivered` is set, and `when_done` called, when there is nothing left to send."""
+        self._when_done = when_done
+        self._task = asyncio.create_task(self._run(), name=f"outbox {self.spool.head.run_id}")
+
+    async def stop(self) -> None:
+        """Stop sending; what was not sent stays in the spool."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.spool.release()
+
+    def event(self, type: EventType, payload: bytes) -> None:
+        """Spool an event and send it as soon as nothing is under way."""
+        self.spool.append(type, payload)
+        self._over = self._over or type in ENDS_ATTEMPT
+        self._wake.set()
+
+    def usage(self, usage: Usage) -> None:
+        """Spool a usage line; it goes with the next events."""
+        self.spool.append_usage(usage)
+        self._wake.set()
+
+    def token(self, frame: TokenFrame) -> None:
+        """Show streamed text to whoever watches now."""
+        if not self._away and not self.fenced:
+            self._tokens.add(frame)
+            self._wake.set()
+
+    def finish(self) -> None:
+        """Nothing will be added any more, though no event ended the attempt: it was fenced."""
+        self._over = True
+        self._wake.set()
+
+    def fence(self, why: str) -> None:
+        """The attempt is no longer ours: send nothing but what it spent."""
+        if not self.fenced:
+            self.fenced = True
+            self._log.warning("this attempt is no longer ours", why=why)
+            self._on_fenced()
+            self._wake.set()
+
+    def hurry(self) -> None:
+        """The server is back: do not wait for the next try."""
+        self._hurry.set()
+
+    async def _run(self) -> None:
+        while not self._is_done():
+            try:
+                await self._send_next()
+            except Exception as error:  # noqa: BLE001 - what is in the spool is not given up for a mistake of ours
+                self._log.exception("sending broke; trying again", error=repr(error))
+                await self._pause(REFUSED_SECONDS)
+        self._close()
+
+    async def _send_next(self) -> None:
+        await self._something_to_send()
+        piece, tokens = self._compose()
+        if piece.events or piece.usage or tokens:
+            await self._send(piece, tokens)
+        else:
+            self._next = piece.next  # all of it was stored already
+
+    def _is_done(self) -> bool:
+        if not self._over or self._next < self.spool.count:
+            return False
+        return self.fenced or (self.spool.end is not None and self._stored >= self.spool.end_n)
+
+    async def _something_to_send(self) -> None:
+        """Return when a record waits, or a token frame is due, or nothing will ever come any more."""
+        while self._next >= self.spool.count and not self._is_done():
+            due = None if self.fenced else self._tokens.due_in(time.monotonic())
+            if due == 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), due)
+            self._wake.clear()
+
+    def _compose(self) -> tuple[Piece, list[TokenFrame]]:
+        piece = self.spool.read(self._next, self._most, MOST_BYTES, stored=self._stored)
+        if self.fenced:  # only what was spent is still of interest
+            return Piece(usage=piece.usage, next=piece.next), []
+        piece.events = [self._substitutes.get(event.n, event) for event in piece.events]
+        early = any(event.type in _WHOLE_TEXTS for event in piece.events)
+        return piece, self._tokens.take(time.monotonic(), early=early)
+
+    async def _send(self, piece: Piece, tokens: list[TokenFrame]) -> None:
+        head = self.spool.head
+        batch = EventBatch(head.attempt, head.lease, piece.events, piece.usage, tokens)
+        try:
+            answer = await self._client.send(head.run_id, batch)
+        except Retryable as error:
+            self._note_away(error)
+            await self._pause(max(self._backoff.next(), error.after))
+        except Refused as refusal:
+            await self._note_refusal(piece, refusal)
+        else:
+            self._note_back()
+            self._most = MOST_EVENTS
+            await self._note_stored(piece, answer.n)
+
+    async def _note_stored(self, piece: Piece, stored: int) -> None:
+        self._next = piece.next
+        if stored > self.spool.last_n:
+            self._log.warning("the server has more than this spool: a power cut took our last lines", stored=stored)
+            self.spool.skip_to(stored)
+        wanted = piece.events[-1].n if piece.events else min(self._stored, self.spool.last_n)
+        self._stored = stored
+        if stored < wanted:
+            self._go_back(stored)
+            if piece.events and stored < piece.events[0].n - 1:
+                self._log.warning("the server has less than before; sending again", stored=stored, sent=wanted)
+            elif piece.events and stored < piece.events[0].n:
+                await self._pause(self._backoff.next())  # it stored nothing of what it can store: not in a hot loop
+
+    def _go_back(self, stored: int) -> None:
+        self._stored = stored
+        self._next = min(self._next, self.spool.after(stored))
+
+    async def _note_refusal(self, piece: Piece, refusal: Refused) -> None:
+        self._tokens.clear()
+        if refusal.status in {404, 409}:
+            # With 409 the usage lines of this batch were stored all the same; with 404 the run itself is gone.
+            self._next = piece.next if refusal.status == 409 else self.spool.count
+            self.fence(refusal.message)
+        elif refusal.status in {400, 413, 422}:
+            await self._narrow(piece, refusal)
+        else:
+            self._note_away(refusal)
+            await self._pause(REFUSED_SECONDS)
+
+    async def _narrow(self, piece: Piece, refusal: Refused) -> None:
+        """Find the one record that the server does not take, and put something in its place that says so."""
+        if len(piece.events) + len(piece.usage) > 1:
+            self._most = max(1, min(self._most, piece.next - self._next) // 2)
+            return
+        if piece.usage:
+            self._log.error("the server refused a usage line", why=refusal.message, usage=piece.usage[0].source)
+            self._next = piece.next
+            return
+        if not piece.events:
+            return  # they were token frames, and are gone
+        refused = piece.events[0]
+        self._log.error("the server refused an event", why=refusal.message, type=refused.type, n=refused.n)
+        if refused.n in self._substitutes:
+            await self._pause(REFUSED_SECONDS)
+        self._substitutes[refused.n] = _substitute(refused, refusal.message)
+
+    def _close(self) -> None:
+        if self.spool.closed is None:
+            try:
+                self.spool.close("fenced" if self.fenced else "stored")
+            except OSError as error:
+                self._log.warning("a sent spool cannot be closed; the next start sends it again", error=str(error))
+        self.spool.release()
+        self.delivered.set()
+        self._when_done()
+
+    def _note_away(self, error: Retryable | Refused) -> None:
+        self._tokens.clear()
+        if not self._away:
+            self._away = True
+            self._log.warning("events stay in the spool for now", why=error.message)
+
+    def _note_back(self) -> None:
+        self._backoff.reset()
+        if self._away:
+            self._away = False
+            self._log.info("sending what was spooled", records=self.spool.count - self._next)
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+
+
+def _substitute(event: RunnerEvent, why: str) -> RunnerEvent:
+    """Return an event in place of one that cannot be stored: an end stays an end, anything else becomes a note."""
+    message = f"An event of type {event.type} could not be stored: {why}"
+    if event.type in ENDS_ATTEMPT:
+        return RunnerEvent(event.n, event.type, _json(code="event_refused", message=message, hint=""), event.age)
+    return RunnerEvent(event.n, EventType.AGENT_NEEDS_ATTENTION, _json(message=message), event.age)
+
+
+def _json(**fields: str) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(fields))

@@ -15,7 +15,7 @@ import schemathesis.core.result
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from tests.openapi.seeds import Seeds
+from tests.support.seeds import Seeds
 from tests.support.server import Server
 
 load_all_checks()

@@ -20,7 +20,8 @@ def second_org(server: Server) -> Api:
             "INSERT INTO orgs (name, created_at) VALUES ('other', ?) RETURNING id", (now,)
         ).fetchone()
         database.execute(
-            "INSERT INTO api_keys (id, org_id, name, prefix, hash, scopes, created_at) VALUES (?, ?, 'k', 'crl', ?, '*', ?)",
+            "INSERT INTO api_keys (id, org_id, name, prefix, hash, scopes, created_at) "
+            "VALUES (?, ?, 'k', 'crl', ?, '*', ?)",
             (str(uuid.uuid4()), org[0], hashlib.sha256(key.encode()).hexdigest(), now),
         )
     database.close()

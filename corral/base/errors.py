@@ -16,31 +16,31 @@ class CorralError(Exception):
         super().__init__(self.message)
 
 
-class BadRequest(CorralError):  # noqa: N818 - named for what happened, as HTTP does
+class BadRequest(CorralError):
     """The request is not valid."""
 
 
-class Unauthorized(CorralError):  # noqa: N818
-    """Authentication required"""  # noqa: D400, D415 - the contract's own words
+class Unauthorized(CorralError):
+    """Authentication required"""  # noqa: D400 - the contract's own words
 
 
-class Forbidden(CorralError):  # noqa: N818
+class Forbidden(CorralError):
     """This key may not do that."""
 
 
-class NotFound(CorralError):  # noqa: N818
+class NotFound(CorralError):
     """There is nothing here by that name."""
 
 
-class Conflict(CorralError):  # noqa: N818
+class Conflict(CorralError):
     """The thing is not in a state that allows this."""
 
 
-class TooLarge(CorralError):  # noqa: N818
+class TooLarge(CorralError):
     """The request is too large."""
 
 
-class RateLimited(CorralError):  # noqa: N818
+class RateLimited(CorralError):
     """Too many requests; try again when Retry-After has passed."""
 
     def __init__(self, message: str | None = None, *, retry_after: float = 1.0) -> None:
@@ -49,7 +49,7 @@ class RateLimited(CorralError):  # noqa: N818
         self.retry_after = retry_after
 
 
-class Unavailable(CorralError):  # noqa: N818
+class Unavailable(CorralError):
     """The database is away for the moment; try again shortly."""
 
     def __init__(self, message: str | None = None, *, retry_after: float = 2.0) -> None:

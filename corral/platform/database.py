@@ -31,14 +31,14 @@ APPS = ("platform", "usage", "runs")
 _MIGRATION_LOCK = 4_207_849_484
 
 
-class Duplicate(CorralError):  # noqa: N818 - named for what happened
+class Duplicate(CorralError):
     """A row with this unique value exists."""
 
 
 class Row(Protocol):
     """A row of either driver: by column name or by position."""
 
-    def __getitem__(self, key: str | int, /) -> Any:  # noqa: ANN401 - a column may hold anything
+    def __getitem__(self, key: str | int, /) -> Any:
         """Return one column."""
 
 
@@ -56,7 +56,7 @@ Rows = Sequence[Row]
 Unit = Generator[Statement, Rows, T]
 
 
-def sql(text: str, *args: Any) -> Statement:  # noqa: ANN401
+def sql(text: str, *args: Any) -> Statement:
     """Spell a statement: `rows = yield sql("SELECT … WHERE id = $1", id)`."""
     return Statement(text, args)
 
@@ -77,7 +77,7 @@ async def commit(unit: Unit[T]) -> T:
             return await _drive_postgres(connection, unit)
 
 
-async def fetch(text: str, *args: Any) -> Rows:  # noqa: ANN401
+async def fetch(text: str, *args: Any) -> Rows:
     """Run one statement on its own, committed at once if it writes, and return its rows."""
     client = get_connection("default")
     if isinstance(client, SqliteClient):
@@ -200,14 +200,21 @@ def _translated() -> Iterator[None]:
     """Turn the driver's many ways of saying 'the server is away' into the one error that answers 503."""
     try:
         yield
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError,
-            asyncpg.AdminShutdownError, asyncpg.DeadlockDetectedError, asyncpg.TooManyConnectionsError) as error:
+    except (
+        OSError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.InterfaceError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.AdminShutdownError,
+        asyncpg.DeadlockDetectedError,
+        asyncpg.TooManyConnectionsError,
+    ) as error:
         raise Unavailable from error
     except asyncpg.UniqueViolationError as error:
         raise Duplicate(str(error)) from error
 
 
-def _connection(settings: Settings) -> Any:  # noqa: ANN401 - Tortoise takes a URL or a mapping
+def _connection(settings: Settings) -> Any:
     if settings.is_embedded:
         pragmas = {"synchronous": settings.sync, "busy_timeout": 5000, "journal_size_limit": 64 * 1024 * 1024}
         return {

@@ -25,4 +25,6 @@ class DialectSql(RunSQL):
         del app_label, old_state, new_state
         if state_editor is not None:
             client = state_editor.client
-            await self._run_sql(state_editor, list(self._sqlite if isinstance(client, SqliteClient) else self._postgres))
+            await self._run_sql(
+                state_editor, list(self._sqlite if isinstance(client, SqliteClient) else self._postgres)
+            )

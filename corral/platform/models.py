@@ -86,7 +86,7 @@ class RepeatableRequest(Model):
     path = fields.CharField(max_length=500)
     key = fields.CharField(max_length=255)
     body_hash = fields.CharField(max_length=64)
-    minted_id = fields.CharField(max_length=36)  # the id the request's thing gets, so that a second try finds the first's
+    minted_id = fields.CharField(max_length=36)  # the id its thing gets, so that a second try finds it
     status = fields.IntField(null=True)  # null while in flight
     answer = fields.TextField(null=True)  # null also for answers that hold a secret
     content_type = fields.CharField(max_length=100, null=True)

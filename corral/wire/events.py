@@ -8,7 +8,7 @@ import msgspec
 
 
 class EventType(StrEnum):
-    """Every type an event may have. Each has one writer: `S` the server, `R` the runner, `SR` whoever ends the attempt."""
+    """Every type an event may have. Its writer: `S` the server, `R` the runner, `SR` whoever ends the attempt."""
 
     RUN_CREATED = "run.created"  # S {prompt, cwd, engine, permission_mode, model, parent_run_id}
     RUN_STARTED = "run.started"  # R {pid, runner, engine, cwd}
@@ -37,13 +37,15 @@ class EventType(StrEnum):
 
 
 #: Types that only the server may write; a runner that sends one is refused with 400.
-SERVER_WRITES = frozenset({
-    EventType.RUN_CREATED,
-    EventType.SESSION_UNREACHABLE,
-    EventType.SESSION_REACHABLE,
-    EventType.PERMISSION_RESOLVED,
-    EventType.USER_MESSAGE,
-})
+SERVER_WRITES = frozenset(
+    {
+        EventType.RUN_CREATED,
+        EventType.SESSION_UNREACHABLE,
+        EventType.SESSION_REACHABLE,
+        EventType.PERMISSION_RESOLVED,
+        EventType.USER_MESSAGE,
+    }
+)
 #: Types that end an attempt; the first of them to commit wins, later events of the attempt are fenced.
 ENDS_RUN = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 ENDS_ATTEMPT = ENDS_RUN | {EventType.SESSION_INTERRUPTED}
@@ -62,11 +64,11 @@ class RunnerEvent(msgspec.Struct):
     n: int
     type: EventType
     payload: msgspec.Raw  #: a JSON object, stored as it came
-    age: float = 0.0  #: seconds since it happened, at the moment of sending; the server keeps its own clock
+    age: float = 0.0  #: seconds since it happened, at the moment of sending; the clock is the server's
 
 
 class TokenFrame(msgspec.Struct):
-    """A piece of text as the model streams it. Shown live, never stored: the block's whole text comes as its own event."""
+    """A piece of text as the model streams it. Shown live, never stored: the whole text comes as an event."""
 
     block: str  #: names the streamed block within the attempt
     offset: int  #: characters of this block that were sent before

@@ -23,7 +23,7 @@ class Cli(msgspec.Struct):
 
 
 class Register(msgspec.Struct):
-    """`POST /api/v1/runners/register`: a runner process says who it is. Repeating it with the same uid starts a new session."""
+    """`POST /api/v1/runners/register`: a runner process says who it is. Each call begins a new session of its uid."""
 
     uid: str  #: kept in the runner's locked data directory: the same machine and directory, the same runner
     name: str
@@ -74,7 +74,7 @@ class Resume(StrEnum):
 
 
 class Limits(msgspec.Struct):
-    """What the runner enforces for one attempt; None is no limit. Waiting for a person counts against none of the times."""
+    """What the runner enforces for one attempt; None is no limit. Waiting for a person counts against no time."""
 
     max_turns: int | None = None
     idle_seconds: float | None = 600.0  #: no event from the CLI for so long: the attempt fails
@@ -103,7 +103,7 @@ class Assignment(msgspec.Struct):
 
 
 class CommandKind(StrEnum):
-    """What the server asks of a runner about a run it holds. A runner answers `unsupported` to a kind it does not know."""
+    """What the server asks of a runner about a run it holds. It answers `unsupported` to a kind it does not know."""
 
     APPROVE = "approve"
     CANCEL = "cancel"

@@ -1,3 +1,5 @@
+"""The first tables."""
+
 from tortoise import migrations
 from tortoise.migrations import operations as ops
 from tortoise import fields

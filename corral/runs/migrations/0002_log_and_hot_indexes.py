@@ -20,9 +20,9 @@ _COLUMNS = (
 class Migration(migrations.Migration):
     """Create `events` and the hot indexes."""
 
-    dependencies = [("runs", "0001_initial"), ("platform", "0002_clock")]  # noqa: RUF012 - the shape Tortoise reads
+    dependencies = [("runs", "0001_initial"), ("platform", "0002_clock")]
 
-    operations = [  # noqa: RUF012
+    operations = [
         DialectSql(
             sqlite=[f"CREATE TABLE events ({_COLUMNS.format(text='TEXT')}) WITHOUT ROWID", *_HOT],
             postgres=[f"CREATE TABLE events ({_COLUMNS.format(text='VARCHAR(40)')})", *_HOT],

@@ -1,0 +1,126 @@
+"""The bus of many servers: Redis pub/sub, with this process's own listeners called directly.
+
+While Redis is away hints are dropped, not kept: every reader rereads its rows within two seconds anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Coroutine
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from corral.base.ids import new_token
+from corral.bus import Data, Listener
+from corral.bus.memory import MemoryBus
+
+log = structlog.get_logger(__name__)
+
+#: Hints that may wait for Redis; older ones are dropped when it cannot keep up.
+_QUEUE = 10_000
+_PREFIX = "corral:"
+#: Nobody publishes here: a subscription that is never empty keeps the reader simple.
+_IDLE = "corral:idle"
+
+
+class RedisBus:
+    """One connection publishes in pipelines, one reads; both come back by themselves."""
+
+    def __init__(self, url: str) -> None:
+        """Take the URL; connects in `start`."""
+        self._redis: Redis = Redis.from_url(url, socket_connect_timeout=2, health_check_interval=10)
+        self._pubsub: PubSub | None = None
+        self._local = MemoryBus()
+        self._me = new_token(6).encode() + b" "
+        self._waiting: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def publish(self, topic: str, data: Data = b"") -> None:
+        """Tell this process now and the others with the next pipeline."""
+        hint = data if isinstance(data, bytes) else data()
+        self._local.publish(topic, hint)
+        with contextlib.suppress(asyncio.QueueFull):
+            self._waiting.put_nowait((topic, hint))
+
+    def listen(self, topic: str, listener: Listener) -> Callable[[], None]:
+        """Listen to this process and, from the subscription on, to the others."""
+        stop_local = self._local.listen(topic, listener)
+        self._change(topic)
+
+        def stop() -> None:
+            stop_local()
+            self._change(topic)
+
+        return stop
+
+    async def start(self) -> None:
+        """Begin to publish and to read."""
+        self._tasks = [asyncio.create_task(self._keep(self._write)), asyncio.create_task(self._keep(self._read))]
+
+    async def stop(self) -> None:
+        """End both and close the connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._local.stop()
+        await self._redis.aclose()
+
+    async def healthy(self) -> bool:
+        """Tell whether Redis answers."""
+        try:
+            return bool(await asyncio.wait_for(self._redis.ping(), 2))
+        except (RedisError, OSError, TimeoutError):
+            return False
+
+    async def _keep(self, step: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run `step` for ever, again after an outage with a jittered pause."""
+        while True:
+            try:
+                await step()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("redis is away; hints come late", error=str(error))
+                await asyncio.sleep(random.uniform(0.2, 1.0))
+
+    async def _write(self) -> None:
+        while True:
+            hints = [await self._waiting.get()]
+            while not self._waiting.empty() and len(hints) < 500:
+                hints.append(self._waiting.get_nowait())
+            pipeline = self._redis.pipeline(transaction=False)
+            for topic, hint in hints:
+                pipeline.publish(_PREFIX + topic, self._me + hint)
+            await pipeline.execute()
+
+    async def _read(self) -> None:
+        self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            await self._pubsub.subscribe(_IDLE, *(_PREFIX + topic for topic in self._local.topics()))
+            while True:
+                message = await self._pubsub.get_message(timeout=5)
+                if message is None or message["data"].startswith(self._me):
+                    continue
+                topic = message["channel"].decode().removeprefix(_PREFIX)
+                self._local.publish(topic, message["data"].partition(b" ")[2])
+        finally:
+            pubsub, self._pubsub = self._pubsub, None
+            with contextlib.suppress(RedisError, OSError):
+                await pubsub.aclose()  # type: ignore[no-untyped-call] # redis leaves it untyped
+
+    def _change(self, topic: str) -> None:
+        """Bring the subscription in line with who listens here; after an outage `_read` subscribes to all anew."""
+        task = asyncio.get_running_loop().create_task(self._resubscribe(topic))
+        self._tasks = [t for t in self._tasks if not t.done()] + [task]
+
+    async def _resubscribe(self, topic: str) -> None:
+        if self._pubsub is None:
+            return
+        with contextlib.suppress(RedisError, OSError):
+            if topic in self._local.topics():
+                await self._pubsub.subscribe(_PREFIX + topic)
+            else:
+                await self._pubsub.unsubscribe(_PREFIX + topic)

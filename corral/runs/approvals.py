@@ -1,0 +1,184 @@
+"""Questions to people: stored, shown everywhere, answered once from anywhere, alive across restarts of either side."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.ids import new_id
+from corral.platform import database
+from corral.platform.database import Row, Unit, sql
+from corral.runs import commands, log, states
+from corral.runs.frames import Logged
+from corral.runs.hints import Hints, decide
+from corral.runs.models import Approval
+from corral.wire.events import ApprovalRequest, EventType
+from corral.wire.runner import Approve, CommandKind
+from corral.wire.runs import RunStatus
+
+#: Milliseconds until an unanswered question counts as denied; the composition root sets it from the settings.
+ttl_ms = 24 * 3600 * 1000
+
+
+async def page(
+    org_id: int, *, pending_only: bool = True, run_id: str | None = None, limit: int = 1000, before: str | None = None
+) -> Sequence[Approval]:
+    """Return the org's approvals, newest first; `before` is an approval's id, exclusive."""
+    query = Approval.filter(org_id=org_id)
+    if pending_only:
+        query = query.filter(status="pending")
+    if run_id is not None:
+        query = query.filter(run_id=run_id)
+    if before is not None:
+        anchor = await Approval.get_or_none(org_id=org_id, id=before)
+        if anchor is None:
+            raise BadRequest(f"before: there is no approval {before} here", field="before")
+        query = query.filter(no__lt=anchor.no)
+    return await query.order_by("-no").limit(limit)
+
+
+async def get(org_id: int, approval_id: str) -> Approval:
+    """Return one approval; NotFound if the org has none by this id."""
+    approval = await Approval.get_or_none(org_id=org_id, id=approval_id)
+    if approval is None:
+        raise NotFound(f"There is no approval {approval_id} here")
+    return approval
+
+
+async def answer(
+    org_id: int,
+    approval_id: str,
+    decision: str,
+    by: str,
+    *,
+    reason: str | None = None,
+    answers: Mapping[str, str] | None = None,
+) -> Approval:
+    """Answer a pending approval with `allow` or `deny`; Conflict if it is answered, withdrawn or expired already."""
+
+    def unit(hints: Hints) -> Unit[None]:
+        rows = yield sql(
+            "UPDATE approvals SET status = $3, decision = $4, reason = $5, answers = $6, answered_by = $7, "
+            "answered_at = now_ms() WHERE id = $1 AND org_id = $2 AND status = 'pending' AND expires_at > now_ms() "
+            "RETURNING *",
+            approval_id, org_id, "allowed" if decision == "allow" else "denied", decision, reason,
+            msgspec.json.encode(answers).decode() if answers is not None else None, by,
+        )  # fmt: skip
+        if not rows:
+            rows = yield sql("SELECT status FROM approvals WHERE id = $1 AND org_id = $2", approval_id, org_id)
+            if not rows:
+                raise NotFound(f"There is no approval {approval_id} here")
+            status = "expired" if rows[0]["status"] == "pending" else rows[0]["status"]
+            raise Conflict(f"This approval is not pending any more: it is {status}")
+        yield from _resolve(rows[0], hints)
+
+    await decide(unit)
+    return await get(org_id, approval_id)
+
+
+async def expire() -> int:
+    """Deny what nobody answered in time; returns how many. The clock is the database's."""
+    rows = await database.fetch(
+        "SELECT no FROM approvals WHERE status = 'pending' AND expires_at <= now_ms() LIMIT 100"
+    )
+    for row in rows:
+        await decide(partial(_expire, row["no"]))
+    return len(rows)
+
+
+def request(run_no: int, event: Logged, hints: Hints) -> Unit[None]:
+    """Store what an attempt asks. An answer that an earlier attempt never got applies to the identical action."""
+    asked = msgspec.json.decode(event.payload, type=ApprovalRequest)
+    action = hashlib.sha256(
+        msgspec.json.encode([asked.kind, asked.tool, msgspec.json.decode(asked.input), asked.cwd], order="sorted")
+    ).hexdigest()
+    rows = yield sql(
+        "SELECT r.no, r.id, r.org_id, r.attempt, r.runner_no, m.name AS runner_name FROM runs r "
+        "LEFT JOIN runners m ON m.no = r.runner_no WHERE r.no = $1",
+        run_no,
+    )
+    run = rows[0]
+    earlier = yield sql(
+        "UPDATE approvals SET attempt = $3, request_id = $4 WHERE no = (SELECT min(no) FROM approvals "
+        "WHERE run_no = $1 AND action_hash = $2 AND attempt < $3 AND applied_at IS NULL AND expires_at > now_ms() "
+        "AND status IN ('pending', 'allowed', 'denied')) RETURNING *",
+        run_no, action, event.attempt, asked.request_id,
+    )  # fmt: skip
+    if earlier and earlier[0]["status"] != "pending":
+        yield from commands.issue(run, CommandKind.APPROVE, _command(earlier[0]), hints)
+        return
+    if not earlier:
+        yield sql(
+            "INSERT INTO approvals (id, org_id, run_no, run_id, attempt, request_id, kind, tool, input, action_hash, "
+            "cwd, description, runner_name, status, created_at, expires_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'pending', now_ms(), now_ms() + $14) "
+            "ON CONFLICT (run_no, attempt, request_id) DO NOTHING",
+            new_id(), run["org_id"], run_no, run["id"], event.attempt, asked.request_id[:100], asked.kind.value,
+            asked.tool[:200], bytes(asked.input).decode(), action, asked.cwd, asked.description,
+            run["runner_name"] or "", ttl_ms,
+        )  # fmt: skip
+    yield from states.advance(run_no, RunStatus.WAITING)
+
+
+def withdraw(run_no: int, attempt: int, request_id: str) -> Unit[None]:
+    """Close what the agent no longer asks."""
+    yield sql(
+        "UPDATE approvals SET status = 'withdrawn', answered_at = now_ms() WHERE run_no = $1 AND attempt = $2 "
+        "AND request_id = $3 AND status = 'pending'",
+        run_no, attempt, request_id,
+    )  # fmt: skip
+    yield from _go_on(run_no)
+
+
+def _expire(no: int, hints: Hints) -> Unit[None]:
+    rows = yield sql(
+        "UPDATE approvals SET status = 'expired', decision = 'deny', reason = 'Nobody answered in time', "
+        "answered_at = now_ms(), answered_by = 'corral' "
+        "WHERE no = $1 AND status = 'pending' AND expires_at <= now_ms() RETURNING *",
+        no,
+    )
+    if rows:
+        yield from _resolve(rows[0], hints)
+
+
+def _resolve(approval: Row, hints: Hints) -> Unit[None]:
+    """Log the answer, give it to the attempt that waits for it, and let the run go on if it asks nothing else."""
+    run_no = approval["run_no"]
+    payload: dict[str, Any] = {
+        "approval_id": approval["id"],
+        "request_id": approval["request_id"],
+        "decision": approval["decision"],
+        "reason": approval["reason"],
+        "answers": msgspec.json.decode(approval["answers"]) if approval["answers"] else None,
+        "by": approval["answered_by"],
+    }
+    yield from log.append(run_no, EventType.PERMISSION_RESOLVED, payload, hints)
+    rows = yield sql("SELECT no, id, org_id, attempt, runner_no, attempt_open FROM runs WHERE no = $1", run_no)
+    run = rows[0]
+    if run["attempt_open"] and run["attempt"] == approval["attempt"]:
+        yield from commands.issue(run, CommandKind.APPROVE, _command(approval), hints)
+        yield from _go_on(run_no)
+
+
+def _go_on(run_no: int) -> Unit[None]:
+    rows = yield sql(
+        "SELECT 1 FROM runs r WHERE r.no = $1 AND r.status = 'waiting' AND NOT EXISTS "
+        "(SELECT 1 FROM approvals a WHERE a.run_no = r.no AND a.status = 'pending')",
+        run_no,
+    )
+    if rows:
+        yield from states.advance(run_no, RunStatus.RUNNING)
+
+
+def _command(approval: Row) -> Approve:
+    return Approve(
+        request_id=approval["request_id"],
+        decision=approval["decision"],
+        reason=approval["reason"],
+        answers=msgspec.json.decode(approval["answers"]) if approval["answers"] else None,
+    )

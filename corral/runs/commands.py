@@ -1,0 +1,75 @@
+"""What the server wants done about runs on a runner: rows that are offered until their result is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from corral.base.errors import Conflict, NotFound
+from corral.base.ids import new_id
+from corral.platform.database import Row, Unit, sql
+from corral.runs.hints import Hints, decide
+from corral.wire.runner import Command, CommandKind, CommandResult, CommandStatus
+
+
+def issue(run: Row, kind: CommandKind, payload: msgspec.Struct, hints: Hints) -> Unit[None]:
+    """Ask the runner that holds the attempt to do something; `run` has no, id, org_id, attempt and runner_no."""
+    yield sql(
+        "INSERT INTO commands (id, org_id, runner_no, run_no, run_id, attempt, kind, payload, created_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now_ms())",
+        new_id(), run["org_id"], run["runner_no"], run["no"], run["id"], run["attempt"], kind.value,
+        msgspec.json.encode(payload).decode(),
+    )  # fmt: skip
+    hints.runner(run["runner_no"])
+
+
+def open_for(runner_no: int) -> Unit[list[Command]]:
+    """Return the runner's commands without a result, oldest first."""
+    rows = yield sql(
+        "SELECT id, kind, run_id, attempt, payload FROM commands WHERE runner_no = $1 AND done_at IS NULL "
+        "ORDER BY no LIMIT 50",
+        runner_no,
+    )
+    return [
+        Command(row["id"], row["kind"], row["run_id"], row["attempt"], msgspec.Raw(row["payload"].encode()))
+        for row in rows
+    ]
+
+
+def close(run_no: int) -> Unit[None]:
+    """Drop what nobody needs to do any more: the attempt it was meant for has ended."""
+    yield sql(
+        "UPDATE commands SET done_at = now_ms(), status = 'dropped' WHERE run_no = $1 AND done_at IS NULL", run_no
+    )
+
+
+async def finish(org_id: int, runner_id: int | str, command_id: str, result: CommandResult) -> None:
+    """Store a command's result; the same result twice is one."""
+
+    def unit(_hints: Hints) -> Unit[None]:
+        rows = yield sql(
+            "SELECT c.no, c.kind, c.payload, c.run_no, c.attempt, c.done_at, r.session FROM commands c "
+            "JOIN runners r ON r.no = c.runner_no "
+            "WHERE c.id = $1 AND c.org_id = $2 AND (r.uid = $3 OR CAST(r.number AS text) = $3)",
+            command_id, org_id, str(runner_id),
+        )  # fmt: skip
+        if not rows:
+            raise NotFound("There is no such command for this runner")
+        command = rows[0]
+        if command["session"] != result.session:
+            raise Conflict("A newer process of this runner has taken over")
+        if command["done_at"] is not None:
+            return
+        yield sql(
+            "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE no = $1",
+            command["no"], result.status.value, result.message[:2000],
+        )  # fmt: skip
+        if command["kind"] == CommandKind.APPROVE and result.status == CommandStatus.DONE:
+            approve: dict[str, Any] = msgspec.json.decode(command["payload"])
+            yield sql(
+                "UPDATE approvals SET applied_at = now_ms() WHERE run_no = $1 AND attempt = $2 AND request_id = $3",
+                command["run_no"], command["attempt"], approve["request_id"],
+            )  # fmt: skip
+
+    await decide(unit)

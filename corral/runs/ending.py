@@ -1,0 +1,93 @@
+"""How an attempt ends, whoever says so: in one terminal event, folded into the run's row in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from corral.platform.database import Unit, sql
+from corral.runs import commands, log, placements, states
+from corral.runs.hints import Hints
+from corral.wire.events import EventType
+from corral.wire.runner import Resume
+from corral.wire.runs import RunStatus
+
+ENDS = {
+    EventType.RUN_COMPLETED: RunStatus.COMPLETED,
+    EventType.RUN_FAILED: RunStatus.FAILED,
+    EventType.RUN_CANCELLED: RunStatus.CANCELLED,
+}
+#: What a resumed CLI session is told when nobody has said anything new.
+INTERRUPTED = (
+    "You were interrupted because the machine's runner stopped; the work so far is in this session. "
+    "Continue where you left off, and do not repeat what is already done."
+)
+
+
+def end(run_no: int, event: EventType, status: RunStatus, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
+    """End the run on the server's own word: append the event and fold it."""
+    yield from log.append(run_no, event, reason, hints)
+    yield from fold_end(run_no, status, reason)
+
+
+def fold_end(run_no: int, status: RunStatus, reason: Mapping[str, Any]) -> Unit[None]:
+    """Close the run: no attempt is open, nothing is asked or commanded any more."""
+    yield sql(
+        "UPDATE runs SET attempt_open = FALSE, ended_at = now_ms(), unreachable_since = NULL, reason = $2, "
+        "tries = tries + $3 WHERE no = $1",
+        run_no,
+        msgspec.json.encode(reason).decode() if status != RunStatus.COMPLETED else None,
+        int(status == RunStatus.FAILED),
+    )
+    yield from states.advance(run_no, status)
+    yield from commands.close(run_no)
+    yield sql(
+        "UPDATE approvals SET status = 'withdrawn', answered_at = now_ms() WHERE run_no = $1 AND status = 'pending'",
+        run_no,
+    )
+
+
+def interrupt(run_no: int, message: str, hints: Hints) -> Unit[None]:
+    """Put the run back into the queue on the server's own word."""
+    yield from log.append(run_no, EventType.SESSION_INTERRUPTED, {"message": message}, hints)
+    yield from fold_interrupted(run_no, hints)
+
+
+def fold_interrupted(run_no: int, hints: Hints) -> Unit[None]:
+    """Queue the next attempt: on the same machine if a CLI session is there to resume. A cancelled run ends instead."""
+    rows = yield sql(
+        "SELECT org_id, engine, labels, cwd, session_id, runner_no, resume, placement_id, cancel_requested_at, "
+        "cancel_by FROM runs WHERE no = $1",
+        run_no,
+    )
+    run = rows[0]
+    if run["cancel_requested_at"] is not None:
+        reason = {"code": "cancelled", "message": "Cancelled by a person", "by": run["cancel_by"]}
+        yield from end(run_no, EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
+        return
+    placement = run["placement_id"]
+    if run["session_id"] is not None:
+        placement = yield from placements.ensure(
+            run["org_id"], run["engine"], msgspec.json.decode(run["labels"]), run["runner_no"], run["cwd"]
+        )
+    yield sql(
+        "UPDATE runs SET attempt_open = FALSE, unreachable_since = NULL, placement_id = $2 WHERE no = $1",
+        run_no,
+        placement,
+    )
+    yield from states.advance(run_no, RunStatus.QUEUED)
+    yield from commands.close(run_no)
+    hints.placement(placement)
+
+
+def session_began(run_no: int, session_id: str) -> Unit[None]:
+    """Keep the CLI's session id, and how a next attempt would go on with it."""
+    yield sql(
+        "UPDATE runs SET session_id = $2, resume = $3, fork = FALSE, next_prompt = $4 WHERE no = $1",
+        run_no,
+        session_id,
+        Resume.INTERRUPTED.value,
+        INTERRUPTED,
+    )

@@ -1,0 +1,239 @@
+"""The only reader of logs: pages of events, and the live feed that one process reads once for all who watch a run.
+
+A watcher listens before it reads, so that no event falls between. Hinted frames are pushed only if they begin right
+after what was pushed last; else the rows are read. Who cannot keep up is left to catch up from the rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from corral import bus
+from corral.platform import database
+from corral.runs.frames import Logged, sse
+from corral.runs.hints import log_topic
+from corral.wire.events import ENDS_RUN
+
+log = structlog.get_logger(__name__)
+
+#: Events read in one go when somebody catches up.
+_PAGE = 500
+
+
+class Sink(Protocol):
+    """Where one watcher's frames go."""
+
+    def write(self, chunk: bytes) -> bool:
+        """Take a chunk without waiting; False if it was not taken, because too much is waiting already."""
+
+    async def drained(self) -> None:
+        """Wait until there is room again; raises when the watcher has gone."""
+
+    def close(self) -> None:
+        """The feed has ended: the run has, or the server stops."""
+
+
+async def events(run_no: int, *, after: int = 0, before: int | None = None, limit: int | None = None) -> list[Logged]:
+    """Return events in ascending order: those after a sequence, or the last `limit` ones before one."""
+    if before is not None:
+        rows = await database.fetch(
+            "SELECT seq, attempt, type, payload, created_at FROM events WHERE run_no = $1 AND seq < $2 AND seq > $3 "
+            "ORDER BY seq DESC LIMIT $4",
+            run_no, before, after, limit or _PAGE,
+        )  # fmt: skip
+        rows = rows[::-1]
+    else:
+        rows = await database.fetch(
+            "SELECT seq, attempt, type, payload, created_at FROM events WHERE run_no = $1 AND seq > $2 "
+            "ORDER BY seq LIMIT $3",
+            run_no, after, limit if limit is not None else 1 << 40,
+        )  # fmt: skip
+    return [Logged(row["seq"], row["attempt"], row["type"], row["payload"], row["created_at"]) for row in rows]
+
+
+class Feeds:
+    """The runs that somebody in this process watches."""
+
+    def __init__(self, frame: Callable[[bytes], bytes] = bytes) -> None:
+        """Take what makes a transport's chunk of bytes; it is applied once for all watchers of a run."""
+        self.frame = frame
+        self.stopping = False
+        self._feeds: dict[int, Feed] = {}
+
+    async def watch(self, run_no: int, run_id: str, after: int, sink: Sink) -> None:
+        """Push everything after a sequence to the sink until the run ends, the sink goes, or the server stops."""
+        feed = self._feeds.get(run_no)
+        if feed is None:
+            feed = self._feeds[run_no] = Feed(self, run_no, run_id)
+        try:
+            await feed.watch(after, sink)
+        finally:
+            if not feed.watched and self._feeds.get(run_no) is feed:
+                del self._feeds[run_no]
+                feed.close()
+
+    async def reread(self) -> None:
+        """Ask once how far every watched log has grown, and read those that are behind: for hints that were lost."""
+        if not self._feeds:
+            return
+        wanted = ",".join(str(no) for no in self._feeds)
+        rows = await database.fetch(f"SELECT no, last_seq FROM runs WHERE no IN ({wanted})")  # noqa: S608 - integers
+        for row in rows:
+            if feed := self._feeds.get(row["no"]):
+                feed.grown(row["last_seq"])
+
+    def close(self) -> None:
+        """End every stream: the server stops."""
+        self.stopping = True
+        for feed in tuple(self._feeds.values()):
+            feed.finish()
+
+
+class _Watcher:
+    """One who watches: where its frames go, how far it is, and what ends its time among the live ones."""
+
+    __slots__ = ("left", "seq", "sink")
+
+    def __init__(self, sink: Sink, seq: int) -> None:
+        self.sink, self.seq = sink, seq
+        self.left: asyncio.Future[bool] | None = None  # True: the stream is over; False: fell behind
+
+
+class Feed:
+    """One run's live feed in one process."""
+
+    def __init__(self, feeds: Feeds, run_no: int, run_id: str) -> None:
+        """Listen at once; what is hinted before anybody is live is read from the rows."""
+        self._feeds, self._run_no, self._run_id = feeds, run_no, run_id
+        self._live: dict[_Watcher, None] = {}
+        self._joining = 0
+        self._seq = 0  # pushed to the live ones so far; without any it has no meaning
+        self._known = 0  # how far the log has grown, as far as anybody said
+        self._reader: asyncio.Task[None] | None = None
+        self._unlisten = bus.current().listen(log_topic(run_no), self._hear)
+
+    @property
+    def watched(self) -> bool:
+        """Tell whether anybody watches."""
+        return bool(self._live) or self._joining > 0
+
+    async def watch(self, after: int, sink: Sink) -> None:
+        """Catch the sink up and keep it live; catch it up again whenever it has fallen behind."""
+        watcher = _Watcher(sink, after)
+        over = False
+        while not over and not self._feeds.stopping:
+            self._joining += 1
+            try:
+                over = await self._catch_up(watcher)
+            finally:
+                self._joining -= 1
+            if over or self._feeds.stopping:
+                return
+            over = await self._stay_live(watcher)
+            if not over:
+                await sink.drained()
+
+    def grown(self, last_seq: int) -> None:
+        """Hear that the log has grown so far; read what was not pushed."""
+        self._known = max(self._known, last_seq)
+        if self._live and self._seq < self._known and self._reader is None:
+            self._reader = asyncio.get_running_loop().create_task(self._read())
+
+    def finish(self) -> None:
+        """Let every watcher go."""
+        for watcher in tuple(self._live):
+            _let_go(watcher, over=True)
+
+    def close(self) -> None:
+        """Stop to listen."""
+        self._unlisten()
+        if self._reader is not None:
+            self._reader.cancel()
+
+    async def _catch_up(self, watcher: _Watcher) -> bool:
+        """Write what the rows have; returns True if the log's last entry is the run's end."""
+        while True:
+            rows = await events(self._run_no, after=watcher.seq, limit=_PAGE)
+            if rows:
+                chunk = self._feeds.frame(sse(self._run_id, rows))
+                while not watcher.sink.write(chunk):
+                    await watcher.sink.drained()
+                watcher.seq = rows[-1].seq
+            if len(rows) == _PAGE or watcher.seq < self._known:
+                continue
+            return bool(rows) and rows[-1].type in ENDS_RUN
+
+    async def _stay_live(self, watcher: _Watcher) -> bool:
+        """Be pushed to until the stream is over (True) or the sink cannot keep up (False)."""
+        if not self._live:
+            self._seq = watcher.seq
+        watcher.left = asyncio.get_running_loop().create_future()
+        self._live[watcher] = None
+        self.grown(self._known)
+        try:
+            return await watcher.left
+        finally:
+            self._live.pop(watcher, None)
+
+    def _hear(self, hint: bytes) -> None:
+        head, _, frames = hint.partition(b"\n")
+        first, last, ends = (int(number) for number in head.split())
+        if last == 0:
+            chunk = self._feeds.frame(frames)
+            for watcher in self._live:
+                watcher.sink.write(chunk)
+        elif self._live and first == self._seq + 1 and self._reader is None:
+            self._known = max(self._known, last)
+            self._push(first, last, self._feeds.frame(frames), ends=bool(ends))
+        else:
+            self.grown(last)
+
+    async def _read(self) -> None:
+        """Read what hints did not bring, and push it to all at once."""
+        try:
+            while self._live and self._seq < self._known:
+                rows = await events(self._run_no, after=self._seq, limit=_PAGE)
+                if not rows:
+                    break
+                chunk = self._feeds.frame(sse(self._run_id, rows))
+                self._push(rows[0].seq, rows[-1].seq, chunk, ends=rows[-1].type in ENDS_RUN and len(rows) < _PAGE)
+        except Exception as error:  # noqa: BLE001 - the next hint or reread tries again
+            log.warning("a log could not be read", error=str(error))
+        finally:
+            self._reader = None
+
+    def _push(self, first: int, last: int, chunk: bytes, *, ends: bool) -> None:
+        self._seq = last
+        for watcher in tuple(self._live):
+            if watcher.seq >= last:
+                continue
+            if watcher.seq == first - 1 and watcher.sink.write(chunk):
+                watcher.seq = last
+                if ends:
+                    _let_go(watcher, over=True)
+            else:
+                _let_go(watcher, over=False)
+
+
+def _let_go(watcher: _Watcher, *, over: bool) -> None:
+    if watcher.left is not None and not watcher.left.done():
+        watcher.left.set_result(over)
+
+
+_feeds = Feeds()
+
+
+def feeds() -> Feeds:
+    """Return this process's feeds."""
+    return _feeds
+
+
+def reset(frame: Callable[[bytes], bytes] = bytes) -> Feeds:
+    """Begin anew, with the framing of the server that starts."""
+    global _feeds  # noqa: PLW0603 - one set of feeds a process
+    _feeds = Feeds(frame)
+    return _feeds

@@ -1,0 +1,33 @@
+"""What a runner's event changes beside the log: the run's row, its approvals, its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from corral.platform.database import Unit, sql
+from corral.runs import approvals, ending, states
+from corral.runs.frames import Logged
+from corral.runs.hints import Hints
+from corral.wire.events import EventType
+from corral.wire.runs import RunStatus
+
+
+def fold(run_no: int, type_: EventType, event: Logged, hints: Hints) -> Unit[None]:
+    """Apply one event of FOLDED in the transaction that stores it."""
+    payload: dict[str, Any] = msgspec.json.decode(event.payload)
+    if type_ == EventType.RUN_STARTED:
+        yield sql("UPDATE runs SET started_at = $2 WHERE no = $1", run_no, event.created_at)
+        yield from states.advance(run_no, RunStatus.RUNNING)
+    elif type_ == EventType.SESSION_INIT:
+        if session_id := payload.get("session_id"):
+            yield from ending.session_began(run_no, str(session_id)[:100])
+    elif type_ == EventType.PERMISSION_REQUESTED:
+        yield from approvals.request(run_no, event, hints)
+    elif type_ == EventType.PERMISSION_WITHDRAWN:
+        yield from approvals.withdraw(run_no, event.attempt, str(payload.get("request_id", "")))
+    elif type_ == EventType.SESSION_INTERRUPTED:
+        yield from ending.fold_interrupted(run_no, hints)
+    else:
+        yield from ending.fold_end(run_no, ending.ENDS[type_], payload)

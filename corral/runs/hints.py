@@ -1,0 +1,61 @@
+"""Commit the truth, then hint: what a unit of work wants to be told is kept until its transaction is through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from corral import bus
+from corral.bus import Data
+from corral.platform import database
+from corral.platform.database import Unit
+
+T = TypeVar("T")
+
+
+class Hints:
+    """Hints to publish once the unit that collected them has committed."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._hints: list[tuple[str, Data]] = []
+
+    def log(self, run_no: int, data: Data) -> None:
+        """A run's log has grown; `data` is what `feed` understands."""
+        self._hints.append((log_topic(run_no), data))
+
+    def placement(self, placement_id: int) -> None:
+        """A run with these needs is ready to be claimed."""
+        self._hints.append((PLACEMENTS, str(placement_id).encode()))
+
+    def runner(self, runner_no: int) -> None:
+        """There is a command for this runner, or something about it has changed."""
+        self._hints.append((runner_topic(runner_no), b""))
+
+    def publish(self) -> None:
+        """Publish and forget them."""
+        hints, self._hints = self._hints, []
+        for topic, data in hints:
+            bus.current().publish(topic, data)
+
+
+#: One topic for all placements: a process listens once and wakes the polls that wait in it.
+PLACEMENTS = "placements"
+
+
+def log_topic(run_no: int) -> str:
+    """Name the topic of a run's log."""
+    return f"run:{run_no}"
+
+
+def runner_topic(runner_no: int) -> str:
+    """Name the topic of a runner."""
+    return f"runner:{runner_no}"
+
+
+async def decide(unit: Callable[[Hints], Unit[T]]) -> T:
+    """Commit the unit, then publish the hints it collected."""
+    hints = Hints()
+    result = await database.commit(unit(hints))
+    hints.publish()
+    return result

@@ -1,0 +1,109 @@
+"""Where may a run go? Runs with the same needs share a placement; a runner claims by those it satisfies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from corral.base.paths import covers
+from corral.platform import database
+from corral.platform.database import Unit, sql
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """What a runner must have to execute a run."""
+
+    id: int
+    org_id: int
+    engine: str
+    labels: frozenset[str]
+    runner_no: int | None  #: only this one, if set
+    root: str  #: one of its allowed directories must cover this
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a runner has, as far as placements ask."""
+
+    org_id: int
+    runner_no: int
+    engines: frozenset[str]
+    labels: frozenset[str]
+    allowed_dirs: tuple[str, ...]
+
+    def satisfies(self, placement: Placement) -> bool:
+        """Tell whether this runner may execute the runs of `placement`."""
+        return (
+            placement.org_id == self.org_id
+            and placement.runner_no in {None, self.runner_no}
+            and placement.engine in self.engines
+            and placement.labels <= self.labels
+            and any(covers(allowed, placement.root) for allowed in self.allowed_dirs)
+        )
+
+
+#: Placements never change, so what was read once stays true. Bounded by how many there are: few for each runner.
+_known: dict[int, Placement] = {}
+_ids: dict[tuple[int, str], int] = {}
+
+
+def ensure(org_id: int, engine: str, labels: Sequence[str], runner_no: int | None, root: str) -> Unit[int]:
+    """Return the id of the placement with these needs; make it if there is none yet."""
+    needs = msgspec.json.encode([engine, sorted(labels), runner_no, root])
+    key = hashlib.sha256(needs).hexdigest()
+    if found := _ids.get((org_id, key)):
+        return found
+    yield sql(
+        "INSERT INTO placements (org_id, key, engine, labels, runner_no, root) VALUES ($1, $2, $3, $4, $5, $6) "
+        "ON CONFLICT (org_id, key) DO NOTHING",
+        org_id, key, engine, msgspec.json.encode(sorted(labels)).decode(), runner_no, root,
+    )  # fmt: skip
+    rows = yield sql("SELECT id FROM placements WHERE org_id = $1 AND key = $2", org_id, key)
+    return int(rows[0]["id"])
+
+
+async def remember(org_id: int, engine: str, labels: Sequence[str], runner_no: int | None, root: str) -> None:
+    """Make sure the placement exists, so that launching into it costs nothing more."""
+    key = hashlib.sha256(msgspec.json.encode([engine, sorted(labels), runner_no, root])).hexdigest()
+    if (org_id, key) not in _ids:
+        _ids[org_id, key] = await database.commit(ensure(org_id, engine, labels, runner_no, root))
+
+
+async def satisfied_by(offer: Offer) -> list[int]:
+    """Return the ids of the org's placements that this runner satisfies."""
+    rows = await database.fetch("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
+    missing = [row["id"] for row in rows if row["id"] not in _known]
+    if missing:
+        await _read(missing)
+    return [row["id"] for row in rows if offer.satisfies(_known[row["id"]])]
+
+
+def cached(placement_id: int) -> Placement | None:
+    """Return a placement if this process has read it."""
+    return _known.get(placement_id)
+
+
+async def get(placement_id: int) -> Placement | None:
+    """Return a placement, read at most once in a process."""
+    if placement_id not in _known:
+        await _read([placement_id])
+    return _known.get(placement_id)
+
+
+def forget() -> None:
+    """Drop what was read; for a process that opens another database."""
+    _known.clear()
+    _ids.clear()
+
+
+async def _read(ids: Sequence[int]) -> None:
+    wanted = ",".join(str(int(i)) for i in ids)
+    rows = await database.fetch(
+        f"SELECT id, org_id, engine, labels, runner_no, root FROM placements WHERE id IN ({wanted})"  # noqa: S608
+    )
+    for row in rows:
+        _known[row["id"]] = Placement(
+            row["id"], row["org_id"], row["engine"], frozenset(msgspec.json.decode(row["labels"])), row["runner_no"],
+            row["root"],
+        )  # fmt: skip

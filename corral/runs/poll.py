@@ -1,0 +1,149 @@
+"""A runner's poll: it renews the lease on arrival, then waits for commands or for a run it may claim."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from corral import bus
+from corral.base.errors import Conflict, NotFound
+from corral.platform.database import Row, Unit, commit, sql
+from corral.runs import claim, commands, ending, log, placements
+from corral.runs.hints import Hints, decide, runner_topic
+from corral.runs.placements import Offer
+from corral.runs.waiting import Waiter, waiting_room
+from corral.wire.events import EventType
+from corral.wire.runner import WAIT_SECONDS, Assignment, Cli, Command, Held, Poll, PollAnswer
+
+
+class _Arrival(msgspec.Struct):
+    """What the database knows of the runner at the moment of its poll."""
+
+    runner_no: int
+    void: bool
+    offer: Offer
+    free_slots: int
+    again: list[Assignment]
+    lost: list[Held]
+    commands: list[Command]
+
+
+async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
+    """Answer at once if there is something to do, else when there is, else after the time the runner would wait."""
+    arrival = await decide(lambda hints: _arrive(org_id, str(runner_id), body, hints))
+    bus.current().publish(runner_topic(arrival.runner_no))  # an older poll of this runner that still waits gives up
+    if arrival.void:
+        return PollAnswer(void=True)
+    answer = PollAnswer(assignments=arrival.again, commands=arrival.commands, lost=arrival.lost)
+    with waiting_room().enter(arrival.offer, wants_runs=arrival.free_slots > 0) as waiter:
+        answer.assignments += await _claim(arrival, body.session)
+        deadline = time.monotonic() + min(max(body.wait_seconds, 0.0), WAIT_SECONDS)
+        while not (answer.assignments or answer.commands or answer.lost):
+            if not await waiter.wait(deadline - time.monotonic()):
+                break
+            if await _look_again(arrival, body, waiter, answer):
+                break
+    return answer
+
+
+async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: PollAnswer) -> bool:
+    """Do what the hints told of; True if the poll ends here whatever it found."""
+    runner_called, placement = waiter.take()
+    if runner_called:
+        rows = await commit(_current(arrival.runner_no))
+        if rows["session"] != body.session or rows["poll_no"] != body.poll_no:
+            answer.void = True
+            return True
+        answer.commands = await commit(commands.open_for(arrival.runner_no))
+    if placement is not None and not answer.commands:
+        answer.assignments = await claim.claim(arrival.runner_no, body.session, [placement.id], arrival.free_slots)
+    return False
+
+
+async def _claim(arrival: _Arrival, session: str) -> list[Assignment]:
+    if arrival.free_slots < 1:
+        return []
+    mine = await placements.satisfied_by(arrival.offer)
+    return await claim.claim(arrival.runner_no, session, mine, arrival.free_slots)
+
+
+def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arrival]:
+    rows = yield sql(
+        "UPDATE runners SET seen_at = now_ms(), poll_no = $4, draining = $5 WHERE org_id = $1 "
+        "AND (uid = $2 OR CAST(number AS text) = $2) AND session = $3 AND poll_no <= $4 RETURNING *",
+        org_id, runner_id, body.session, body.poll_no, body.draining,
+    )  # fmt: skip
+    if not rows:
+        return (yield from _refuse(org_id, runner_id, body))
+    runner = rows[0]
+    open_rows = yield sql(
+        f"SELECT {claim.COLUMNS}, org_id, started_at, runner_session, unreachable_since FROM runs "  # noqa: S608
+        "WHERE runner_no = $1 AND attempt_open ORDER BY no",
+        runner["no"],
+    )
+    held = {(h.run_id, h.attempt, h.lease) for h in body.held}
+    mine = [row for row in open_rows if _key(row) in held]
+    again: list[Assignment] = []
+    for row in open_rows:
+        if _key(row) in held:
+            continue
+        if row["runner_session"] == body.session:
+            again.append(claim.assignment(row))
+        else:
+            yield from ending.interrupt(row["no"], "The runner was restarted and no longer has this attempt", hints)
+    if any(row["unreachable_since"] is not None or row["runner_session"] != body.session for row in mine):
+        yield from _welcome_back(mine, body.session, hints)
+    open_keys = {_key(row) for row in open_rows}
+    room = runner["max_pods"] - len(mine) - len(again)
+    return _Arrival(
+        runner_no=runner["no"],
+        void=False,
+        offer=_offer(org_id, runner),
+        free_slots=0 if body.draining else max(0, min(body.free_slots - len(again), room)),
+        again=again,
+        lost=[h for h in body.held if (h.run_id, h.attempt, h.lease) not in open_keys],
+        commands=(yield from commands.open_for(runner["no"])),
+    )
+
+
+def _refuse(org_id: int, runner_id: str, body: Poll) -> Unit[_Arrival]:
+    """Say why the poll did not match: unknown runner, a newer process, or merely a newer poll."""
+    rows = yield sql(
+        "SELECT * FROM runners WHERE org_id = $1 AND (uid = $2 OR CAST(number AS text) = $2)", org_id, runner_id
+    )
+    if not rows:
+        raise NotFound(f"There is no runner {runner_id} here; register first")
+    if rows[0]["session"] != body.session:
+        raise Conflict("A newer process of this runner has registered; this one must stop", field="session")
+    return _Arrival(rows[0]["no"], True, _offer(org_id, rows[0]), 0, [], [], [])
+
+
+def _welcome_back(runs: Sequence[Row], session: str, hints: Hints) -> Unit[None]:
+    for run in runs:
+        yield sql("UPDATE runs SET unreachable_since = NULL, runner_session = $2 WHERE no = $1", run["no"], session)
+        if run["unreachable_since"] is not None:
+            yield from log.append(
+                run["no"], EventType.SESSION_REACHABLE, {"message": "The runner is back and still has this run"}, hints
+            )
+
+
+def _current(runner_no: int) -> Unit[Row]:
+    rows = yield sql("SELECT session, poll_no FROM runners WHERE no = $1", runner_no)
+    return rows[0]
+
+
+def _offer(org_id: int, runner: Row) -> Offer:
+    clis = msgspec.json.decode(runner["clis"], type=list[Cli])
+    return Offer(
+        org_id,
+        runner["no"],
+        frozenset(cli.engine.value for cli in clis),
+        frozenset(msgspec.json.decode(runner["labels"])),
+        tuple(msgspec.json.decode(runner["allowed_dirs"])),
+    )
+
+
+def _key(run: Row) -> tuple[str, int, str]:
+    return run["id"], run["attempt"], run["lease"]

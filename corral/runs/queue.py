@@ -1,0 +1,215 @@
+"""What people ask for: launch a run, follow it up, say something to it, cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.ids import new_id
+from corral.base.paths import covers, parse
+from corral.platform.database import Duplicate, Row, Unit, sql
+from corral.runs import commands, ending, log, placements, reads, runners
+from corral.runs.hints import Hints, decide
+from corral.runs.models import Run
+from corral.runs.runners import Machine
+from corral.wire.events import EventType
+from corral.wire.runner import Cancel, CommandKind, Limits, Message, Resume
+from corral.wire.runs import ENDED, LIVE, Engine, PermissionMode, RunStatus
+
+
+class Launch(msgspec.Struct, kw_only=True):
+    """A run somebody asks for."""
+
+    prompt: str
+    cwd: str  #: absolute, of the machine that will execute it
+    created_by: str
+    id: str = msgspec.field(default_factory=new_id)
+    engine: Engine = Engine.CLAUDE_CODE
+    runner: str | int | None = None  #: number or uid of the runner it must go to
+    permission_mode: PermissionMode = PermissionMode.DEFAULT
+    model: str | None = None
+    labels: Sequence[str] = ()
+    allowed_tools: Sequence[str] = ()
+    limits: Limits = msgspec.field(default_factory=Limits)
+    priority: int = 0
+
+
+async def launch(org_id: int, wanted: Launch) -> Run:
+    """Queue a run; BadRequest if no runner that is known could ever take it. The same id twice is the same run."""
+    if parse(wanted.cwd) is None:
+        raise BadRequest(f"cwd must be an absolute path, not {wanted.cwd!r}", field="cwd")
+    machines = await runners.known(org_id)
+    pinned = _pinned(machines, wanted.runner)
+    pinned_no = pinned.no if pinned else None
+    needs = (wanted.engine.value, tuple(wanted.labels), pinned_no, _root(machines, pinned, wanted.cwd))
+    await placements.remember(org_id, *needs)
+
+    def unit(hints: Hints) -> Unit[None]:
+        placement = yield from placements.ensure(org_id, *needs)
+        yield from _enqueue(org_id, wanted, placement, {"pinned_no": pinned_no}, hints)
+
+    try:
+        await decide(unit)
+    except Duplicate:
+        return await reads.get(org_id, wanted.id)
+    return await reads.get(org_id, wanted.id)
+
+
+async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: str | None = None) -> Run:
+    """Queue a child run that resumes the parent's CLI session on its machine; a second child forks the session."""
+    child_id = run_id or new_id()
+
+    def unit(hints: Hints) -> Unit[None]:
+        rows = yield sql(
+            "UPDATE runs SET followups = followups + 1 WHERE id = $1 AND org_id = $2 RETURNING *", parent_id, org_id
+        )
+        parent = _found(rows, parent_id)
+        if parent["status"] not in ENDED:
+            raise Conflict(f"The run is {parent['status']}; wait for its end, or send it a message")
+        if parent["session_id"] is None or parent["runner_no"] is None:
+            raise Conflict("The run ended before its CLI session began, so nothing can be resumed; launch a new one")
+        placement = yield from placements.ensure(
+            org_id, parent["engine"], msgspec.json.decode(parent["labels"]), parent["runner_no"], parent["cwd"]
+        )
+        child = Launch(
+            id=child_id,
+            prompt=prompt,
+            cwd=parent["cwd"],
+            created_by=by,
+            engine=Engine(parent["engine"]),
+            permission_mode=PermissionMode(parent["permission_mode"]),
+            model=parent["model"],
+            labels=msgspec.json.decode(parent["labels"]),
+            allowed_tools=msgspec.json.decode(parent["allowed_tools"]),
+            limits=msgspec.json.decode(parent["limits"], type=Limits),
+            priority=parent["priority"],
+        )
+        resumed = {
+            "parent_no": parent["no"],
+            "parent_id": parent["id"],
+            "session_id": parent["session_id"],
+            "resume": Resume.FOLLOWUP.value,
+            "fork": parent["followups"] > 1,
+            "pinned_no": parent["runner_no"],
+        }
+        yield from _enqueue(org_id, child, placement, resumed, hints)
+
+    try:
+        await decide(unit)
+    except Duplicate:
+        return await reads.get(org_id, child_id)
+    return await reads.get(org_id, child_id)
+
+
+async def say(org_id: int, run_id: str, text: str, by: str) -> None:
+    """Tell a live run something; it is in the log at once and reaches the CLI with the runner's next poll."""
+
+    def unit(hints: Hints) -> Unit[None]:
+        run = yield from _locked(org_id, run_id)
+        if run["status"] not in LIVE or not run["attempt_open"]:
+            raise Conflict(f"The run is {run['status']}; only a live run takes messages. Follow it up instead")
+        yield from log.append(run["no"], EventType.USER_MESSAGE, {"text": text, "by": by}, hints)
+        yield from commands.issue(run, CommandKind.MESSAGE, Message(text=text), hints)
+
+    await decide(unit)
+
+
+async def cancel(org_id: int, run_id: str, by: str) -> None:
+    """Ask for a run's end. A queued one ends now, a live one when its runner has ended the processes."""
+
+    def unit(hints: Hints) -> Unit[None]:
+        run = yield from _locked(org_id, run_id)
+        if run["status"] in ENDED:
+            raise Conflict(f"The run has already ended: it is {run['status']}")
+        message = "Cancelled by a person"
+        yield sql("UPDATE runs SET cancel_requested_at = now_ms(), cancel_by = $2 WHERE no = $1", run["no"], by)
+        if run["attempt_open"] and run["unreachable_since"] is None:
+            if run["cancel_requested_at"] is None:
+                yield from commands.issue(run, CommandKind.CANCEL, Cancel(by=by, message=message), hints)
+            return
+        reason = {"code": "cancelled", "message": message, "by": by}
+        yield from ending.end(run["no"], EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
+
+    await decide(unit)
+
+
+def _pinned(machines: Sequence[Machine], runner: str | int | None) -> Machine | None:
+    if runner is None:
+        return None
+    for machine in machines:
+        if str(runner) in {str(machine.id), machine.uid}:
+            return machine
+    raise BadRequest(f"runnerId: there is no runner {runner} here", field="runnerId")
+
+
+def _root(machines: Sequence[Machine], pinned: Machine | None, cwd: str) -> str:
+    """Return the longest allowed directory that covers `cwd`: whoever covers `cwd` covers that as well."""
+    candidates = [pinned] if pinned else machines
+    covering = [d for machine in candidates for d in machine.allowed_dirs if covers(d, cwd)]
+    if covering:
+        return max(covering, key=len)
+    if not candidates:
+        return cwd
+    allowed = ", ".join(sorted({d for machine in candidates for d in machine.allowed_dirs})[:5])
+    whose = f"runner {pinned.name} allows" if pinned else "the known runners allow"
+    raise BadRequest(f"cwd: {cwd} is in no directory that {whose} ({allowed})", field="cwd")
+
+
+def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], hints: Hints) -> Unit[None]:
+    columns = {
+        "id": run.id,
+        "org_id": org_id,
+        "status": RunStatus.QUEUED.value,
+        "engine": run.engine.value,
+        "prompt": run.prompt,
+        "cwd": run.cwd,
+        "permission_mode": run.permission_mode.value,
+        "model": run.model,
+        "limits": _json(run.limits),
+        "allowed_tools": _json(list(run.allowed_tools)),
+        "created_by": run.created_by,
+        "labels": _json(sorted(set(run.labels))),
+        "placement_id": placement_id,
+        "priority": run.priority,
+        "fork": False,
+        **more,
+    }
+    rows = yield sql(
+        f"INSERT INTO runs ({', '.join(columns)}, followups, attempt, attempt_open, tries, last_seq, spool_n, "  # noqa: S608
+        f"created_at, updated_at) VALUES ({', '.join(f'${n}' for n in range(1, len(columns) + 1))}, "
+        "0, 0, FALSE, 0, 1, 0, now_ms(), now_ms()) RETURNING no, created_at",
+        *columns.values(),
+    )
+    created = {
+        "prompt": run.prompt,
+        "cwd": run.cwd,
+        "engine": run.engine.value,
+        "permission_mode": run.permission_mode.value,
+        "model": run.model,
+        "parent_run_id": more.get("parent_id"),
+        "by": run.created_by,
+    }
+    yield sql(
+        log.INSERT, rows[0]["no"], 1, org_id, 0, None, EventType.RUN_CREATED.value, _json(created),
+        rows[0]["created_at"],
+    )  # fmt: skip
+    hints.placement(placement_id)
+
+
+def _locked(org_id: int, run_id: str) -> Unit[Row]:
+    """Read the run and keep others from changing it until the commit, on either database."""
+    rows = yield sql("UPDATE runs SET followups = followups WHERE id = $1 AND org_id = $2 RETURNING *", run_id, org_id)
+    return _found(rows, run_id)
+
+
+def _found(rows: Sequence[Row], run_id: str) -> Row:
+    if not rows:
+        raise NotFound(f"There is no run {run_id} here")
+    return rows[0]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,104 @@
+"""Runs as they are read: one, a page, what they cost, and why one isn't moving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from corral.base.errors import BadRequest, NotFound
+from corral.base.paths import covers
+from corral.platform import database
+from corral.runs import runners
+from corral.runs.models import Run
+from corral.runs.runners import Machine
+from corral.wire.runs import RunStatus
+
+
+async def get(org_id: int, run_id: str) -> Run:
+    """Return one run; NotFound if the org has none by this id."""
+    run = await Run.get_or_none(org_id=org_id, id=run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id} here")
+    return run
+
+
+async def page(
+    org_id: int,
+    *,
+    statuses: Sequence[str] = (),
+    runner_no: int | None = None,
+    limit: int = 50,
+    before: str | None = None,
+    offset: int = 0,
+) -> list[Run]:
+    """Return the org's runs, newest first; `before` is a run's id, exclusive."""
+    query = Run.filter(org_id=org_id)
+    if statuses:
+        query = query.filter(status__in=list(statuses))
+    if runner_no is not None:
+        query = query.filter(runner_no=runner_no)
+    if before is not None:
+        anchor = await Run.get_or_none(org_id=org_id, id=before)
+        if anchor is None:
+            raise BadRequest(f"before: there is no run {before} here", field="before")
+        query = query.filter(no__lt=anchor.no)
+    return await query.order_by("-no").offset(offset).limit(limit)
+
+
+async def count(org_id: int, *, statuses: Sequence[str] = (), runner_no: int | None = None) -> int:
+    """Return how many runs `page` would list in all."""
+    query = Run.filter(org_id=org_id)
+    if statuses:
+        query = query.filter(status__in=list(statuses))
+    if runner_no is not None:
+        query = query.filter(runner_no=runner_no)
+    return await query.count()
+
+
+async def count_by_status(org_id: int) -> dict[str, int]:
+    """Return how many runs there are in each state that has any."""
+    rows = await database.fetch("SELECT status, count(*) AS n FROM runs WHERE org_id = $1 GROUP BY status", org_id)
+    return {row["status"]: row["n"] for row in rows}
+
+
+async def why(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
+    """Say for each run that isn't moving what it waits for, by run id; the others are not in the answer."""
+    stuck = [run for run in runs if run.status == RunStatus.QUEUED or run.unreachable_since is not None]
+    if not stuck:
+        return {}
+    machines = await runners.page(org_id)
+    return {run.id: _why(run, machines) for run in stuck}
+
+
+def _why(run: Run, machines: Sequence[Machine]) -> str:
+    holder = next((m for m in machines if m.no == run.runner_no), None)
+    if run.unreachable_since is not None:
+        return f"runner {holder.name if holder else '?'} has not been heard of; the run goes on there if it is well"
+    if run.hold is not None:
+        return run.hold
+    if run.attempt_open:
+        return f"claimed by {holder.name if holder else 'a runner'}, starting"
+    if not machines:
+        return "no runner has connected yet"
+    wanted = run.pinned_no or (run.runner_no if run.session_id is not None else None)
+    candidates = [m for m in machines if wanted in {None, m.no}]
+    with_cli = [m for m in candidates if any(cli.engine == run.engine for cli in m.clis)]
+    if not with_cli:
+        return f"no runner has the CLI {run.engine}"
+    labels = set(msgspec.json.decode(run.labels))
+    labelled = [m for m in with_cli if labels <= set(m.labels)]
+    if not labelled:
+        return f"no runner has the label{'s' if len(labels) > 1 else ''} {', '.join(sorted(labels))}"
+    covering = [m for m in labelled if any(covers(d, run.cwd) for d in m.allowed_dirs)]
+    if not covering:
+        return f"no runner allows the directory {run.cwd}"
+    online = [m for m in covering if m.online]
+    if not online:
+        return f"runner {covering[0].name} is offline" if len(covering) == 1 else "no runner that fits is online"
+    awake = [m for m in online if not m.draining]
+    if not awake:
+        return "every runner that fits is draining"
+    if all(m.pod_count >= m.max_pods for m in awake):
+        return "every runner that fits is busy"
+    return "about to be claimed"

@@ -1,0 +1,166 @@
+"""The machines that pull runs: registration, what they offer, and how they are known to the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.ids import new_token
+from corral.base.paths import covers
+from corral.platform import database
+from corral.platform.database import Unit, sql
+from corral.runs import placements
+from corral.runs.hints import Hints, decide
+from corral.runs.placements import Offer
+from corral.wire.runner import LEASE_SECONDS, Cli, Register, Registered
+
+_LEASE_MS = int(LEASE_SECONDS * 1000)
+#: Seconds that a process may go on with the runners it has read; its own registrations count at once.
+_FRESH = 1.0
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """A runner as it last introduced itself, with whether it is there."""
+
+    no: int
+    id: int  #: the number people see
+    uid: str
+    name: str
+    os: str
+    arch: str
+    version: str
+    labels: tuple[str, ...]
+    allowed_dirs: tuple[str, ...]
+    clis: tuple[Cli, ...]
+    max_pods: int
+    draining: bool
+    online: bool
+    seen_at: int
+    created_at: int
+    pod_count: int  #: attempts it holds
+
+    @property
+    def available(self) -> bool:
+        """Tell whether it would take a run now."""
+        return self.online and not self.draining and self.pod_count < self.max_pods
+
+    def offer(self, org_id: int) -> Offer:
+        """Return what placements ask of it."""
+        return Offer(
+            org_id, self.no, frozenset(cli.engine.value for cli in self.clis), frozenset(self.labels), self.allowed_dirs
+        )
+
+
+async def register(org_id: int, body: Register) -> Registered:
+    """Begin a new session of the runner with this uid; the same uid keeps its number. A live namesake is a Conflict."""
+    if not body.allowed_dirs:
+        raise BadRequest("allowed_dirs: name at least one directory this runner may work in", field="allowed_dirs")
+    session = new_token()
+    number = await decide(lambda hints: _register(org_id, body, session, hints))
+    _cache.pop(org_id, None)
+    return Registered(id=number, session=session)
+
+
+async def page(org_id: int) -> list[Machine]:
+    """Return the org's runners, newest first."""
+    rows = await database.fetch(_MACHINES + " WHERE r.org_id = $1 ORDER BY r.number DESC LIMIT 1000", org_id)
+    return [_machine(row) for row in rows]
+
+
+async def get(org_id: int, name: str | int) -> Machine:
+    """Return the runner with this number or uid; NotFound if the org has none."""
+    column = "number" if str(name).isdigit() and len(str(name)) < 10 else "uid"
+    rows = await database.fetch(
+        _MACHINES + f" WHERE r.org_id = $1 AND r.{column} = $2",
+        org_id,
+        int(name) if column == "number" else str(name),
+    )
+    if not rows:
+        raise NotFound(f"There is no runner {name} here")
+    return _machine(rows[0])
+
+
+async def known(org_id: int) -> list[Machine]:
+    """Return the org's runners, read at most once a second; for the launch, which asks at every run."""
+    cached = _cache.get(org_id)
+    if cached is None or cached[0] < time.monotonic():
+        _cache[org_id] = cached = (time.monotonic() + _FRESH, await page(org_id))
+    return cached[1]
+
+
+async def names(runner_nos: Iterable[int | None]) -> dict[int, Machine]:
+    """Return the runners with these inner numbers."""
+    wanted = ",".join({str(int(no)) for no in runner_nos if no is not None})
+    if not wanted:
+        return {}
+    rows = await database.fetch(_MACHINES + f" WHERE r.no IN ({wanted})")
+    return {row["no"]: _machine(row) for row in rows}
+
+
+_cache: dict[int, tuple[float, list[Machine]]] = {}
+_MACHINES = (
+    f"SELECT r.*, r.seen_at > now_ms() - {_LEASE_MS} AS online, "  # noqa: S608 - a constant
+    "(SELECT count(*) FROM runs h WHERE h.runner_no = r.no AND h.attempt_open) AS pod_count FROM runners r"
+)
+
+
+def _register(org_id: int, body: Register, session: str, hints: Hints) -> Unit[int]:
+    rows = yield sql(
+        "SELECT uid FROM runners WHERE org_id = $1 AND name = $2 AND uid <> $3 AND seen_at > now_ms() - $4",
+        org_id, body.name, body.uid, _LEASE_MS,
+    )  # fmt: skip
+    if rows:
+        raise Conflict(f"A live runner is already named {body.name!r}; choose another RUNNER_NAME", field="name")
+    rows = yield sql(
+        "INSERT INTO runners (org_id, number, uid, name, os, arch, version, labels, allowed_dirs, clis, max_pods, "
+        "session, poll_no, draining, seen_at, created_at) "
+        "VALUES ($1, (SELECT coalesce(max(number), 0) + 1 FROM runners WHERE org_id = $1), "
+        "$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, FALSE, now_ms(), now_ms()) "
+        "ON CONFLICT (org_id, uid) DO UPDATE SET name = $3, os = $4, arch = $5, version = $6, labels = $7, "
+        "allowed_dirs = $8, clis = $9, max_pods = $10, session = $11, poll_no = 0, draining = FALSE, "
+        "seen_at = now_ms() RETURNING no, number",
+        org_id, body.uid, body.name, body.os, body.arch, body.version, _json(sorted(set(body.labels))),
+        _json(body.allowed_dirs), _json(body.clis), body.max_pods, session,
+    )  # fmt: skip
+    hints.runner(rows[0]["no"])
+    yield from _replace(org_id, rows[0]["no"], body, hints)
+    return int(rows[0]["number"])
+
+
+def _replace(org_id: int, runner_no: int, body: Register, hints: Hints) -> Unit[None]:
+    """Give queued runs that this runner's directories cover a placement it can satisfy.
+
+    A placement names the longest allowed directory known at the launch. A runner that comes later with a longer one
+    would not cover that, although it covers the run's own directory.
+    """
+    rows = yield sql(
+        "SELECT r.no, r.cwd, r.engine, r.labels, p.root, p.runner_no FROM runs r JOIN placements p "
+        "ON p.id = r.placement_id WHERE r.org_id = $1 AND r.status = 'queued' AND NOT r.attempt_open "
+        "AND (p.runner_no IS NULL OR p.runner_no = $2) ORDER BY r.no LIMIT 1000",
+        org_id, runner_no,
+    )  # fmt: skip
+    for row in rows:
+        mine = [d for d in body.allowed_dirs if covers(d, row["cwd"])]
+        if mine and not any(covers(d, row["root"]) for d in mine):
+            labels = msgspec.json.decode(row["labels"])
+            placement = yield from placements.ensure(org_id, row["engine"], labels, row["runner_no"], row["cwd"])
+            yield sql("UPDATE runs SET placement_id = $2 WHERE no = $1", row["no"], placement)
+            hints.placement(placement)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _machine(row: database.Row) -> Machine:
+    return Machine(
+        no=row["no"], id=row["number"], uid=row["uid"], name=row["name"], os=row["os"], arch=row["arch"],
+        version=row["version"], labels=tuple(msgspec.json.decode(row["labels"])),
+        allowed_dirs=tuple(msgspec.json.decode(row["allowed_dirs"])),
+        clis=tuple(msgspec.json.decode(row["clis"], type=list[Cli])), max_pods=row["max_pods"],
+        draining=bool(row["draining"]), online=bool(row["online"]), seen_at=row["seen_at"],
+        created_at=row["created_at"], pod_count=row["pod_count"],
+    )  # fmt: skip

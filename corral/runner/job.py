@@ -334,7 +334,7 @@ class Job:
         while True:
             try:
                 self.outbox.event(ending.type, ending.payload)
-                await asyncio.to_thread(self.outbox.spool.sync)
+                await self.outbox.spool.sync()
                 return
             except OSError as error:
                 self._log.error("the end of the run cannot be written; trying again", error=str(error))

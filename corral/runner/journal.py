@@ -21,26 +21,26 @@ REMEMBERED = 1000
 REWRITE_LINES = 5000
 
 
-class Started(msgspec.Struct, tag="process"):
+class Started(msgspec.Struct, tag_field="line", tag="process"):
     """A worker or a CLI was started; `run_id` is empty for a spare worker."""
 
     process: Process
     run_id: str = ""
 
 
-class Gone(msgspec.Struct, tag="gone"):
+class Gone(msgspec.Struct, tag_field="line", tag="gone"):
     """Everything of this run was proven dead."""
 
     run_id: str
 
 
-class Begun(msgspec.Struct, tag="begun"):
+class Begun(msgspec.Struct, tag_field="line", tag="begun"):
     """A command is about to be carried out."""
 
     command_id: str
 
 
-class Done(msgspec.Struct, tag="done"):
+class Done(msgspec.Struct, tag_field="line", tag="done"):
     """How a command ended."""
 
     command_id: str
@@ -48,7 +48,7 @@ class Done(msgspec.Struct, tag="done"):
     message: str = ""
 
 
-class Told(msgspec.Struct, tag="told"):
+class Told(msgspec.Struct, tag_field="line", tag="told"):
     """The server has the command's result."""
 
     command_id: str

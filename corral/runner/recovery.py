@@ -25,7 +25,7 @@ async def recover(spools: Path, journal: Journal) -> list[Spool]:
     await _end_trees(journal, {one.head.run_id for one in unfinished})
     for one in unfinished:
         one.append(EventType.SESSION_INTERRUPTED, msgspec.json.encode({"message": MESSAGE}))
-        await asyncio.to_thread(one.sync)
+        await one.sync()
         log.info("interrupted a run of the runner before", run=one.head.run_id, attempt=one.head.attempt)
     journal.begin()
     return left

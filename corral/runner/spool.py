@@ -6,6 +6,7 @@ the file is opened again. Records keep their order, so usage lines follow the ev
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from array import array
@@ -25,7 +26,7 @@ SUFFIX = ".jsonl"
 log = get_logger()
 
 
-class Head(msgspec.Struct, tag="head"):
+class Head(msgspec.Struct, tag_field="line", tag="head"):
     """First line: whose file this is. `first` is the `n` after which it begins."""
 
     run_id: str
@@ -34,7 +35,7 @@ class Head(msgspec.Struct, tag="head"):
     first: int = 0
 
 
-class Event(msgspec.Struct, tag="event"):
+class Event(msgspec.Struct, tag_field="line", tag="event"):
     """An event; `at` is this machine's wall clock."""
 
     n: int
@@ -43,13 +44,13 @@ class Event(msgspec.Struct, tag="event"):
     payload: msgspec.Raw
 
 
-class Spent(msgspec.Struct, tag="usage"):
+class Spent(msgspec.Struct, tag_field="line", tag="usage"):
     """A usage line."""
 
     usage: Usage
 
 
-class Closed(msgspec.Struct, tag="closed"):
+class Closed(msgspec.Struct, tag_field="line", tag="closed"):
     """Last line: the server has all of it, or wants no more."""
 
     at: float
@@ -122,9 +123,15 @@ class Spool:
         for event in end:
             self.append(event.type, bytes(event.payload), at=time.time() - event.age)
 
-    def sync(self) -> None:
-        """Make sure that a power cut does not take what was written. Blocks: call it in a thread."""
-        os.fsync(self._fd)
+    async def sync(self) -> None:
+        """Make sure that a power cut does not take what was written."""
+        if self._fd < 0:
+            return  # sent and closed already
+        fd = os.dup(self._fd)  # it may be sent and closed meanwhile
+        try:
+            await asyncio.to_thread(os.fsync, fd)
+        finally:
+            os.close(fd)
 
     def release(self) -> None:
         """Close the file; a later `load` opens it again."""

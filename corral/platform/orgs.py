@@ -8,7 +8,7 @@ from corral.base.errors import BadRequest
 from corral.base.ids import new_id, new_token
 from corral.platform import keys
 from corral.platform.access import Role
-from corral.platform.database import Unit, commit, sql
+from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.settings import Settings
 
 FIRST_ORG = 1
@@ -29,6 +29,23 @@ async def bootstrap(settings: Settings) -> Bootstrapped:
     if chosen and (len(chosen) < 16 or not chosen.isascii() or any(letter.isspace() for letter in chosen)):
         raise BadRequest("CORRAL_BOOTSTRAP_KEY must be at least 16 plain characters", field="CORRAL_BOOTSTRAP_KEY")
     return await commit(_bootstrap(chosen))
+
+
+async def names(org_id: int, user_id: str | None) -> tuple[str, str]:
+    """Return what the org and the person are called; a person who is gone has no name."""
+    rows = await fetch(
+        "SELECT o.name AS org, u.name AS person FROM orgs o LEFT JOIN users u ON u.org_id = o.id AND u.id = $2 "
+        "WHERE o.id = $1",
+        org_id,
+        user_id,
+    )
+    return (rows[0]["org"], rows[0]["person"] or "") if rows else ("", "")
+
+
+async def people(org_id: int) -> dict[str, str]:
+    """Return what the people of an org are called, by the name rows and events know them by: `user:<id>`."""
+    rows = await fetch("SELECT id, name FROM users WHERE org_id = $1", org_id)
+    return {f"user:{row['id']}": row["name"] for row in rows}
 
 
 def _bootstrap(chosen: str) -> Unit[Bootstrapped]:

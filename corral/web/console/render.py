@@ -33,7 +33,7 @@ NAV = (
     NavItem("runs", "Runs", "/app/runs", "r"),
     NavItem("approvals", "Approvals", "/app/approvals", "a"),
     NavItem("runners", "Runners", "/app/runners", "m"),
-    NavItem("keys", "API keys", "/app/keys", "k"),
+    NavItem("keys", "Keys", "/app/keys", "k"),
 )
 
 

@@ -6,11 +6,38 @@ import { timeline } from "./log/timeline.js";
 const page = document.querySelector("[data-run]");
 
 if (page) {
+  const phone = matchMedia("(max-width: 720px)");
   const bar = timeline(page);
-  const log = new Log(page, { onChange: (event) => { refreshRegions(); bar.reload(event); } });
+  const onChange = (event) => {
+    refreshRegions();
+    bar.reload(event);
+  };
+  const log = new Log(page, { onChange });
   search(page, log);
+  let asked = 0;
+  let interrupted = false;
+
+  // On a phone cards stand above the log: whoever follows its end is taken to a new one, and back when it is answered.
+  const attend = () => {
+    const now = page.querySelectorAll(".asks .ask:not(.settled)").length;
+    if (phone.matches && now > asked && log.following) {
+      interrupted = true;
+      log.follow(false);
+      scrollTo({ top: 0, behavior: "instant" });
+    } else if (interrupted && !now) {
+      interrupted = false;
+      log.follow(!log.isOver);
+    }
+    asked = now;
+  };
+
   log.open();
-  document.addEventListener("htmx:after:swap", () => { log.notice(); bar.reload(); });
+  attend();
+  document.addEventListener("htmx:after:swap", () => {
+    log.notice();
+    bar.reload();
+    attend();
+  });
   page.addEventListener("htmx:after:request", ({ detail: { ctx }, target }) => {
     if (target.matches("[data-composer]") && ctx?.response?.status < 400) target.reset();
   });

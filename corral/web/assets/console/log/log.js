@@ -20,6 +20,7 @@ export class Log {
     this.context = { store: this.store, cwd: page.querySelector(".facts code")?.textContent, opened: new Map() };
     this.heights = []; // px by page, once measured
     this.sections = new Map(); // page → its element
+    this.patience = new Set(); // pages to ask for again, but not yet
     this.blocks = new Map(); // streamed block → {kind, text}
     this.following = !this.isOver;
     this.stream = new Stream(this.store.runId, () => this.store.cursor, {
@@ -274,17 +275,27 @@ export class Log {
 
   // A page just fetched may hold the calls of results already drawn, or the results of calls.
   fetch(page) {
-    if (this.store.loading.has(page)) return;
+    if (this.store.loading.has(page) || this.patience.has(page)) return;
     this.store.load(page).then(
       () => {
+        // The server has less than it said (it lost power, or events were deleted): ask again, but in peace.
+        if (!this.store.isLoaded(page)) return this.later(page);
         for (const near of [page - 1, page + 1]) {
           const section = this.sections.get(near);
           if (section?.drawn) section.drawn = 0;
         }
         this.schedule();
       },
-      () => setTimeout(() => this.schedule(), RETRY_MS),
+      () => this.later(page),
     );
+  }
+
+  later(page) {
+    this.patience.add(page);
+    setTimeout(() => {
+      this.patience.delete(page);
+      this.schedule();
+    }, RETRY_MS);
   }
 
   measure() {

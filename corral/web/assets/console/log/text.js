@@ -1,7 +1,7 @@
 // The little Markdown agents write, as elements: paragraphs, headings, lists, fences, code, bold, links.
 import { el } from "../dom.js";
 
-const INLINE = /`([^`\n]+)`|\*\*([^*\n]+)\*\*|\[([^\]\n]+)\]\((https?:\/\/[^\s)]+)\)|(https?:\/\/[^\s<>")\]]+)/g;
+const INLINE = /`([^`\n]+)`|\*\*([^*\n]+)\*\*|\[([^\]\n]+)\]\((https?:\/\/[^\s)]+)\)|(https?:\/\/[^\s<>")\]]*[^\s<>")\].,;:!?])/g;
 
 export function prose(text) {
   const blocks = [];

@@ -1,0 +1,35 @@
+"""The console's table: every page, and the ways in."""
+
+from __future__ import annotations
+
+from corral.web import answers
+from corral.web.answers import Answer, redirect
+from corral.web.call import Call
+from corral.web.console import approvals, keys, run, runners, runs, sign_in
+from corral.web.routes import Route, Routes
+
+route = Routes("console", hidden=True, content=answers.HTML)
+
+
+@route.get("/", open=True)
+async def root(call: Call) -> Answer:
+    """Lead to the console."""
+    return redirect("/app/runs")
+
+
+@route.get("/app", open=True)
+async def app_root(call: Call) -> Answer:
+    """Lead to the first page."""
+    return redirect("/app/runs")
+
+
+#: All pages, for the composition root, which also sets `page.error_page` as the server's `errors.pages`.
+ROUTES: list[Route] = [
+    *route.all,
+    *sign_in.route.all,
+    *runs.route.all,
+    *run.route.all,
+    *approvals.route.all,
+    *runners.route.all,
+    *keys.route.all,
+]

@@ -1,0 +1,117 @@
+"""One run's page, and what can be done from it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import msgspec
+
+from corral.base.errors import BadRequest, Conflict
+from corral.platform import orgs
+from corral.runs import approvals, life, queue, reads
+from corral.runs.life import Span
+from corral.runs.models import Run
+from corral.web import answers
+from corral.web.answers import Answer
+from corral.web.call import Call
+from corral.web.console.cards import card
+from corral.web.console.page import away_to, back_to, page
+from corral.web.console.run_views import usage, view
+from corral.web.console.sign_in import Nothing
+from corral.web.routes import Routes
+from corral.wire.runs import ENDED, LIVE
+
+route = Routes("console", hidden=True, content=answers.HTML)
+
+
+class Life(msgspec.Struct):
+    """What the bar above the log is drawn from."""
+
+    now: int
+    spans: list[Span]
+
+
+class Say(msgspec.Struct):
+    """What a person writes to a run."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """The box to write in: what it does depends on the run's state."""
+
+    open: bool
+    label: str
+    verb: str
+
+
+@route.get("/app/runs/<run_id>", scope="runs:read")
+async def run_page(call: Call, run_id: str) -> Answer:
+    """Show a run; its log is fetched by the page."""
+    return await _page(call, run_id)
+
+
+@route.get("/app/runs/<run_id>/life", scope="runs:read", content=answers.JSON)
+async def run_life(call: Call, run_id: str) -> Life:
+    """Return how the run's time went."""
+    run = await reads.get(call.org_id, run_id)
+    return Life(now=int(time.time() * 1000), spans=await life.spans(run))
+
+
+@route.post("/app/runs/<run_id>/say", scope="runs:write", repeatable=False)
+async def say_to_run(call: Call, form: Say, run_id: str) -> Answer:
+    """Send a message to a live run; follow up an ended one and lead to the child."""
+    run = await reads.get(call.org_id, run_id)
+    text = form.text.strip().replace("\r\n", "\n")
+    if not text:
+        return await _page(call, run_id, problem="Write something first.", status=400)
+    try:
+        if run.status in ENDED:
+            child = await queue.follow_up(call.org_id, run_id, text, call.actor)
+            return away_to(call, f"/app/runs/{child.id}")
+        await queue.say(call.org_id, run_id, text, call.actor)
+    except (Conflict, BadRequest) as error:
+        return await _page(call, run_id, problem=error.message, status=409)
+    return back_to(call, f"/app/runs/{run_id}")
+
+
+@route.post("/app/runs/<run_id>/cancel", scope="runs:write", repeatable=False)
+async def cancel_run(call: Call, form: Nothing, run_id: str) -> Answer:
+    """Ask for the run's end."""
+    try:
+        await queue.cancel(call.org_id, run_id, call.actor)
+    except Conflict as error:
+        return await _page(call, run_id, problem=error.message, status=409)
+    return back_to(call, f"/app/runs/{run_id}")
+
+
+async def _page(call: Call, run_id: str, *, problem: str | None = None, status: int = 200) -> Answer:
+    run = await reads.get(call.org_id, run_id)
+    people = await orgs.people(call.org_id)
+    asked = await approvals.page(call.org_id, pending_only=True, run_id=run_id)
+    return await page(
+        call,
+        "run.html",
+        "runs",
+        status=status,
+        path=f"/app/runs/{run_id}",
+        run=await view(call.org_id, run),
+        usage=await usage(run),
+        asks=[card(approval, prompt=run.prompt, people=people) for approval in reversed(asked)],
+        composer=_composer(run),
+        problem=problem,
+    )
+
+
+def _composer(run: Run) -> Composer:
+    if run.status in LIVE:
+        return Composer(open=True, label="Message Claude, or steer the run…", verb="Send")
+    if run.status not in ENDED:
+        return Composer(open=False, label="The run takes messages once it has started", verb="Send")
+    if run.session_id is None:
+        return Composer(
+            open=False, label="It ended before its session began: launch a new run instead", verb="Follow up"
+        )
+    return Composer(open=True, label="Follow up: a new run goes on where this one ended…", verb="Follow up")

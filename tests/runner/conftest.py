@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +39,12 @@ def settings(folder: Path, server: FakeServer) -> Settings:
     work = folder / "work"
     work.mkdir()
     return Settings(
-        url=server.url, api_key="crl_test_key", allowed_dirs=(str(work),), name="tester", data=folder / "data", max_pods=4
+        url=server.url,
+        api_key="crl_test_key",
+        allowed_dirs=(str(work),),
+        name="tester",
+        data=folder / "data",
+        max_pods=4,
     )
 
 
@@ -101,13 +106,12 @@ async def until(condition: Callable[[], T], *, within: float = 20.0) -> T:
     """Return the condition's first truthy value."""
     async with asyncio.timeout(within * PATIENCE):
         while not (value := condition()):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - the condition is about other processes
     return value
 
 
 def is_alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in {"Z", "X"}
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""The server's half of the runner protocol, in memory and scripted: for what a real server would not do on demand.
+"""The server's half of the runner protocol, in memory and scripted: for what a real one does not do on demand.
 
 It goes away and comes back, loses what it had stored, refuses what it is told to refuse, and remembers what it was sent.
 """
@@ -38,7 +38,7 @@ class FakeServer:
         self.authorizations: set[str] = set()
         self.order: list[str] = []  #: the calls as they came, by name
         self.is_down = False  #: connections are cut without an answer
-        self.refuse: Callable[[str, bytes], Answer | None] = lambda path, body: None
+        self.refuse: Callable[[str, bytes], Answer | None] = refuse_nothing
         self.wait = 0.5
         self.port = 0
         self._changed = asyncio.Event()
@@ -88,6 +88,9 @@ class FakeServer:
     def payloads(self, run_id: str, type: str, attempt: int = 1) -> list[dict[str, Any]]:
         return [json.loads(bytes(e.payload)) for e in self.events[run_id, attempt] if e.type == type]
 
+    def _is_cut(self) -> bool:
+        return self.is_down
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
         try:
@@ -95,11 +98,11 @@ class FakeServer:
                 lines = head.decode().split("\r\n")
                 headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:] if line)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                if self.is_down:
+                if self._is_cut():
                     return
                 self.authorizations.add(headers.get("authorization", ""))
                 status, answer = await self._answer(lines[0].split()[1], body)
-                if self.is_down:
+                if self._is_cut():
                     return
                 data = msgspec.json.encode(answer)
                 extra = "retry-after: 1\r\n" if status == 429 else ""
@@ -180,6 +183,10 @@ class FakeServer:
     async def _finish(self, parts: list[str], body: bytes) -> Answer:
         self.results[parts[-1]].append(msgspec.json.decode(body, type=CommandResult))
         return 200, {"ok": True}
+
+
+def refuse_nothing(path: str, body: bytes) -> Answer | None:
+    return None
 
 
 def error(message: str) -> dict[str, Any]:

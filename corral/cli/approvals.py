@@ -12,7 +12,7 @@ from corral.cli.client import Client
 from corral.cli.connect import connected
 from corral.cli.errors import Misused
 from corral.cli.follow import chosen
-from corral.cli.log import asked, tool_call
+from corral.cli.log import asked, wants
 from corral.cli.naming import only, short
 from corral.cli.terminal import Terminal, ago, clean, one_line, stderr, stdout
 
@@ -112,14 +112,13 @@ def _list(*, every: bool, as_json: bool, data: Any) -> None:
 
 
 def _row(approval: dict[str, Any], out: Terminal) -> list[str]:
-    wants = approval.get("description") or tool_call({"name": approval.get("tool"), "input": approval.get("input")})
     return [
         short(approval["id"], out),
         approval["status"],
         short(approval["run_id"], out),
         ago(approval.get("created_at")),
         approval.get("runner_name") or "–",
-        wants,
+        wants(approval),
     ]
 
 

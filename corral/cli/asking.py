@@ -13,22 +13,21 @@ _PATIENCE = 3.0
 
 def pending(client: Client) -> list[dict[str, Any]]:
     """Return what waits for a person."""
-    return [approval for approval in listed(client) if approval.get("status") == "pending"]
+    return listed(client, status="pending")
 
 
 def listed(client: Client, **query: Any) -> list[dict[str, Any]]:
     """Return approvals, newest first."""
-    answer = client.get("/api/approvals", **query)
-    return list(answer["data"] if isinstance(answer, dict) else answer)
+    return list(client.get("/api/approvals", **query))
 
 
 def pending_of(client: Client, run_id: str, request_id: str) -> dict[str, Any] | None:
     """Return the run's pending approval of that request, None if nothing is pending."""
     deadline = time.monotonic() + _PATIENCE
     while True:
-        for approval in listed(client):
-            if approval.get("run_id") == run_id and approval.get("request_id") == request_id:
-                return approval if approval.get("status") == "pending" else None
+        for approval in listed(client, run_id=run_id):
+            if approval["request_id"] == request_id:
+                return approval if approval["status"] == "pending" else None
         if time.monotonic() > deadline:
             return None
         time.sleep(0.1)

@@ -85,18 +85,14 @@ def _span(text: str) -> timedelta:
 
 
 def _used(key: dict[str, Any]) -> str:
-    used = _either(key, "last_used_at", "lastUsedAt")
-    return f"{ago(used)} ago" if used else "never"
+    return f"{ago(key['lastUsedAt'])} ago" if key["lastUsedAt"] else "never"
 
 
 def _state(key: dict[str, Any]) -> str:
-    if _either(key, "revoked_at", "revokedAt"):
+    if key["revokedAt"]:
         return "revoked"
-    expires = _either(key, "expires_at", "expiresAt")
-    if not expires:
+    if not key["expiresAt"]:
         return "live"
-    return "expired" if datetime.fromisoformat(expires) < datetime.now(UTC) else f"until {expires[:10]}"
-
-
-def _either(key: dict[str, Any], *names: str) -> str | None:
-    return next((key[name] for name in names if key.get(name)), None)
+    return (
+        "expired" if datetime.fromisoformat(key["expiresAt"]) < datetime.now(UTC) else f"until {key['expiresAt'][:10]}"
+    )

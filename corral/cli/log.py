@@ -6,23 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from corral.cli.terminal import Terminal, clean, cut, one_line
+from corral.wire.words import tool_call
 
 _FOLDED_LINES = 3
 _FAILED_LINES = 12
-#: The input that says most about what a tool is about to do.
-_MAIN_ARGUMENT = (
-    "command",
-    "file_path",
-    "notebook_path",
-    "path",
-    "pattern",
-    "url",
-    "query",
-    "description",
-    "prompt",
-    "skill",
-)
-
 Payload = dict[str, Any]
 
 
@@ -108,7 +95,10 @@ class Log:
 
     def _agent_tool_call(self, payload: Payload) -> None:
         indent = "  " if payload.get("parent_tool_use_id") else ""
-        self._out.line(indent + "› " + self._cut(tool_call(payload), 4), "cyan")
+        self._out.line(
+            indent + "› " + self._cut(one_line(tool_call(str(payload.get("name") or "tool"), payload.get("input"))), 4),
+            "cyan",
+        )
 
     def _agent_tool_result(self, payload: Payload) -> None:
         failed = bool(payload.get("is_error"))
@@ -127,9 +117,9 @@ class Log:
         self._note("needs attention", payload)
 
     def _permission_requested(self, payload: Payload) -> None:
-        what = payload.get("description") or tool_call({"name": payload.get("tool"), "input": payload.get("input")})
+        what = wants(payload)
         kind = {"plan": "approve this plan?", "question": "asks"}.get(str(payload.get("kind")), "wants to run")
-        self._out.line(f"? {kind}  {one_line(str(what))}", "yellow")
+        self._out.line(f"? {kind}  {what}", "yellow")
         if payload.get("cwd"):
             self._out.line(f"  in {one_line(str(payload['cwd']))}", "dim")
         for line in asked(payload):
@@ -174,15 +164,9 @@ class Log:
         return cut(text, max((self._out.width or 240) - indent, 20))
 
 
-def tool_call(payload: Payload) -> str:
-    """Return `Name main-argument` of a tool call, on one line."""
-    name, given = str(payload.get("name") or "tool"), payload.get("input")
-    if isinstance(given, dict):
-        main = next((given[key] for key in _MAIN_ARGUMENT if isinstance(given.get(key), str)), None)
-        if main is None:
-            main = next((value for value in given.values() if isinstance(value, str)), "")
-        return one_line(f"{name} {main}")
-    return one_line(name)
+def wants(request: Payload) -> str:
+    """Return what is asked, on one line, of a request's event or an approval."""
+    return one_line(str(request.get("description") or tool_call(str(request.get("tool")), request.get("input"))))
 
 
 def asked(payload: Payload) -> list[str]:

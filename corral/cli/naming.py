@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from corral.cli.client import Client
 from corral.cli.errors import CommandError
@@ -33,22 +32,17 @@ def only(ids: Iterable[str], typed: str, what: str) -> str:
     raise CommandError(f"There is no {what} {typed}", hint=f"`corral {what}s` lists them.")
 
 
-def runner_id(client: Client, typed: str) -> str:
+def runner_id(client: Client, typed: str) -> int | str:
     """Return what the API calls the runner: its number, uid or name may be typed."""
-    if typed.isdigit():
-        return typed
+    if typed.isdecimal():
+        return int(typed)
     named = [runner for runner in client.get("/api/v1/runners")["runners"] if runner["name"] == typed]
-    return str(named[0]["id"]) if named else typed
+    return int(named[0]["id"]) if named else typed
 
 
 def short(id: str, out: Terminal) -> str:
     """Return the id as it is listed: its telling end on a terminal, whole for programs."""
     return f"…{id[-_SHORT:]}" if out.is_terminal else id
-
-
-def born(id: str) -> str:
-    """Return the time in a UUIDv7, as RFC 3339."""
-    return datetime.fromtimestamp(int(id.replace("-", "")[:12], 16) / 1000, UTC).isoformat()
 
 
 def _full_id(typed: str) -> str | None:

@@ -46,7 +46,7 @@ def served(directory: DataDir) -> Iterator[Client]:
         raise CommandError(f"{directory.path} cannot be opened: {answer}") from answer
     started, loop, done = answer
     try:
-        yield Client(started.url, directory.key())
+        yield Client(started.here, directory.key())
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join(timeout=10)

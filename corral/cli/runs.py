@@ -15,7 +15,7 @@ from corral.cli.connect import connected
 from corral.cli.errors import Misused
 from corral.cli.follow import follow as watch
 from corral.cli.log import Log
-from corral.cli.naming import born, run_id, runner_id, short
+from corral.cli.naming import run_id, runner_id, short
 from corral.cli.terminal import STATUS_STYLE, Terminal, ago, one_line, stderr, stdout
 from corral.wire.runs import PermissionMode
 
@@ -81,7 +81,7 @@ def runs(
             [
                 short(run["id"], out),
                 run["status"].lower(),
-                ago(born(run["id"])),
+                ago(run["createdAt"]),
                 _runner_of(run),
                 run["cwd"],
                 run["input"],
@@ -160,8 +160,7 @@ def _cost(client: Client, id: str, out: Terminal) -> None:
 
 
 def _runner_of(run: dict[str, Any]) -> str:
-    runner = run.get("runnerName") or run.get("runnerId")
-    return one_line(str(runner)) if runner else "–"
+    return one_line(run["runnerName"]) if run["runnerName"] else "–"
 
 
 def _text(prompt: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 from collections.abc import AsyncIterator
@@ -26,7 +27,8 @@ async def serving(settings: Settings, directory: DataDir | None) -> AsyncIterato
         if directory is not None:
             await _ensure_key(directory.key_file, first)
         link = await sign_in.make_link(first.org_id, first.owner_id)
-        yield Started(url=server.settings.url, link=link.url(server.settings), new_key=first.new_key)
+        here = dataclasses.replace(server.settings, public_url="").url
+        yield Started(server.settings.url, here, link.url(server.settings), first.new_key)
 
 
 async def _ensure_key(path: Path, first: Bootstrapped) -> None:

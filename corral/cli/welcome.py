@@ -14,7 +14,8 @@ from corral.cli.terminal import Terminal, stdout
 class Started:
     """A server that answers."""
 
-    url: str
+    url: str  #: for people, wherever they are
+    here: str  #: for processes of this machine
     link: str  #: signs the first owner in to the console, once
     new_key: str | None  #: the API key made at the first start; nobody can show it again
 

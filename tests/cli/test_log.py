@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from corral.cli.log import Log, asked, tool_call
+from corral.cli.log import Log, asked
 from corral.cli.terminal import Terminal
 
 
@@ -89,11 +89,6 @@ def test_the_end_tells_time_turns_and_cost() -> None:
 
 def test_an_event_type_of_a_newer_server_is_passed_over() -> None:
     assert shown(("git.committed", {"sha": "abc"})) == ""
-
-
-def test_a_tool_without_a_known_main_argument_shows_its_first_text() -> None:
-    assert tool_call({"name": "mcp__x__y", "input": {"n": 3, "who": "bob"}}) == "mcp__x__y bob"
-    assert tool_call({"name": "Task"}) == "Task"
 
 
 def test_a_question_lists_its_options_by_number() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.base.ids import new_id
 from corral.cli.errors import CommandError
-from corral.cli.naming import born, only
+from corral.cli.naming import only
 from corral.cli.runs import absolute
 
 ONE, TWO = "0198c0de-0000-7000-8000-aaaaaaaa1111", "0198c0de-0000-7000-8000-bbbbbbbb1111"
@@ -29,10 +28,6 @@ def test_an_ambiguous_or_unknown_id_is_refused() -> None:
 def test_three_letters_are_no_id() -> None:
     with pytest.raises(CommandError):
         only([ONE], "111", "run")
-
-
-def test_an_id_tells_when_it_was_made() -> None:
-    assert born(new_id()).startswith("20")
 
 
 def test_a_directory_is_relative_to_here_unless_it_is_absolute_anywhere() -> None:

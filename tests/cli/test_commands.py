@@ -1,0 +1,219 @@
+"""Commands against a real server with a runner of its own and the real Claude Code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.support.model import Model
+from tests.support.processes import Process, base_env
+from tests.support.runner import claude_env
+from tests.support.server import Server
+from tests.support.waiting import PATIENCE, eventually
+
+
+@pytest.fixture(scope="module")
+def up(session_folder: Path, model: Model, claude_binary: Path) -> Iterator[Server]:
+    """A `corral up` for this file's tests, its child runner on the scripted model."""
+    assert claude_binary.exists()
+    folder = session_folder / "cli-up"
+    server = Server(folder, command="up", env=claude_env(folder, model.url)).start()
+    with server.api() as api:
+        eventually(lambda: api.get("/api/v1/runners/available").json()["runners"], what="the child runner is online")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def work(up: Server, request: pytest.FixtureRequest) -> str:
+    """A directory that the runner may work in."""
+    made = up.data.parent / "work" / re.sub(r"\W", "_", request.node.name)
+    made.mkdir(parents=True, exist_ok=True)
+    return str(made)
+
+
+def test_a_followed_run_shows_its_log_and_exits_0_when_it_completed(corral: Command, up: Server, work: str) -> None:
+    prompt = "%bash echo over there %% %say All is well."
+    done = corral("run", prompt, "--cwd", work, "--follow", server=up)
+    assert done.code == 0, done.err + done.out
+    assert "› Bash echo over there" in done.out
+    assert "All is well." in done.out
+    assert "completed" in done.out
+
+
+def test_a_run_that_fails_exits_1_and_says_why(corral: Command, up: Server, work: str) -> None:
+    done = corral("run", "%error 400 invalid_request_error no such thing", "--cwd", work, "--follow", server=up)
+    assert done.code == 1
+    assert "failed" in done.out
+
+
+def test_a_directory_that_is_not_allowed_is_refused(corral: Command, up: Server) -> None:
+    done = corral("run", "hello", "--cwd", "/", server=up)
+    assert done.code == 1
+    assert "cwd" in done.err
+
+
+def test_without_follow_stdout_is_the_id_alone(corral: Command, up: Server, work: str) -> None:
+    done = corral("run", "%say hi", "--cwd", work, server=up)
+    assert done.code == 0
+    assert re.fullmatch(r"[0-9a-f-]{36}\n", done.out)
+    assert corral("logs", done.out.strip(), "--follow", server=up).code == 0
+
+
+def test_a_prompt_may_come_from_standard_input(corral: Command, up: Server, work: str) -> None:
+    done = corral("run", "-", "--cwd", work, "--follow", server=up, stdin="%say read from a pipe\n")
+    assert done.code == 0
+    assert "read from a pipe" in done.out
+
+
+def test_json_is_a_document_or_a_line_an_event(corral: Command, up: Server, work: str) -> None:
+    run = corral("run", "%say hi", "--cwd", work, "--json", server=up).json()
+    lines = corral("logs", run["id"], "--follow", "--json", server=up).out.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert events[0]["event_type"] == "run.created"
+    assert events[-1]["event_type"] == "run.completed"
+    assert corral("logs", run["id"], "--json", server=up).json() == [
+        event for event in events if event["event_type"] != "agent.token"
+    ]
+    listed = corral("runs", "--json", server=up).json()["data"]
+    assert run["id"] in [one["id"] for one in listed]
+    assert corral("runners", "--json", server=up).json()["runners"]
+
+
+def test_a_followup_goes_on_and_the_end_of_an_id_names_a_run(corral: Command, up: Server, work: str) -> None:
+    first = corral("run", "%say hi", "--cwd", work, "--json", server=up).json()["id"]
+    assert corral("logs", first[-8:], "--follow", server=up).code == 0
+    done = corral("followup", first[-8:], "%say still here", "--follow", server=up)
+    assert done.code == 0, done.err
+    assert "still here" in done.out
+
+
+def test_a_cancelled_run_exits_1(corral: Command, up: Server, work: str) -> None:
+    run = corral("run", "%stall", "--cwd", work, server=up).out.strip()
+    eventually(lambda: "running" in corral("runs", "--status", "running", server=up).out, what="it runs")
+    assert corral("cancel", run, server=up).code == 0
+    assert corral("logs", run, "--follow", server=up).code == 1
+    again = corral("cancel", run, server=up)
+    assert again.code == 1
+    assert again.err
+
+
+def test_an_approval_is_listed_shown_and_allowed(corral: Command, up: Server, work: str) -> None:
+    run = corral("run", "%bash touch made.txt %% %say did it", "--cwd", work, server=up).out.strip()
+    found = eventually(
+        lambda: [one for one in corral("approvals", "--json", server=up).json() if one["run_id"] == run], what="it asks"
+    )
+    approval = found[0]["id"]
+    shown = corral("approvals", "show", approval, server=up).out
+    assert "touch made.txt" in shown
+    assert work in shown
+    assert corral("approvals", "allow", approval, server=up).code == 0
+    assert corral("approvals", "deny", approval, server=up).code == 1
+    assert corral("logs", run, "--follow", server=up).code == 0
+    assert Path(work, "made.txt").exists()
+
+
+def test_an_approval_is_denied_with_a_reason(corral: Command, up: Server, work: str) -> None:
+    run = corral("run", "%bash touch made.txt %% %say {{result}}", "--cwd", work, server=up).out.strip()
+    found = eventually(
+        lambda: [one for one in corral("approvals", "--json", server=up).json() if one["run_id"] == run], what="it asks"
+    )
+    assert corral("approvals", "deny", found[0]["id"], "--reason", "not today", server=up).code == 0
+    assert "not today" in corral("logs", run, "--follow", server=up).out
+    assert not Path(work, "made.txt").exists()
+
+
+def test_interrupting_a_followed_run_leaves_it_going_and_says_so(up: Server, work: str, folder: Path) -> None:
+    follower = Process(
+        "follower",
+        [sys.executable, "-m", "corral", "run", "%stall", "--cwd", work, "--follow"],
+        env={**base_env(folder), "CORRAL_DATA": str(up.data)},
+        log=folder / "log",
+        cwd=folder,
+    )
+    follower.start()
+    follower.wait_for_line("started on")
+    follower.signal(signal.SIGINT)
+    assert follower.wait() == 130
+    run = re.search(r"run ([0-9a-f-]{36})", follower.output())
+    assert run
+    assert f"corral cancel {run[1]}" in follower.output()
+    with up.api() as api:
+        assert api.get("/api/v1/runs/:id", run[1]).json()["status"] == "RUNNING"
+        assert api.post("/api/runs/:id/cancel", run[1]).status_code == 200
+
+
+def test_at_a_terminal_an_approval_is_answered_in_place(up: Server, work: str, folder: Path) -> None:
+    prompt = "%bash touch typed.txt %% %say did it"
+    code, screen = typed(up, folder, ["run", prompt, "--cwd", work, "--follow"], when="Allow?", say="y\n")
+    assert code == 0, screen
+    assert Path(work, "typed.txt").exists()
+
+
+def typed(server: Server, folder: Path, arguments: list[str], *, when: str, say: str) -> tuple[int, str]:
+    """Run a command at a terminal of its own, type `say` once `when` is on screen, and return its end."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "corral", *arguments],
+        env={**base_env(folder), "CORRAL_DATA": str(server.data), "TERM": "xterm"},
+        cwd=folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    screen, deadline, said = "", time.monotonic() + 40 * PATIENCE, False
+    try:
+        while time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.1)[0]:
+                try:
+                    screen += os.read(ours, 65536).decode(errors="replace")
+                except OSError:  # the other end is closed
+                    break
+            if not said and when in screen:
+                os.write(ours, say.encode())
+                said = True
+        return child.wait(5), screen
+    finally:
+        child.kill()
+        child.wait()
+        os.close(ours)
+
+
+def test_keys_are_made_listed_and_revoked(corral: Command, up: Server) -> None:
+    made = corral("keys", "create", "ci", "--scope", "runs:read", "--expires", "30d", server=up)
+    assert re.fullmatch(r"crl_live_\S+\n", made.out)
+    own = {"CORRAL_URL": up.url, "CORRAL_API_KEY": made.out.strip()}
+    assert corral("runs", **own).code == 0
+    refused = corral("keys", "list", **own)
+    assert refused.code == 1
+    assert "keys:read" in refused.err
+    key = next(key for key in corral("keys", "list", "--json", server=up).json()["data"] if key["name"] == "ci")
+    assert corral("keys", "revoke", key["id"][-8:], server=up).code == 0
+    gone = corral("runs", **own)
+    assert gone.code == 1
+    assert "keys create" in gone.err
+
+
+def test_a_fresh_sign_in_link_is_printed(corral: Command, up: Server) -> None:
+    assert re.fullmatch(rf"{up.url}/app/sign-in#\S+\n", corral("sign-in", server=up).out)
+
+
+def test_the_doctor_finds_a_running_server_in_order(corral: Command, up: Server) -> None:
+    done = corral("doctor", "--json", server=up)
+    assert done.code == 0, done.out
+    states = {finding["name"]: finding["state"] for finding in done.json()["findings"]}
+    assert states["server"] == states["runners"] == states["data directory"] == "ok"

@@ -39,6 +39,7 @@ class RedisBus:
         self._me = new_token(6).encode() + b" "
         self._waiting: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     def publish(self, topic: str, data: Data = b"") -> None:
         """Tell this process now and the others with the next pipeline."""
@@ -64,9 +65,11 @@ class RedisBus:
 
     async def stop(self) -> None:
         """End both and close the connections."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)
         await self._local.stop()
         await self._redis.aclose()
 
@@ -78,8 +81,8 @@ class RedisBus:
             return False
 
     async def _keep(self, step: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run `step` for ever, again after an outage with a jittered pause."""
-        while True:
+        """Run `step` until the end, again after an outage with a jittered pause."""
+        while not self._stopping:  # a cancellation alone may be swallowed by the driver's own time limits
             try:
                 await step()
             except (RedisError, OSError, TimeoutError) as error:

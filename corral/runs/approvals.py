@@ -42,6 +42,11 @@ async def page(
     return await query.order_by("-no").limit(limit)
 
 
+async def count_pending(org_id: int) -> int:
+    """Return how many approvals wait for an answer."""
+    return await Approval.filter(org_id=org_id, status="pending").count()
+
+
 async def get(org_id: int, approval_id: str) -> Approval:
     """Return one approval; NotFound if the org has none by this id."""
     approval = await Approval.get_or_none(org_id=org_id, id=approval_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -60,6 +60,17 @@ async def count_by_status(org_id: int) -> dict[str, int]:
     """Return how many runs there are in each state that has any."""
     rows = await database.fetch("SELECT status, count(*) AS n FROM runs WHERE org_id = $1 GROUP BY status", org_id)
     return {row["status"]: row["n"] for row in rows}
+
+
+async def children(org_id: int, run: Run) -> list[Run]:
+    """Return the runs that went on with this one's CLI session, oldest first."""
+    return await Run.filter(org_id=org_id, parent_no=run.no).order_by("no").limit(100)
+
+
+async def prompts(org_id: int, run_ids: Iterable[str]) -> dict[str, str]:
+    """Return what runs were told, by id."""
+    rows = await Run.filter(org_id=org_id, id__in=list(set(run_ids))).values_list("id", "prompt")
+    return {run_id: prompt for run_id, prompt in rows}
 
 
 async def why(org_id: int, runs: Sequence[Run]) -> dict[str, str]:

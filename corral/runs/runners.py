@@ -100,6 +100,11 @@ async def names(runner_nos: Iterable[int | None]) -> dict[int, Machine]:
     return {row["no"]: _machine(row) for row in rows}
 
 
+def forget() -> None:
+    """Drop what was read; for a process that opens another database."""
+    _cache.clear()
+
+
 _cache: dict[int, tuple[float, list[Machine]]] = {}
 _MACHINES = (
     f"SELECT r.*, r.seen_at > now_ms() - {_LEASE_MS} AS online, "  # noqa: S608 - a constant

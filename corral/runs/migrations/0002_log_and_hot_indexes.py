@@ -5,8 +5,10 @@ from tortoise import migrations
 from corral.platform.migrating import DialectSql
 
 _HOT = [
-    "CREATE INDEX runs_ready ON runs (placement_id, priority DESC, no) "
-    "WHERE status = 'queued' AND hold IS NULL AND NOT attempt_open",
+    (
+        "CREATE INDEX runs_ready ON runs (placement_id, priority DESC, no) "
+        "WHERE status = 'queued' AND hold IS NULL AND NOT attempt_open"
+    ),
     "CREATE INDEX runs_held ON runs (runner_no) WHERE attempt_open",
     "CREATE INDEX commands_open ON commands (runner_no, no) WHERE done_at IS NULL",
     "CREATE INDEX approvals_pending ON approvals (org_id, expires_at) WHERE status = 'pending'",

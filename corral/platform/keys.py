@@ -52,6 +52,7 @@ async def create(
     user_id: str | None = None,
     expires_in: float | None = None,
     token: str | None = None,
+    id_: str | None = None,
 ) -> tuple[Key, str]:
     """Make a key of `org_id`; return it and its token, which is shown now and never again.
 
@@ -60,12 +61,14 @@ async def create(
     stored = _checked(scopes, by)
     token = token or PREFIX + new_token(32)
     owner = user_id or (by.user_id if by else None)
-    unit = _create(org_id, name=name, scopes=stored, user_id=owner, token=token, expires_in=expires_in)
+    unit = _create(org_id, name=name, scopes=stored, user_id=owner, token=token, expires_in=expires_in, id_=id_)
     return await commit(unit), token
 
 
 async def page(org_id: int, *, limit: int, before: str | None = None, live_only: bool = False) -> list[Key]:
-    """Return keys, newest first, from before the id `before`."""
+    """Return keys, newest first; `before` is a key's id, exclusive."""
+    if before is not None and not await fetch("SELECT 1 FROM api_keys WHERE org_id = $1 AND id = $2", org_id, before):
+        raise BadRequest(f"before: there is no key {before} here", field="before")
     rows = await fetch(
         f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id < $2 "  # noqa: S608 - our own column names
         f"{'AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now_ms()) ' if live_only else ''}"
@@ -158,12 +161,14 @@ def digest(token: str) -> str:
     return sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
-def insert(org_id: int, *, name: str, scopes: str, user_id: str | None, token: str) -> Unit[Key | None]:
+def insert(
+    org_id: int, *, name: str, scopes: str, user_id: str | None, token: str, id_: str | None = None
+) -> Unit[Key | None]:
     """Make a key within another unit; None if this token has been a key before."""
     rows = yield sql(
         "INSERT INTO api_keys (id, org_id, user_id, name, prefix, hash, scopes, created_at) "  # noqa: S608
         f"VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms()) ON CONFLICT (hash) DO NOTHING RETURNING {_COLUMNS}",
-        new_id(),
+        id_ or new_id(),
         org_id,
         user_id,
         name,
@@ -175,9 +180,9 @@ def insert(org_id: int, *, name: str, scopes: str, user_id: str | None, token: s
 
 
 def _create(
-    org_id: int, *, name: str, scopes: str, user_id: str | None, token: str, expires_in: float | None
+    org_id: int, *, name: str, scopes: str, user_id: str | None, token: str, expires_in: float | None, id_: str | None
 ) -> Unit[Key]:
-    key = yield from insert(org_id, name=name, scopes=scopes, user_id=user_id, token=token)
+    key = yield from insert(org_id, name=name, scopes=scopes, user_id=user_id, token=token, id_=id_)
     if key is None:
         raise BadRequest("This token has been a key before; choose another")
     if expires_in is None:

@@ -48,6 +48,15 @@ async def people(org_id: int) -> dict[str, str]:
     return {f"user:{row['id']}": row["name"] for row in rows}
 
 
+async def owner(org_id: int) -> str:
+    """Return the id of the org's first owner."""
+    rows = await fetch(_OWNER, org_id)
+    return str(rows[0]["id"])
+
+
+_OWNER = "SELECT id FROM users WHERE org_id = $1 AND role = 'owner' ORDER BY id LIMIT 1"
+
+
 def _bootstrap(chosen: str) -> Unit[Bootstrapped]:
     made = yield sql(
         "INSERT INTO orgs (id, name, created_at) VALUES ($1, $2, now_ms()) ON CONFLICT (id) DO NOTHING RETURNING id",
@@ -68,7 +77,7 @@ def _bootstrap(chosen: str) -> Unit[Bootstrapped]:
             new_key = keys.PREFIX + new_token(32)
             yield from keys.insert(FIRST_ORG, name="first key", scopes="*", user_id=owner_id, token=new_key)
     else:
-        rows = yield sql("SELECT id FROM users WHERE org_id = $1 AND role = $2 ORDER BY id LIMIT 1", FIRST_ORG, "owner")
+        rows = yield sql(_OWNER, FIRST_ORG)
         owner_id = rows[0]["id"]
     if chosen:
         yield from keys.insert(FIRST_ORG, name="bootstrap key", scopes="*", user_id=owner_id, token=chosen)

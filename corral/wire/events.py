@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -58,20 +59,25 @@ FOLDED = ENDS_ATTEMPT | {
 }
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class RunnerEvent(msgspec.Struct):
     """One event as a runner numbers it: `n` counts from 1 within an attempt, without gaps."""
 
-    n: int
+    n: Count
     type: EventType
     payload: msgspec.Raw  #: a JSON object, stored as it came
-    age: float = 0.0  #: seconds since it happened, at the moment of sending; the clock is the server's
+    age: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = (
+        0.0  #: seconds since it happened, at the moment of sending; the clock is the server's
+    )
 
 
 class TokenFrame(msgspec.Struct):
     """A piece of text as the model streams it. Shown live, never stored: the whole text comes as an event."""
 
     block: str  #: names the streamed block within the attempt
-    offset: int  #: characters of this block that were sent before
+    offset: Count  #: characters of this block that were sent before
     text: str
     kind: str = "text"  #: text | thinking
 
@@ -81,18 +87,18 @@ class Usage(msgspec.Struct):
 
     source: str  #: unique in its run, e.g. `1/turn-3/claude-sonnet-4-6`: a replay adds nothing
     model: str
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    cost_micros: int | None = None  #: what the CLI said it cost, in millionths of a US dollar
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_read_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    cost_micros: Count | None = None  #: what the CLI said it cost, in millionths of a US dollar
     estimated: bool = False  #: counted from a stream that was cut, not from a finished answer
 
 
 class EventBatch(msgspec.Struct):
     """`POST /api/v1/runs/:id/events`: what an attempt has spooled since the server last said what it has."""
 
-    attempt: int
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     lease: str
     events: list[RunnerEvent] = []
     usage: list[Usage] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -11,6 +12,13 @@ from corral.wire.runs import Engine, PermissionMode
 PROTOCOL = 1
 LEASE_SECONDS = 90.0
 WAIT_SECONDS = 25.0
+
+# What the server refuses with 400. Bounds are wide: they keep out what no table can hold.
+Token = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Directory = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+BigCount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class Cli(msgspec.Struct):
@@ -25,16 +33,16 @@ class Cli(msgspec.Struct):
 class Register(msgspec.Struct):
     """`POST /api/v1/runners/register`: a runner process says who it is. Each call begins a new session of its uid."""
 
-    uid: str  #: kept in the runner's locked data directory: the same machine and directory, the same runner
-    name: str
-    os: str  #: linux | darwin | windows
-    arch: str  #: amd64 | arm64
-    version: str
-    allowed_dirs: list[str]  #: absolute, symlinks resolved
-    labels: list[str] = []
-    max_pods: int = 4
-    clis: list[Cli] = []
-    protocol: int = PROTOCOL
+    uid: Token  #: kept in the runner's locked data directory: the same machine and directory, the same runner
+    name: Name
+    os: Annotated[str, msgspec.Meta(pattern="^(linux|darwin|windows)$")]
+    arch: Annotated[str, msgspec.Meta(pattern="^(amd64|arm64)$")]
+    version: Annotated[str, msgspec.Meta(max_length=50)]
+    allowed_dirs: Annotated[list[Directory], msgspec.Meta(max_length=1000)]  #: absolute, symlinks resolved
+    labels: Annotated[list[Name], msgspec.Meta(max_length=100)] = []
+    max_pods: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
+    clis: Annotated[list[Cli], msgspec.Meta(max_length=100)] = []
+    protocol: Count = PROTOCOL
 
 
 class Registered(msgspec.Struct):
@@ -50,7 +58,7 @@ class Held(msgspec.Struct):
     """A run whose attempt this runner process has."""
 
     run_id: str
-    attempt: int
+    attempt: Count
     lease: str
 
 
@@ -58,8 +66,8 @@ class Poll(msgspec.Struct):
     """`POST /api/v1/runners/:id/poll`: renews the session's lease on arrival, then waits for work or commands."""
 
     session: str
-    poll_no: int  #: a newer number voids an older poll that still waits
-    free_slots: int
+    poll_no: BigCount  #: a newer number voids an older poll that still waits
+    free_slots: Count
     held: list[Held] = []
     wait_seconds: float = WAIT_SECONDS  #: the server clamps it to 0..25
     draining: bool = False
@@ -117,7 +125,7 @@ class Command(msgspec.Struct):
     kind: str  #: a CommandKind, or one that a newer server knows
     run_id: str
     attempt: int
-    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    payload: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
 
 
 class Approve(msgspec.Struct):

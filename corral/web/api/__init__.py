@@ -1,0 +1,11 @@
+"""The API: a file per resource. Each declares its routes; `ROUTES` is all of them."""
+
+from __future__ import annotations
+
+from corral.web.api import approvals, keys, launches, meta, protocol, runners, runs, sign_in_links
+
+ROUTES = [
+    route
+    for resource in (launches, runs, runners, protocol, approvals, keys, sign_in_links, meta)
+    for route in resource.route.all
+]

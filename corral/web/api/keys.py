@@ -1,0 +1,69 @@
+"""API keys: made and shown once, listed, revoked at once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+
+from corral.base.errors import BadRequest
+from corral.platform import keys
+from corral.web.api.paging import Page, cut
+from corral.web.call import Call
+from corral.web.present.keys import KeyList, KeyView, NewKey, key_view, new_key
+from corral.web.routes import Routes
+
+route = Routes("keys")
+
+_CENTURY = 100 * 365 * 24 * 3600
+
+
+class CreateKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A key to make."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S")]
+    scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=50)]  #: `runs:read` and its like, or `*`
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+@route.post("/api/v1/keys", scope="keys:write", status=201, secret=True, answers=(KeyView,), also=(409,))
+async def create_key(call: Call, body: CreateKey) -> NewKey:
+    """Make a key. This answer is the only one that holds it."""
+    key, token = await keys.create(
+        call.org_id,
+        name=body.name,
+        scopes=body.scopes,
+        by=call.caller,
+        expires_in=_seconds_until(body.expires_at),
+        id_=call.new_id(),
+    )
+    return new_key(key, token)
+
+
+@route.get("/api/v1/keys", scope="keys:read")
+async def list_keys(call: Call, query: Page) -> KeyList:
+    """List keys, newest first, without the keys themselves."""
+    found = await keys.page(call.org_id, limit=query.size + 1, before=query.before)
+    return KeyList([key_view(key) for key in cut(call, found, query, [key.id for key in found])])
+
+
+@route.get("/api/v1/keys/<id>", scope="keys:read")
+async def get_key(call: Call, id: str) -> KeyView:
+    """Show a key, without the key itself."""
+    return key_view(await keys.get(call.org_id, id))
+
+
+@route.delete("/api/v1/keys/<id>", scope="keys:write")
+async def revoke_key(call: Call, id: str) -> KeyView:
+    """End a key at once."""
+    return key_view(await keys.revoke(call.org_id, id))
+
+
+def _seconds_until(moment: datetime | None) -> float | None:
+    if moment is None:
+        return None
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    if seconds <= 0:
+        raise BadRequest("expires_at (expiresAt) must be in the future", field="expires_at")
+    return min(seconds, _CENTURY)

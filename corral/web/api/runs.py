@@ -1,0 +1,103 @@
+"""Runs as Abbado has them: their canonical events, watched live, and what can be done to a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from corral.base.errors import BadRequest
+from corral.runs import feed, queue, reads
+from corral.runs.frames import event_json
+from corral.web import answers, sse
+from corral.web.answers import Answer
+from corral.web.api.launches import Prompt, bounded
+from corral.web.api.paging import Count, Limit
+from corral.web.call import Call
+from corral.web.routes import Routes
+from corral.wire.runs import ENDED
+
+route = Routes("runs")
+
+#: The largest sequence a cursor may name.
+_LAST = 2**63 - 1
+
+
+class Done(msgspec.Struct):
+    """It was done."""
+
+    ok: bool = True
+
+
+class EventView(msgspec.Struct):
+    """One event of a run's log."""
+
+    id: int  #: the sequence
+    run_id: str
+    sequence: int
+    event_type: str
+    payload: dict[str, Any]
+    created_at: str
+
+
+class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """Which part of a log."""
+
+    after: Count = 0  #: only events with a higher sequence
+    before: Count | None = None  #: the last ones with a lower sequence
+    limit: Limit | None = None
+
+
+class StreamAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """Where a stream goes on; the header Last-Event-ID wins."""
+
+    last_event_id: Count | None = None
+    after: Count | None = None
+
+
+class Say(msgspec.Struct, forbid_unknown_fields=True):
+    """What to tell a live run."""
+
+    text: Prompt
+
+
+@route.get("/api/runs/<id>/events", scope="runs:read", answer=list[EventView])
+async def list_run_events(call: Call, id: str, query: EventsAsked) -> bytes:
+    """List a run's events by sequence: all of them, unless a limit is given."""
+    run = await reads.get(call.org_id, id)
+    log = await feed.events(run.no, after=query.after, before=query.before, limit=bounded(query.limit))
+    # The payloads are JSON already.
+    return f"[{','.join([event_json(run.id, event) for event in log])}]".encode()
+
+
+@route.get("/api/runs/<id>/events/stream", scope="runs:read", counted=False, content=answers.EVENTS, also=(204,))
+async def stream_run_events(call: Call, id: str, query: StreamAsked) -> Answer | None:
+    """Watch a run: its events from where the client stopped, live ones as they come, until it ends."""
+    cursor = _cursor(call, query)
+    run = await reads.get(call.org_id, id)
+    if run.status in ENDED and cursor >= run.last_seq:
+        return answers.empty(204)
+    return await sse.stream(call, run.no, run.id, cursor)
+
+
+@route.post("/api/runs/<id>/cancel", scope="runs:write", also=(409,))
+async def cancel_run(call: Call, id: str) -> Done:
+    """End a run that has not ended. A live one ends when its runner has ended the processes."""
+    await queue.cancel(call.org_id, id, call.actor)
+    return Done()
+
+
+@route.post("/api/runs/<id>/message", scope="runs:write", also=(409,))
+async def message_run(call: Call, id: str, body: Say) -> Done:
+    """Tell a live run something."""
+    await queue.say(call.org_id, id, body.text, call.actor)
+    return Done()
+
+
+def _cursor(call: Call, query: StreamAsked) -> int:
+    header = call.request.headers.getone("last-event-id", "")
+    if header:
+        if not header.isascii() or not header.isdigit() or int(header[:20]) > _LAST:
+            raise BadRequest("Last-Event-ID must be the id of an event, a whole number", field="Last-Event-ID")
+        return int(header)
+    return query.last_event_id if query.last_event_id is not None else query.after or 0

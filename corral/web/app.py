@@ -1,0 +1,226 @@
+"""The composition root: settings in, a serving process out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterable
+
+from sanic import Sanic
+from sanic.handlers import ErrorHandler
+from sanic.exceptions import MethodNotAllowed, NotFound
+from sanic.request import Request
+from sanic.server import AsyncioServer
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+from corral import bus
+from corral.base.errors import BadRequest
+from corral.base.supervisor import Supervisor
+from corral.bus import Bus
+from corral.bus.memory import MemoryBus
+from corral.platform import database, keys, orgs, repeats, sign_in
+from corral.platform.settings import Settings
+from corral.runs import approvals, feed, leases, placements, waiting
+from corral.web import sse
+from corral.web.answers import Answer
+from corral.web.call import request_id
+from corral.web.pipeline import handler_of, no_route, unknown_path
+from corral.web.routes import Route, Table
+from corral.web.server import Server
+from corral.wire.runner import LEASE_SECONDS
+
+#: What the HTTP server reads and throws away of a body that was refused, so that the client gets to see why.
+_DRAINED = 64 * 1024 * 1024
+_GRACE = 2.0
+
+
+def routes() -> list[Route]:
+    """Return every route there is."""
+    from corral.web.api import ROUTES
+
+    return [*ROUTES, *_pages()]
+
+
+def create_app(server: Server) -> Sanic[object, object]:
+    """Return the HTTP server's app with all routes of the table."""
+    app: Sanic[object, object] = Sanic(
+        f"corral-{secrets.token_hex(4)}", error_handler=_Errors(server), configure_logging=False
+    )
+    app.config.update(
+        {
+            "ACCESS_LOG": False,
+            "AUTO_EXTEND": False,
+            "KEEP_ALIVE_TIMEOUT": 120,
+            "MOTD": False,
+            "REQUEST_MAX_HEADER_SIZE": 16_384,
+            "REQUEST_MAX_SIZE": _DRAINED,
+            "REQUEST_TIMEOUT": 60,
+            "RESPONSE_TIMEOUT": 120,
+        }
+    )
+    for route in server.table.routes:
+        app.add_route(handler_of(route, server), route.path, methods=route.methods, name=route.name, stream=True)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serve(settings: Settings, sock: socket.socket | None = None) -> AsyncIterator[Server]:
+    """Serve until the context ends; the address is bound and answers when it begins."""
+    listening = sock or _bind(settings.host, settings.port)
+    settings = dataclasses.replace(settings, port=listening.getsockname()[1])
+    try:
+        async with _running(settings) as server, _http(server, listening):
+            yield server
+    finally:
+        listening.close()
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[Server]:
+    """Open what requests need: database, bus, loops."""
+    keys.forget()
+    sign_in.forget()
+    await database.connect(settings)
+    try:
+        server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
+        channel = _bus(settings)
+        bus.use(channel)
+        await channel.start()
+        room, feeds = waiting.reset(), feed.reset(sse.frame)
+        room.open()
+        supervisor = _loops(server, settings)
+        supervisor.start()
+        try:
+            yield server
+        finally:
+            server.stopping.set()
+            await server.drain(_GRACE)
+            await supervisor.stop(_GRACE)
+            feeds.close()
+            room.close()
+            await channel.stop()
+            await keys.write_last_used()
+    finally:
+        await database.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def _http(server: Server, listening: socket.socket) -> AsyncIterator[None]:
+    """Listen, and at the end let requests finish, streams and polls first."""
+    app = create_app(server)
+    http = await app.create_server(
+        sock=listening, protocol=HttpProtocol, asyncio_server_kwargs={"start_serving": False}
+    )
+    assert http is not None
+    try:
+        await http.startup()
+        await http.before_start()
+        await http.start_serving()
+        await http.after_start()
+        yield
+    finally:
+        server.stopping.set()
+        feed.feeds().close()
+        waiting.waiting_room().close()
+        await http.before_stop()
+        await _close(http)
+        await http.after_stop()
+        Sanic.unregister_app(app)
+
+
+async def _close(http: AsyncioServer) -> None:
+    """Take no more connections, close idle ones again and again, and cut off who stays for too long."""
+    closing = http.close()
+    deadline = asyncio.get_running_loop().time() + _GRACE
+    while http.connections and asyncio.get_running_loop().time() < deadline:
+        for connection in tuple(http.connections):
+            connection.close_if_idle()
+        await asyncio.sleep(0.02)
+    for connection in tuple(http.connections):
+        connection.abort()
+    if closing is not None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(closing, 1)
+
+
+def _loops(server: Server, settings: Settings) -> Supervisor:
+    """Register everything this process does by itself. Each is safe in several processes at once."""
+    approvals.ttl_ms = int(settings.approval_ttl * 1000)
+    quiet_until = asyncio.get_running_loop().time() + LEASE_SECONDS
+
+    async def expire_leases(_now: float) -> None:
+        # Runners could renew nothing while no server was there: give them one lease to come back.
+        if asyncio.get_running_loop().time() >= quiet_until:
+            await leases.run_once(settings.lost_after)
+
+    async def reread(_now: float) -> None:
+        await feed.feeds().reread()
+        await waiting.waiting_room().call_all_ready()
+
+    async def expire_approvals(_now: float) -> None:
+        await approvals.expire()
+
+    async def write_last_used(_now: float) -> None:
+        await keys.write_last_used()
+
+    async def sweep(_now: float) -> None:
+        await repeats.sweep()
+        await sign_in.sweep()
+
+    supervisor = Supervisor()
+    supervisor.add("reread", reread, every=2)
+    supervisor.add("leases", expire_leases, every=5)
+    supervisor.add("approvals", expire_approvals, every=5)
+    supervisor.add("keys' last use", write_last_used, every=5)
+    supervisor.add("sweep", sweep, every=3600)
+    supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
+    return supervisor
+
+
+class _Errors(ErrorHandler):
+    """Answers what fails outside of a route: unknown paths and methods, and requests that are not HTTP."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    def response(self, request: Request, exception: Exception) -> Answer:
+        """Return the answer, which the HTTP server awaits."""
+        return self._answer(request, exception)  # type: ignore[return-value] # it awaits what is awaitable
+
+    async def _answer(self, request: Request, exception: Exception) -> Answer:
+        if isinstance(exception, NotFound | MethodNotAllowed):
+            return await no_route(request, self._server, unknown_path(request.path))
+        answer = await self._server.errors.answer(request, exception, request_id(request))
+        answer.headers["x-request-id"] = request_id(request)
+        return answer
+
+
+def _bus(settings: Settings) -> Bus:
+    if not settings.redis_url:
+        return MemoryBus()
+    from corral.bus.redis import RedisBus
+
+    return RedisBus(settings.redis_url)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise BadRequest(f"{host} port {port} cannot be used: {error.strerror}; choose another with --port") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _pages() -> Iterable[Route]:
+    """Return the console's routes."""
+    return ()

@@ -1,0 +1,81 @@
+"""One request on its way through: who calls, what was sent, and what its answer will carry."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from sanic.request import Request
+
+from corral.base.ids import new_id, new_token
+from corral.platform.access import Principal
+from corral.platform.settings import Settings
+
+if TYPE_CHECKING:
+    from corral.web.server import Server
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
+
+
+class Call:
+    """What a handler is given."""
+
+    __slots__ = ("_minted", "body", "headers", "principal", "request", "server")
+
+    def __init__(self, request: Request, server: Server, principal: Principal | None) -> None:
+        """Take the request as the HTTP server has it, and who sent it (None on open routes)."""
+        self.request = request
+        self.server = server
+        self.principal = principal
+        self.body = b""
+        self.headers: dict[str, str] = {}  #: added to the answer
+        self._minted: str | None = None
+
+    @property
+    def caller(self) -> Principal:
+        """Who calls; only open routes may lack one."""
+        assert self.principal is not None, "an open route has no caller"
+        return self.principal
+
+    @property
+    def org_id(self) -> int:
+        """The org whose things this call may see."""
+        return self.caller.org_id
+
+    @property
+    def actor(self) -> str:
+        """How rows and events name the caller."""
+        return self.caller.actor
+
+    @property
+    def settings(self) -> Settings:
+        """The server's settings."""
+        return self.server.settings
+
+    @property
+    def is_head(self) -> bool:
+        """Whether only the answer's headers are wanted."""
+        return self.request.method == "HEAD"
+
+    def new_id(self) -> str:
+        """Return the id for the thing this call makes: the same one when the call is a repeat that takes over."""
+        return self._minted or new_id()
+
+    def mint(self, minted: str) -> None:
+        """Fix what `new_id` returns."""
+        self._minted = minted
+
+    def link_next(self, **query: object) -> None:
+        """Tell where the list goes on: this path with these parameters."""
+        pairs = {name: value for name, value in query.items() if value is not None}
+        self.headers["link"] = f'<{self.request.path}?{urlencode(pairs)}>; rel="next"'
+
+
+def request_id(request: Request) -> str:
+    """Return the id that names this request in logs and answers: the proxy's if it sent a usable one."""
+    found: str | None = getattr(request.ctx, "request_id", None)
+    if found is None:
+        given = request.headers.getone("x-request-id", "")
+        found = request.ctx.request_id = given if _REQUEST_ID.fullmatch(given) else new_token(12)
+    return found

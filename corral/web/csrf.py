@@ -1,0 +1,39 @@
+"""Requests that come with a cookie come from our own pages: by their origin, and for forms by a token as well."""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import urlsplit
+
+from sanic.request import Request
+
+from corral.base.errors import Forbidden
+from corral.platform.access import Principal
+from corral.platform.settings import Settings
+
+FIELD = "csrf"
+HEADER = "x-csrf-token"
+_MIN_LENGTH = 32
+
+
+def token(principal: Principal) -> str:
+    """Return the token for this console session's forms; it changes with the session, and tells nothing about it."""
+    assert principal.sign_in is not None, "only a console session has forms"
+    return hmac.new(principal.sign_in.encode(), b"corral form", "sha256").hexdigest()
+
+
+def check_form(principal: Principal, sent: str) -> None:
+    """Raise Forbidden unless `sent` is the token of this session."""
+    if len(sent) < _MIN_LENGTH or not hmac.compare_digest(sent.encode(), token(principal).encode()):
+        raise Forbidden("This form is out of date; reload the page and send it again")
+
+
+def check_origin(request: Request, settings: Settings) -> None:
+    """Raise Forbidden unless the request was made by a page of this server."""
+    if request.headers.getone("sec-fetch-site", "") in {"same-origin", "none"}:
+        return
+    origin = request.headers.getone("origin", "") or request.headers.getone("referer", "")
+    came_from = urlsplit(origin).netloc.lower()
+    ours = {request.headers.getone("host", "").lower(), urlsplit(settings.url).netloc.lower()}
+    if not came_from or came_from not in ours:
+        raise Forbidden("This request did not come from a page of this server (see its Origin)")

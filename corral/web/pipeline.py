@@ -1,0 +1,233 @@
+"""A request's way through a route, as a list of steps. Their order is the contract's: what is wrong first is told first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sanic.request import Request
+
+from corral.base.errors import BadRequest, CorralError, NotFound, RateLimited, TooLarge, Unauthorized
+from corral.platform import access, keys, repeats, sign_in
+from corral.platform.access import Principal
+from corral.platform.limits import Verdict
+from corral.web import answers, csrf
+from corral.web.answers import Answer
+from corral.web.call import Call, request_id
+from corral.web.decode import body_decoder, form_decoder, form_pairs, query_decoder
+from corral.web.errors import MethodNotAllowed
+from corral.web.routes import Route
+
+if TYPE_CHECKING:
+    from corral.web.server import Server
+
+COOKIE = "corral_session"
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_KEY_LONGEST = 255
+
+SanicHandler = Callable[..., Awaitable[Answer | None]]
+
+
+def handler_of(route: Route, server: Server) -> SanicHandler:
+    """Return what the HTTP server calls for this route."""
+    decode = _decoder(route)
+    encode = _encoder(route)
+    work = route.handler
+
+    async def handle(request: Request, **path: str) -> Answer | None:
+        verdict: Verdict | None = None
+        try:
+            principal = await _authenticated(request, server, needed=not route.open)
+            call = Call(request, server, principal)
+            if route.counted:
+                verdict = _counted(server, principal)
+                _within(verdict)
+            if principal is not None:
+                _allowed(call, principal, route)
+            call.body = await _read(request, route.most)
+            arguments = decode(call)
+            if route.repeatable and (key := request.headers.getone("idempotency-key", None)) is not None:
+                answer = await _once(call, route, key, lambda: _worked(call, arguments, path))
+            else:
+                answer = await _worked(call, arguments, path)
+            if answer is None:  # the handler has streamed it
+                return None
+        except Exception as error:
+            answer = await server.errors.answer(request, error, request_id(request))
+        return _finished(answer, request, verdict)
+
+    async def _worked(call: Call, arguments: dict[str, Any], path: dict[str, str]) -> Answer | None:
+        result = await work(call, **arguments, **path)
+        answer = encode(result) if not isinstance(result, Answer) else result
+        if answer is not None and call.headers:
+            answer.headers.update(call.headers)
+        return answer
+
+    handle.is_stream = True  # type: ignore[attr-defined] # the HTTP server leaves the body to us
+    return handle
+
+
+async def no_route(request: Request, server: Server, error: CorralError) -> Answer:
+    """Answer a request that no route takes: 401 and 429 come before 404 and 405 here as well."""
+    verdict: Verdict | None = None
+    try:
+        allowed = server.table.allowed(request.path)
+        principal = await _authenticated(request, server, needed=not server.is_open(request.path))
+        verdict = _counted(server, principal)
+        _within(verdict)
+        if not allowed:
+            raise error
+        if request.method == "OPTIONS":
+            return _finished(answers.empty(headers={"allow": ", ".join(allowed)}), request, verdict)
+        raise MethodNotAllowed(allowed)
+    except Exception as found:
+        answer = await server.errors.answer(request, found, request_id(request))
+        return _finished(answer, request, verdict)
+
+
+async def _authenticated(request: Request, server: Server, *, needed: bool) -> Principal | None:
+    """Return who calls: a bearer key if one is sent, else the console session of the cookie."""
+    header = request.headers.getone("authorization", None)
+    principal: Principal | None = None
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() == "bearer" and token:
+            principal = keys.recall(token) or await keys.authenticate(token)
+    elif session := request.cookies.get(COOKIE):
+        principal = sign_in.recall(session) or await sign_in.authenticate(session)
+    if principal is None and needed:
+        raise Unauthorized
+    return principal
+
+
+def _counted(server: Server, principal: Principal | None) -> Verdict | None:
+    """Count the request against its key; a person in the console is not counted."""
+    if principal is None or principal.key_id is None:
+        return None
+    return server.limiter.hit(principal.key_id)
+
+
+def _within(verdict: Verdict | None) -> None:
+    if verdict is not None and not verdict.passes:
+        raise RateLimited(
+            f"This key may send {verdict.limit} requests a minute; try again in {verdict.reset} s",
+            retry_after=verdict.reset,
+        )
+
+
+def _allowed(call: Call, principal: Principal, route: Route) -> None:
+    if route.scope is not None:
+        access.require(principal, route.scope, route.role)
+    if principal.sign_in is not None and call.request.method not in _READS:
+        csrf.check_origin(call.request, call.settings)
+
+
+async def _read(request: Request, most: int) -> bytes:
+    """Read the body, no further than it may be long."""
+    stream = request.stream
+    assert stream is not None
+    if not stream.request_body:
+        return b""
+    if (stream.request_bytes_left or 0) > most:
+        raise TooLarge(f"The body is longer than {most:,} bytes")
+    parts: list[bytes] = []
+    size = 0
+    while data := await stream.read():
+        size += len(data)
+        if size > most:
+            raise TooLarge(f"The body is longer than {most:,} bytes")
+        parts.append(data)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _once(call: Call, route: Route, key: str, work: Callable[[], Awaitable[Answer | None]]) -> Answer | None:
+    """Do what was asked under this Idempotency-Key, or answer as it was answered before."""
+    if not 0 < len(key) <= _KEY_LONGEST or not key.isprintable():
+        raise BadRequest(f"Idempotency-Key must have 1 to {_KEY_LONGEST} printable characters", field="Idempotency-Key")
+    begun = await repeats.begin(call.org_id, call.request.path, key, call.body)
+    if isinstance(begun, repeats.Answered):
+        headers = {"cache-control": "no-store", "idempotency-replayed": "true"}
+        return Answer(begun.answer, begun.status, headers=headers, content_type=begun.content_type)
+    call.mint(begun.minted_id)
+
+    async def to_its_end() -> Answer | None:
+        try:
+            answer = await work()
+        except BaseException:
+            await repeats.release(begun)
+            raise
+        if answer is not None:
+            body = (answer.body or b"").decode()
+            await repeats.finish(
+                begun, status=answer.status, answer=None if route.secret else body, content_type=answer.content_type
+            )
+        return answer
+
+    # A client that leaves does not cut the work off halfway: its repeat finds the answer.
+    task = asyncio.ensure_future(to_its_end())
+    call.server.keep(task)
+    return await asyncio.shield(task)
+
+
+def _decoder(route: Route) -> Callable[[Call], dict[str, Any]]:
+    """Return what turns a request into its handler's arguments."""
+    body = body_decoder(route.body, route.answers) if route.body is not None else None
+    query = query_decoder(route.query) if route.query is not None else None
+    form = form_decoder(route.form) if route.form is not None else None
+    wants_query = "query" in route.handler.__annotations__
+    wants_body = route.body is not None and "body" in route.handler.__annotations__
+
+    def decode(call: Call) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        if form is not None:
+            if call.principal is not None and call.principal.sign_in is not None:
+                _check_form(call)
+            arguments["form"] = form(call.body)
+        elif body is not None and (wants_body or call.body):
+            decoded = body(call.body)
+            if wants_body:
+                arguments["body"] = decoded
+        if query is not None:
+            decoded = query(call.request.query_string, call.body if route.method == "GET" else b"")
+            if wants_query:
+                arguments["query"] = decoded
+        return arguments
+
+    return decode
+
+
+def _check_form(call: Call) -> None:
+    sent = call.request.headers.getone(csrf.HEADER, None)
+    if sent is None:
+        value = form_pairs(call.body).get(csrf.FIELD, "")
+        sent = value if isinstance(value, str) else ""
+    csrf.check_form(call.caller, sent)
+
+
+def _encoder(route: Route) -> Callable[[Any], Answer | None]:
+    """Return what turns a handler's result into an answer."""
+    status, content = route.status, route.content
+    encode = msgspec.json.Encoder().encode
+
+    def as_it_says(result: Any) -> Answer | None:
+        if result is None:
+            return answers.empty() if content == answers.JSON else None
+        if content == answers.JSON:
+            return answers.as_json(result if isinstance(result, bytes) else encode(result), status)
+        return Answer(result, status, headers={"cache-control": "no-store"}, content_type=content)
+
+    return as_it_says
+
+
+def _finished(answer: Answer, request: Request, verdict: Verdict | None) -> Answer:
+    answer.headers["x-request-id"] = request_id(request)
+    if verdict is not None:
+        answer.headers.update(verdict.headers())
+    return answer
+
+
+def unknown_path(path: str) -> NotFound:
+    """Return the error of a path that nothing is at."""
+    return NotFound(f"There is nothing at {path[:200]}")

@@ -1,0 +1,97 @@
+"""Server-sent events: headers once, then encoded chunks straight to the watcher's connection.
+
+A watcher costs a connection and a few small objects: no task of its own wakes for an event, and no queue holds one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from sanic.exceptions import RequestCancelled
+
+from corral.runs import feed
+from corral.web.answers import EVENTS, Answer
+from corral.web.call import Call, request_id
+
+#: Bytes that may wait in a connection before its watcher counts as slow.
+_FULL = 256 * 1024
+_QUIET = 15.0
+_COMMENT = b": keep-alive\n\n"
+_HEADERS = {
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",  # a proxy would wait for more
+}
+
+
+def frame(data: bytes) -> bytes:
+    """Return `data` as one chunk of a chunked answer; done once for all who watch a run."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_KEEP_ALIVE = frame(_COMMENT)
+
+
+class Connection:
+    """Where one watcher's chunks go: the transport of its request, past the HTTP server."""
+
+    __slots__ = ("_protocol", "_transport", "written")
+
+    def __init__(self, protocol: Any) -> None:
+        """Take the protocol of a request whose headers have been sent."""
+        self._protocol = protocol
+        self._transport: asyncio.Transport = protocol.transport
+        self.written = time.monotonic()
+
+    def write(self, chunk: bytes) -> bool:
+        """Send a chunk; False if too much of the earlier ones is still waiting."""
+        if self._transport.get_write_buffer_size() > _FULL or self._transport.is_closing():
+            return False
+        self._transport.write(chunk)
+        # The HTTP server ends answers in which nothing moves, and does not see what goes past it.
+        self.written = self._protocol._time = time.monotonic()  # noqa: SLF001
+        return True
+
+    async def drained(self) -> None:
+        """Wait until there is room again; raises when the watcher has gone."""
+        await self._protocol._can_write.wait()  # noqa: SLF001 - Sanic's own way to wait for a slow reader
+        if self._transport.is_closing():
+            raise RequestCancelled
+
+    def close(self) -> None:
+        """Nothing to do: `stream` ends the answer."""
+
+
+class Watchers:
+    """The open streams of this process, for the comments that keep quiet ones alive."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.open: set[Connection] = set()
+
+    async def keep_alive(self, _now: float) -> None:
+        """Send a comment to those that were quiet for 15 s: proxies close silent connections. Run each second."""
+        now = time.monotonic()
+        for connection in [one for one in self.open if now - one.written >= _QUIET]:
+            connection.write(_KEEP_ALIVE)
+
+
+async def stream(call: Call, run_no: int, run_id: str, after: int) -> Answer | None:
+    """Answer with the run's events after a sequence, live until it ends; None when all has been sent."""
+    answer = Answer(None, 200, headers={**_HEADERS, "x-request-id": request_id(call.request)}, content_type=EVENTS)
+    if call.is_head:
+        return answer
+    response = await call.request.respond(answer)
+    assert response is not None
+    await response.send(_COMMENT.decode())
+    assert call.request.transport is not None
+    connection = Connection(call.request.transport.get_protocol())
+    watchers = call.server.watchers
+    watchers.open.add(connection)
+    try:
+        await feed.feeds().watch(run_no, run_id, after, connection)
+    finally:
+        watchers.open.discard(connection)
+    await response.eof()
+    return None

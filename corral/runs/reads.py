@@ -70,7 +70,7 @@ async def children(org_id: int, run: Run) -> list[Run]:
 async def prompts(org_id: int, run_ids: Iterable[str]) -> dict[str, str]:
     """Return what runs were told, by id."""
     rows = await Run.filter(org_id=org_id, id__in=list(set(run_ids))).values_list("id", "prompt")
-    return {run_id: prompt for run_id, prompt in rows}
+    return dict(rows)
 
 
 async def why(org_id: int, runs: Sequence[Run]) -> dict[str, str]:

@@ -164,9 +164,9 @@ async def test_an_old_process_of_a_runner_is_told_to_stop(world: World) -> None:
 
 async def test_a_second_live_runner_of_the_same_name_is_refused(world: World) -> None:
     box = await world.runner("twin")
+    other = type(box)(world.org_id, "twin", ["/code"], [], 1)
+    other.body.uid = "another"
     with pytest.raises(Conflict, match="twin"):
-        other = type(box)(world.org_id, "twin", ["/code"], [], 1)
-        other.body.uid = "another"
         await other.register()
 
 

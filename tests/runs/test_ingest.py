@@ -14,6 +14,7 @@ from corral.base.errors import BadRequest, LeaseLost
 from corral.platform import database
 from corral.platform.settings import Settings
 from corral.runs import approvals, feed, ingest, queue
+from corral.runs.hints import Hints
 from corral.usage import ledger
 from corral.wire.events import EventBatch, EventType, RunnerEvent, Usage
 from corral.wire.runner import Assignment
@@ -223,7 +224,7 @@ async def test_a_watcher_gets_what_no_hint_told_of_with_the_next_reread(world: W
     sink = ListSink()
     task = asyncio.create_task(feed.feeds().watch(run.no, run.id, 2, sink))
     await asyncio.sleep(0.05)
-    await database.commit(ingest._store(world.org_id, run.id, batch(work, 2, 3), ["{}", "{}"], ingest.Hints()))
+    await database.commit(ingest._store(world.org_id, run.id, batch(work, 2, 3), ["{}", "{}"], Hints()))
     assert sink.ids() == []
     await feed.feeds().reread()
     await world.send(work, 4, (EventType.RUN_COMPLETED, {}))

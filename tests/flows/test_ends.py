@@ -64,7 +64,7 @@ def test_a_run_ends_at_its_maximum_of_turns(fleet: Fleet) -> None:
 
 def test_a_run_ends_at_its_maximum_run_time_with_its_tree(fleet: Fleet) -> None:
     escaped = Escaped(fleet.runner.work)
-    run = fleet.launch(escaped.script, maxSeconds=3)
+    run = fleet.launch(escaped.script, maxRunSeconds=3)
     pids = escaped.pids()
     failure = fleet.failure(run)
     assert failure["code"] == "run_timeout"

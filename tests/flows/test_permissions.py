@@ -203,7 +203,7 @@ def test_a_question_survives_a_killed_runner_and_is_answered_after(make_fleet: F
 
 
 def test_waiting_counts_neither_as_idleness_nor_as_run_time(fleet: Fleet) -> None:
-    run = fleet.launch(f"%bash touch {fresh()} %% %say done", mode="default", idleSeconds=4, maxSeconds=5)
+    run = fleet.launch(f"%bash touch {fresh()} %% %say done", mode="default", idleSeconds=4, maxRunSeconds=5)
     asked = fleet.asked(run)
     never(lambda: fleet.run(run)["status"] != "WAITING", during=6)
     fleet.answer(asked, "allow")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,12 @@ def cluster(shared: Path) -> Postgres:
         return Postgres(binaries, int(known.read_text()), shared)
 
 
-def start(binaries: Path) -> int:
-    """Make and start a cluster that ends with the pytest run, and return its port."""
+#: Nothing of a test outlives a power cut, so nothing waits for a disk.
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300", "shared_buffers=64MB")
+
+
+def start(binaries: Path, settings: Sequence[str] = QUICK) -> int:
+    """Make and start a cluster that ends with this process (or the whole pytest run), and return its port."""
     folder = Path(tempfile.mkdtemp(prefix="corral-pg-", dir="/tmp"))
     data = folder / "data"
     data.mkdir()
@@ -93,15 +97,7 @@ def start(binaries: Path) -> int:
         **user,
     )
     port = free_port()
-    # Nothing here outlives a power cut, so nothing waits for a disk.
-    quick = (
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
-        "max_connections=300",
-        "shared_buffers=64MB",
-    )
-    options = [option for setting in quick for option in ("-c", setting)]
+    options = [option for setting in settings for option in ("-c", setting)]
     command = [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", *options]
     # The controller of pytest-xdist is every worker's parent.
     owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()

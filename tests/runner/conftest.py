@@ -105,9 +105,11 @@ def command(kind: str, about: Assignment, payload: bytes = b"{}") -> Command:
 async def until(condition: Callable[[], T], *, within: float = 20.0) -> T:
     """Return the condition's first truthy value."""
     async with asyncio.timeout(within * PATIENCE):
-        while not (value := condition()):
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - the condition is about other processes
-    return value
+        while True:
+            with contextlib.suppress(LookupError):
+                if value := condition():
+                    return value
+            await asyncio.sleep(0.01)
 
 
 def is_alive(pid: int) -> bool:

@@ -1,6 +1,6 @@
 """The server's half of the runner protocol, in memory and scripted: for what a real one does not do on demand.
 
-It goes away and comes back, loses what it had stored, refuses what it is told to refuse, and remembers what it was sent.
+It goes away and comes back, loses what it had stored, refuses what it is told to, and remembers what it was sent.
 """
 
 from __future__ import annotations

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine
+from types import SimpleNamespace
+from typing import Any, Protocol, cast
 
 from sanic import Sanic
-from sanic.handlers import ErrorHandler
+from sanic.config import Config
 from sanic.exceptions import MethodNotAllowed, NotFound
+from sanic.handlers import ErrorHandler
 from sanic.request import Request
-from sanic.server import AsyncioServer
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from corral import bus
@@ -24,10 +25,11 @@ from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
-from corral.runs import approvals, feed, leases, placements, waiting
-from corral.web import sse
+from corral.runs import approvals, feed, leases, waiting
+from corral.web import files, sse
 from corral.web.answers import Answer
 from corral.web.call import request_id
+from corral.web.console.page import error_page
 from corral.web.pipeline import handler_of, no_route, unknown_path
 from corral.web.routes import Route, Table
 from corral.web.server import Server
@@ -41,15 +43,14 @@ _GRACE = 2.0
 def routes() -> list[Route]:
     """Return every route there is."""
     from corral.web.api import ROUTES
+    from corral.web.console.home import ROUTES as PAGES
 
-    return [*ROUTES, *_pages()]
+    return [*ROUTES, *PAGES, *files.route.all]
 
 
-def create_app(server: Server) -> Sanic[object, object]:
+def create_app(server: Server) -> Sanic[Config, SimpleNamespace]:
     """Return the HTTP server's app with all routes of the table."""
-    app: Sanic[object, object] = Sanic(
-        f"corral-{secrets.token_hex(4)}", error_handler=_Errors(server), configure_logging=False
-    )
+    app = Sanic(f"corral-{secrets.token_hex(4)}", error_handler=_Errors(server), configure_logging=False)
     app.config.update(
         {
             "ACCESS_LOG": False,
@@ -87,6 +88,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     await database.connect(settings)
     try:
         server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
+        server.errors.pages = error_page
         channel = _bus(settings)
         bus.use(channel)
         await channel.start()
@@ -112,10 +114,8 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
 async def _http(server: Server, listening: socket.socket) -> AsyncIterator[None]:
     """Listen, and at the end let requests finish, streams and polls first."""
     app = create_app(server)
-    http = await app.create_server(
-        sock=listening, protocol=HttpProtocol, asyncio_server_kwargs={"start_serving": False}
-    )
-    assert http is not None
+    options = {"start_serving": False}
+    http = cast("_Http", await app.create_server(sock=listening, protocol=HttpProtocol, asyncio_server_kwargs=options))
     try:
         await http.startup()
         await http.before_start()
@@ -132,7 +132,7 @@ async def _http(server: Server, listening: socket.socket) -> AsyncIterator[None]
         Sanic.unregister_app(app)
 
 
-async def _close(http: AsyncioServer) -> None:
+async def _close(http: _Http) -> None:
     """Take no more connections, close idle ones again and again, and cut off who stays for too long."""
     closing = http.close()
     deadline = asyncio.get_running_loop().time() + _GRACE
@@ -181,6 +181,20 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     return supervisor
 
 
+class _Http(Protocol):
+    """The HTTP server as Sanic hands it out, with types."""
+
+    connections: set[Any]
+
+    def startup(self) -> Coroutine[Any, Any, None]: ...
+    def before_start(self) -> Coroutine[Any, Any, None]: ...
+    def start_serving(self) -> Coroutine[Any, Any, None]: ...
+    def after_start(self) -> Coroutine[Any, Any, None]: ...
+    def before_stop(self) -> Coroutine[Any, Any, None]: ...
+    def close(self) -> asyncio.Task[None] | None: ...
+    def after_stop(self) -> Coroutine[Any, Any, None]: ...
+
+
 class _Errors(ErrorHandler):
     """Answers what fails outside of a route: unknown paths and methods, and requests that are not HTTP."""
 
@@ -219,8 +233,3 @@ def _bind(host: str, port: int) -> socket.socket:
         raise BadRequest(f"{host} port {port} cannot be used: {error.strerror}; choose another with --port") from error
     sock.setblocking(False)
     return sock
-
-
-def _pages() -> Iterable[Route]:
-    """Return the console's routes."""
-    return ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -171,13 +170,8 @@ def _without_nul(value: T) -> T:
 def _converted(value: dict[str, Any], type_: type[T], names: dict[str, str]) -> T:
     try:
         # Encoded again rather than converted: raw parts exist in JSON only.
-        return _strict(type_)(msgspec.json.encode(value))
+        return msgspec.json.decode(msgspec.json.encode(value), type=type_)
     except msgspec.ValidationError as error:
         raise spelling.explain(error, value, type_, names) from error
     except (msgspec.DecodeError, OverflowError) as error:
         raise BadRequest(f"The body cannot be used: {error}") from error
-
-
-@cache
-def _strict(type_: type[T]) -> Callable[[bytes], T]:
-    return msgspec.json.Decoder(type_).decode

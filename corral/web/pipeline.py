@@ -1,12 +1,13 @@
-"""A request's way through a route, as a list of steps. Their order is the contract's: what is wrong first is told first."""
+"""A request's way through a route, as a list of steps. Their order is the contract's: the first thing wrong is told."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from sanic.http import Http
 from sanic.request import Request
 
 from corral.base.errors import BadRequest, CorralError, NotFound, RateLimited, TooLarge, Unauthorized
@@ -27,7 +28,7 @@ COOKIE = "corral_session"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEY_LONGEST = 255
 
-SanicHandler = Callable[..., Awaitable[Answer | None]]
+SanicHandler = Callable[..., Coroutine[Any, Any, Answer | None]]
 
 
 def handler_of(route: Route, server: Server) -> SanicHandler:
@@ -54,7 +55,7 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
                 answer = await _worked(call, arguments, path)
             if answer is None:  # the handler has streamed it
                 return None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an answer
             answer = await server.errors.answer(request, error, request_id(request))
         return _finished(answer, request, verdict)
 
@@ -82,7 +83,7 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
         if request.method == "OPTIONS":
             return _finished(answers.empty(headers={"allow": ", ".join(allowed)}), request, verdict)
         raise MethodNotAllowed(allowed)
-    except Exception as found:
+    except Exception as found:  # noqa: BLE001 - as above
         answer = await server.errors.answer(request, found, request_id(request))
         return _finished(answer, request, verdict)
 
@@ -127,7 +128,7 @@ def _allowed(call: Call, principal: Principal, route: Route) -> None:
 async def _read(request: Request, most: int) -> bytes:
     """Read the body, no further than it may be long."""
     stream = request.stream
-    assert stream is not None
+    assert isinstance(stream, Http)
     if not stream.request_body:
         return b""
     if (stream.request_bytes_left or 0) > most:
@@ -173,9 +174,9 @@ async def _once(call: Call, route: Route, key: str, work: Callable[[], Awaitable
 
 def _decoder(route: Route) -> Callable[[Call], dict[str, Any]]:
     """Return what turns a request into its handler's arguments."""
-    body = body_decoder(route.body, route.answers) if route.body is not None else None
-    query = query_decoder(route.query) if route.query is not None else None
-    form = form_decoder(route.form) if route.form is not None else None
+    body: Callable[[bytes], Any] | None = body_decoder(route.body, route.answers) if route.body is not None else None
+    query: Callable[[str, bytes], Any] | None = query_decoder(route.query) if route.query is not None else None
+    form: Callable[[bytes], Any] | None = form_decoder(route.form) if route.form is not None else None
     wants_query = "query" in route.handler.__annotations__
     wants_body = route.body is not None and "body" in route.handler.__annotations__
 

@@ -142,7 +142,7 @@ class Table:
     def allowed(self, path: str) -> list[str]:
         """Return the methods that a concrete path takes; none if there is no such path."""
         found = self._find(path)
-        return [*self._methods[found], "OPTIONS"] if found else []
+        return sorted([*self._methods[found], "OPTIONS"]) if found else []
 
     def is_open(self, path: str) -> bool:
         """Tell whether a concrete path is open without a token."""
@@ -159,7 +159,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
     is_open, scope = extras.get("open", False), extras.get("scope")
     assert is_open or scope in {*SCOPES, "*"}, f"{handler.__name__} declares no known scope and is not open"
     hidden = extras.get("hidden", routes.hidden)
-    answer = extras.get("answer", hints.get("return"))
+    answer: Any = extras.get("answer", hints.get("return"))
     body = hints.get("body")
     return Route(
         method=method,
@@ -175,7 +175,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
         repeatable=extras.get("repeatable", False) and not is_open,
         secret=extras.get("secret", False),
         content=extras.get("content", routes.content),
-        answers=(*extras.get("answers", ()), *([answer] if _is_struct(answer) else [])),
+        answers=(*extras.get("answers", ()), *((answer,) if _is_struct(answer) else ())),
         most=extras.get("most", BODY_MOST),
         also=extras.get("also", ()),
         hidden=hidden,

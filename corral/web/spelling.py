@@ -67,9 +67,13 @@ class Shape:
         return "list" if any(get_origin(part) is list or part is list for part in plain) else "str"
 
 
-@cache
-def shape(type_: type) -> Shape:
+def shape(type_: Any) -> Shape:
     """Return the shape of a struct type."""
+    return _shape(type_)
+
+
+@cache
+def _shape(type_: type) -> Shape:
     by_name = {}
     for field in msgspec.structs.fields(type_):
         for name in (field.encode_name, snake(field.encode_name), camel(field.encode_name), field.name):
@@ -79,12 +83,12 @@ def shape(type_: type) -> Shape:
 
 def names(type_: type) -> Iterator[str]:
     """Yield every spelling of every field of a struct type."""
-    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+    if _is_struct(type_):
         yield from shape(type_).by_name
 
 
 def respell(value: dict[str, Any], wanted: Shape, ignored: frozenset[str], path: str) -> Spelled:
-    """Give the fields of `value` the struct's own spelling. Raises BadRequest for unknown ones and for both spellings."""
+    """Give the fields of `value` the struct's own spelling. Raises BadRequest for an unknown one, or both."""
     result: dict[str, Any] = {}
     spelled: dict[str, str] = {}
     for name, inner in value.items():
@@ -146,8 +150,7 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), name)
 
 
-@cache
-def has_raw(type_: type) -> bool:
+def has_raw(type_: Any) -> bool:
     """Tell whether a struct keeps parts of its JSON as they came."""
     return any(
         part is msgspec.Raw or (_is_struct(part) and has_raw(part))

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from corral.runs import reads, runners
-from corral.web.api.paging import Count, Limit, MOST
+from corral.web.api.paging import MOST, Count, Limit
 from corral.web.call import Call
 from corral.web.present.runners import PodPage, RunnerDetail, RunnerList, pod_view, runner_view
 from corral.web.present.runs import views

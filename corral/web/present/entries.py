@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +11,9 @@ from corral.runs.frames import Logged
 from corral.wire.events import EventType
 from corral.wire.words import tool_call
 
-_KINDS = {
+Told = Mapping[str, Any]
+
+_KINDS: dict[str, str] = {
     EventType.AGENT_MESSAGE: "assistant",
     EventType.AGENT_THINKING: "thinking",
     EventType.AGENT_TOOL_CALL: "tool_use",
@@ -45,45 +47,14 @@ def entries(log: Iterable[Logged]) -> list[Entry]:
 
 def kind(event_type: str) -> str:
     """Return what AgentFleet calls this type of event; what is no part of the conversation is system."""
-    return _KINDS.get(event_type, _SYSTEM)  # type: ignore[call-overload,no-any-return] # a StrEnum is found by its text
+    return _KINDS.get(event_type, _SYSTEM)
 
 
 def message(event_type: str, payload: str) -> str:
     """Return the plain text of an event."""
     told = _decode(payload)
-    match event_type:
-        case EventType.RUN_CREATED:
-            return "run created"
-        case EventType.RUN_STARTED:
-            return f"run started on {told['runner']}" if told.get("runner") else "run started"
-        case EventType.SESSION_INIT:
-            return "session started"
-        case EventType.AGENT_TOOL_CALL:
-            return tool_call(_text(told, "name") or "tool", told.get("input"))
-        case EventType.AGENT_TOOL_RESULT:
-            return flat(told.get("output"))
-        case EventType.AGENT_SUBAGENT_START:
-            return f"subagent started: {_text(told, 'description', 'name')}".rstrip(": ")
-        case EventType.AGENT_SUBAGENT_STOP:
-            return f"subagent {_text(told, 'status') or 'stopped'}: {_text(told, 'summary', 'name')}".rstrip(": ")
-        case EventType.PERMISSION_REQUESTED:
-            asked = _text(told, "description") or tool_call(_text(told, "tool"), told.get("input"))
-            return f"asks for permission: {asked}"
-        case EventType.PERMISSION_RESOLVED:
-            answered = {"allow": "allowed", "deny": "denied"}.get(_text(told, "decision"), "answered")
-            return f"{answered}: {told['reason']}" if told.get("reason") else answered
-        case EventType.PERMISSION_WITHDRAWN:
-            return "no longer asks"
-        case EventType.RUN_PAUSED:
-            return f"paused: {_text(told, 'reason')}".rstrip(": ")
-        case EventType.RUN_RESULT:
-            return f"turn ended: {_text(told, 'subtype')}".rstrip(": ")
-        case EventType.RUN_COMPLETED:
-            return _text(told, "text") or "done"
-        case EventType.RUN_FAILED | EventType.RUN_CANCELLED:
-            return _text(told, "message", "code") or str(event_type).removeprefix("run.")
-        case _:
-            return _text(told, "text", "message") or str(event_type)
+    words = _WORDS.get(event_type)
+    return (words(told) if words else _first(told, "text", "message")) or event_type.removeprefix("run.")
 
 
 def flat(output: Any) -> str:
@@ -103,6 +74,50 @@ def flat(output: Any) -> str:
             return msgspec.json.encode(output).decode()
 
 
-def _text(told: Mapping[str, Any], *names: str) -> str:
+def _first(told: Told, *names: str) -> str:
     """Return the first of these that is text and not empty."""
     return next((told[name] for name in names if isinstance(told.get(name), str) and told[name]), "")
+
+
+def _after(words: str, told: Told, *names: str) -> str:
+    """Return `words`, with what the event says of it if it says anything."""
+    more = _first(told, *names)
+    return f"{words}: {more}" if more else words
+
+
+def _started(told: Told) -> str:
+    runner = _first(told, "runner")
+    return f"run started on {runner}" if runner else "run started"
+
+
+def _call(told: Told) -> str:
+    return tool_call(_first(told, "name") or "tool", told.get("input"))
+
+
+def _asked(told: Told) -> str:
+    return f"asks for permission: {_first(told, 'description') or tool_call(_first(told, 'tool'), told.get('input'))}"
+
+
+def _answered(told: Told) -> str:
+    answer = {"allow": "allowed", "deny": "denied"}.get(_first(told, "decision"), "answered")
+    return _after(answer, told, "reason")
+
+
+#: How each type of event reads; the others by their text or message.
+_WORDS: dict[str, Callable[[Told], str]] = {
+    EventType.RUN_CREATED: lambda _told: "run created",
+    EventType.RUN_STARTED: _started,
+    EventType.RUN_PAUSED: lambda told: _after("paused", told, "reason"),
+    EventType.RUN_RESULT: lambda told: _after("turn ended", told, "subtype"),
+    EventType.RUN_COMPLETED: lambda told: _first(told, "text") or "done",
+    EventType.RUN_FAILED: lambda told: _first(told, "message", "code"),
+    EventType.RUN_CANCELLED: lambda told: _first(told, "message", "code"),
+    EventType.SESSION_INIT: lambda _told: "session started",
+    EventType.AGENT_TOOL_CALL: _call,
+    EventType.AGENT_TOOL_RESULT: lambda told: flat(told.get("output")),
+    EventType.AGENT_SUBAGENT_START: lambda told: _after("subagent started", told, "description", "name"),
+    EventType.AGENT_SUBAGENT_STOP: lambda told: _after("subagent ended", told, "summary", "status"),
+    EventType.PERMISSION_REQUESTED: _asked,
+    EventType.PERMISSION_RESOLVED: _answered,
+    EventType.PERMISSION_WITHDRAWN: lambda _told: "no longer asks",
+}

@@ -25,7 +25,7 @@ from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
-from corral.runs import approvals, feed, leases, waiting
+from corral.runs import approvals, feed, loops, waiting
 from corral.web import files, sse
 from corral.web.answers import Answer
 from corral.web.call import request_id
@@ -33,7 +33,6 @@ from corral.web.console.page import error_page
 from corral.web.pipeline import handler_of, no_route, unknown_path
 from corral.web.routes import Route, Table
 from corral.web.server import Server
-from corral.wire.runner import LEASE_SECONDS
 
 #: What the HTTP server reads and throws away of a body that was refused, so that the client gets to see why.
 _DRAINED = 64 * 1024 * 1024
@@ -150,19 +149,6 @@ async def _close(http: _Http) -> None:
 def _loops(server: Server, settings: Settings) -> Supervisor:
     """Register everything this process does by itself. Each is safe in several processes at once."""
     approvals.ttl_ms = int(settings.approval_ttl * 1000)
-    quiet_until = asyncio.get_running_loop().time() + LEASE_SECONDS
-
-    async def expire_leases(_now: float) -> None:
-        # Runners could renew nothing while no server was there: give them one lease to come back.
-        if asyncio.get_running_loop().time() >= quiet_until:
-            await leases.run_once(settings.lost_after)
-
-    async def reread(_now: float) -> None:
-        await feed.feeds().reread()
-        await waiting.waiting_room().call_all_ready()
-
-    async def expire_approvals(_now: float) -> None:
-        await approvals.expire()
 
     async def write_last_used(_now: float) -> None:
         await keys.write_last_used()
@@ -172,9 +158,9 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
         await sign_in.sweep()
 
     supervisor = Supervisor()
-    supervisor.add("reread", reread, every=2)
-    supervisor.add("leases", expire_leases, every=5)
-    supervisor.add("approvals", expire_approvals, every=5)
+    supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
+    supervisor.add("leases", loops.LeaseSweep(settings.lost_after).run_once, every=5)
+    supervisor.add("approvals", loops.expire_approvals, every=5)
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)

@@ -39,7 +39,7 @@ async def approvals_page(call: Call) -> Answer:
 
 
 @route.post("/app/approvals/<approval_id>", scope="approvals:write", repeatable=False)
-async def answer_approval(call: Call, form: AnswerForm, approval_id: str) -> Answer:
+async def answer_from_page(call: Call, form: AnswerForm, approval_id: str) -> Answer:
     """Answer a card. Where somebody else was faster, the page says what they answered."""
     asked = await approvals.get(call.org_id, approval_id)
     questions = card(asked).questions

@@ -82,7 +82,7 @@ async def keys_page(call: Call) -> Answer:
 
 
 @route.post("/app/keys", scope="keys:write", repeatable=False)
-async def make_key(call: Call, form: NewKey) -> Answer:
+async def make_from_page(call: Call, form: NewKey) -> Answer:
     """Make a key and show it, this once."""
     name = form.name.strip()
     errors = {}
@@ -105,7 +105,7 @@ async def make_key(call: Call, form: NewKey) -> Answer:
 
 
 @route.post("/app/keys/<key_id>/revoke", scope="keys:write", repeatable=False)
-async def revoke_key(call: Call, form: Nothing, key_id: str) -> Answer:
+async def revoke_from_page(call: Call, form: Nothing, key_id: str) -> Answer:
     """End a key at once."""
     await keys.revoke(call.org_id, key_id)
     return back_to(call, "/app/keys")

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any
 
 from corral.web.console import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 STATIC = Path(__file__).parents[1] / "static"
 THEMES = ("light", "dark")
@@ -76,6 +77,9 @@ def _manifest() -> dict[str, str]:
 
 @cache
 def _environment() -> Environment:
+    # Imported with the first page, so that a server's start does not wait for it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(["html"]),
@@ -100,5 +104,7 @@ def _environment() -> Environment:
 
 
 def _csrf_field(token: str) -> Callable[[], Markup]:
+    from markupsafe import Markup
+
     field = Markup('<input type="hidden" name="csrf" value="{}">').format(token)
     return lambda: field

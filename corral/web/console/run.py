@@ -61,7 +61,7 @@ async def run_life(call: Call, run_id: str) -> Life:
 
 
 @route.post("/app/runs/<run_id>/say", scope="runs:write", repeatable=False)
-async def say_to_run(call: Call, form: Say, run_id: str) -> Answer:
+async def say_from_page(call: Call, form: Say, run_id: str) -> Answer:
     """Send a message to a live run; follow up an ended one and lead to the child."""
     run = await reads.get(call.org_id, run_id)
     text = form.text.strip().replace("\r\n", "\n")
@@ -78,7 +78,7 @@ async def say_to_run(call: Call, form: Say, run_id: str) -> Answer:
 
 
 @route.post("/app/runs/<run_id>/cancel", scope="runs:write", repeatable=False)
-async def cancel_run(call: Call, form: Nothing, run_id: str) -> Answer:
+async def cancel_from_page(call: Call, form: Nothing, run_id: str) -> Answer:
     """Ask for the run's end."""
     try:
         await queue.cancel(call.org_id, run_id, call.actor)
@@ -111,7 +111,5 @@ def _composer(run: Run) -> Composer:
     if run.status not in ENDED:
         return Composer(open=False, label="The run takes messages once it has started", verb="Send")
     if run.session_id is None:
-        return Composer(
-            open=False, label="It ended before its session began: launch a new run instead", verb="Follow up"
-        )
+        return Composer(open=False, label="It ended before it began: launch a new run instead", verb="Follow up")
     return Composer(open=True, label="Follow up: a new run goes on where this one ended…", verb="Follow up")

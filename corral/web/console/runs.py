@@ -128,7 +128,7 @@ async def new_run_page(call: Call) -> Answer:
 
 
 @route.post("/app/runs", scope="runs:write", repeatable=False)
-async def launch_run(call: Call, form: NewRun) -> Answer:
+async def launch_from_page(call: Call, form: NewRun) -> Answer:
     """Launch a run and lead to its page, or show the form again with what is wrong beside the field."""
     errors = {}
     if not form.prompt.strip():

@@ -36,7 +36,9 @@ const DRAW = {
   "agent.needs_attention": (event, { message: text }) => attention(event, text ?? "needs you"),
   "agent.subagent_start": (event, { name, description }) => system(event, `subagent ${name ?? ""} started: ${description ?? ""}`, "nested"),
   "agent.subagent_stop": (event, { name, status }) => system(event, `subagent ${name ?? ""} ${status ?? "ended"}`, "nested"),
-  "permission.requested": (event, { description, tool }) => attention(event, `asks a person: ${description || tool}`),
+  "permission.requested": (event, { description, tool }, { store }) =>
+    // Engines announce it themselves on the line before.
+    store.get(event.sequence - 1)?.event_type === "agent.needs_attention" ? null : attention(event, `asks a person: ${description || tool}`),
   "permission.resolved": (event, { decision, reason, by }) =>
     system(event, `${decision === "allow" ? "allowed" : "denied"}${by ? ` by ${person(by)}` : ""}${reason ? `: ${reason}` : ""}`),
   "permission.withdrawn": (event) => system(event, "no longer asks"),

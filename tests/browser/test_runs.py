@@ -1,0 +1,135 @@
+"""Launch, watch, answer, follow up, cancel: with the real Claude Code."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.console import Console
+from tests.support.runner import Runner
+
+
+def launch(console: Console, runner: Runner, prompt: str, *, mode: str = "default") -> Page:
+    page = console.goto("/app/runs/new")
+    page.get_by_label("What should the agent do?").fill(prompt)
+    page.get_by_label("Runner", exact=True).select_option(label=runner.name)
+    page.get_by_label("Directory", exact=True).fill(str(runner.work))
+    page.locator(f"input[name=permission_mode][value={mode}]").check()
+    page.get_by_role("button", name="Launch").click()
+    expect(page).to_have_url(re.compile(r"/app/runs/[0-9a-f-]{36}$"))
+    return page
+
+
+def state(page: Page) -> str:
+    return page.locator("#live .status").first.inner_text()
+
+
+def test_a_run_launched_by_the_form_is_watched_to_its_end(console: Console, shared_runner: Runner) -> None:
+    page = launch(console, shared_runner, "Greet me, please.\n%say Good morning, said the agent.\n%bash echo over and out\n%say All done.")
+    expect(console.heading()).to_have_text("Greet me, please.")
+    log = page.get_by_role("region", name="Log")
+    expect(log).to_contain_text("Good morning, said the agent.")
+    expect(log.locator("summary", has_text="echo over and out")).to_be_visible()
+    expect(log).to_contain_text("completed")
+    expect(page.locator("#live .status").first).to_have_text("Done")
+    expect(page.locator("#live")).to_contain_text(re.compile(r"tokens\s*\d"))
+    log.locator("summary", has_text="echo over and out").click()
+    expect(log.locator("pre.out")).to_contain_text("over and out")
+    expect(page.locator("[data-legend]")).to_contain_text("running")
+    page.get_by_text("Cost and tokens by model").click()
+    expect(page.get_by_role("columnheader", name="Cache read")).to_be_visible()
+
+
+def test_what_is_wrong_with_the_form_stands_beside_the_field(console: Console, shared_runner: Runner) -> None:
+    page = console.goto("/app/runs/new")
+    page.get_by_label("What should the agent do?").fill("Anything")
+    page.get_by_label("Directory", exact=True).fill("/etc")
+    page.get_by_role("button", name="Launch").click()
+    expect(page.locator("#cwd-wrong")).to_contain_text("/etc")
+    expect(page.get_by_label("Directory", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("What should the agent do?")).to_have_value("Anything")
+
+
+def test_an_approval_is_answered_in_the_page(console: Console, shared_runner: Runner) -> None:
+    page = launch(console, shared_runner, "Make a file.\n%bash touch made-by-approval.txt\n%say It is there.")
+    card = page.locator(".ask")
+    expect(card).to_contain_text("touch made-by-approval.txt")
+    expect(card).to_contain_text(str(shared_runner.work))
+    expect(card).to_contain_text(shared_runner.name)
+    expect(card).to_contain_text("expires in")
+    expect(page.locator("#live .status").first).to_have_text("Waiting for you")
+    expect(page.locator("#pending")).not_to_have_text("")
+    page.keyboard.press("a")
+    expect(page.get_by_role("region", name="Log")).to_contain_text("It is there.")
+    expect(page.locator(".ask")).to_have_count(0)
+    assert (shared_runner.work / "made-by-approval.txt").exists()
+
+
+def test_a_denial_carries_its_reason_to_the_agent(console: Console, shared_runner: Runner) -> None:
+    page = launch(console, shared_runner, "Make a file.\n%bash touch never-made.txt\n%say I was told: {{result}}")
+    expect(page.locator(".ask")).to_be_visible()
+    page.keyboard.press("d")
+    page.get_by_label("What should it do instead?").fill("Use the other directory")
+    page.keyboard.press("Enter")
+    expect(page.locator(".log .ev", has_text="I was told")).to_contain_text("Use the other directory")
+    assert not (shared_runner.work / "never-made.txt").exists()
+
+
+def test_a_question_is_answered_with_one_of_its_options(console: Console, shared_runner: Runner) -> None:
+    question = (
+        '{"questions": [{"question": "Which colour?", "header": "Colour", "multiSelect": false, "options": '
+        '[{"label": "Blue", "description": "like the sea"}, {"label": "Green", "description": "like grass"}]}]}'
+    )
+    page = launch(console, shared_runner, f"Ask me.\n%tool AskUserQuestion {question}\n%say You said: {{{{result}}}}")
+    expect(page.locator(".ask")).to_contain_text("Which colour?")
+    page.get_by_role("button", name="Answer").click()
+    expect(page.get_by_role("alert")).to_contain_text("Answer each question")
+    page.get_by_label("Green").check()
+    page.get_by_role("button", name="Answer").click()
+    expect(page.get_by_role("heading", level=1)).not_to_be_empty()
+    page.goto(page.url.replace("/app/approvals", "/app/runs"))
+
+
+def test_a_run_is_cancelled_after_a_confirmation(console: Console, shared_runner: Runner) -> None:
+    page = launch(console, shared_runner, "Take your time.\n%say Starting.\n%bash sleep 300", mode="bypassPermissions")
+    expect(page.locator(".log summary", has_text="sleep 300")).to_be_visible()
+    page.get_by_role("button", name="Cancel run…").click()
+    page.get_by_role("button", name="Keep it running").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_role("button", name="Cancel run…").click()
+    page.get_by_role("button", name="Cancel the run").click()
+    expect(page.locator("#live .status").first).to_have_text("Cancelled")
+
+
+def test_an_ended_run_is_followed_up_by_a_child(console: Console, shared_runner: Runner) -> None:
+    page = launch(console, shared_runner, "Remember me.\n%say I will.")
+    expect(page.locator("#live .status").first).to_have_text("Done")
+    parent = page.url
+    page.get_by_role("textbox", name=re.compile("Follow up")).fill("Still there?\n%say Still here.")
+    page.keyboard.press("Control+Enter")
+    expect(page).not_to_have_url(parent)
+    expect(page.get_by_role("region", name="Log")).to_contain_text("Still here.")
+    expect(page.locator(".crumbs")).to_contain_text("goes on from")
+    page.goto(parent)
+    expect(page.locator(".crumbs")).to_contain_text("followed by")
+
+
+def test_a_live_run_takes_a_message(console: Console, shared_runner: Runner) -> None:
+    page = launch(
+        console, shared_runner, "Wait for me.\n%keep\n%bash sleep 2\n%say Heard: {{user}}", mode="bypassPermissions"
+    )
+    expect(page.locator(".log summary", has_text="sleep 2")).to_be_visible()
+    box = page.get_by_role("textbox", name=re.compile("Message Claude"))
+    box.fill("Hurry up, please")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".log .ev.user", has_text="Hurry up, please")).to_be_visible()
+    expect(box).to_have_value("")
+
+
+def test_a_failure_says_what_happened_and_what_to_do(console: Console, shared_runner: Runner) -> None:
+    page = launch(console, shared_runner, "Fail.\n%error 400 invalid_request_error This cannot work")
+    expect(page.locator("#live .status").first).to_have_text("Failed")
+    failure = page.get_by_role("region", name="Why it ended")
+    expect(failure).to_contain_text("reason")
+    expect(failure.get_by_role("heading")).not_to_be_empty()

@@ -14,7 +14,7 @@ _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
 
 def parse(text: str) -> AbsolutePath | None:
-    r"""Return the path with `.` and `..` folded away, or None if `text` is not absolute (`/a`, `C:\a`, `\\host\share`)."""
+    r"""Return the path with `.` and `..` folded away, or None if not absolute (`/a`, `C:\a`, `\\host\share`)."""
     if "\0" in text:
         return None
     if text.startswith("/"):
@@ -26,7 +26,7 @@ def parse(text: str) -> AbsolutePath | None:
 
 
 def covers(root: str, path: str) -> bool:
-    """Tell whether `path` is `root` or lies under it. False when either is not absolute, or they are of different kinds."""
+    """Tell whether `path` is `root` or lies under it. Paths of different kinds never do."""
     parsed_root, parsed_path = parse(root), parse(path)
     if parsed_root is None or parsed_path is None or type(parsed_root) is not type(parsed_path):
         return False

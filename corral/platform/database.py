@@ -57,7 +57,7 @@ Unit = Generator[Statement, Rows, T]
 
 
 def sql(text: str, *args: Any) -> Statement:
-    """Spell a statement: `rows = yield sql("SELECT … WHERE id = $1", id)`."""
+    """Spell one statement of a unit: `rows = yield sql("SELECT … WHERE id = $1", id)`."""
     return Statement(text, args)
 
 

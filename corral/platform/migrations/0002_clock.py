@@ -8,13 +8,13 @@ from corral.platform.migrating import DialectSql
 class Migration(migrations.Migration):
     """Create `now_ms()` on PostgreSQL."""
 
-    dependencies = [("platform", "0001_initial")]  # noqa: RUF012 - the shape Tortoise reads
+    dependencies = [("platform", "0001_initial")]
 
-    operations = [  # noqa: RUF012
+    operations = [
         DialectSql(
             postgres=[
-                "CREATE OR REPLACE FUNCTION now_ms() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE AS "
-                "$$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$"
+                ("CREATE OR REPLACE FUNCTION now_ms() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE AS "
+                "$$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$")
             ]
         )
     ]

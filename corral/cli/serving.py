@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from corral.base import logs
+from corral.base.env import read
 from corral.base.ids import new_token
 from corral.cli.datadir import DataDir
 from corral.cli.welcome import Started
@@ -21,6 +23,9 @@ from corral.platform.settings import Settings
 async def serving(settings: Settings, directory: DataDir | None) -> AsyncIterator[Started]:
     """Serve until the context ends. In `directory`, which the caller holds, local commands find a key."""
     from corral.web.app import serve  # the server's libraries, and only now
+
+    # Before anything can go wrong: what logs without a set-up shows every variable, tokens among them.
+    logs.set_up(read(os.environ, "CORRAL_LOG_FORMAT", "auto"), read(os.environ, "CORRAL_LOG_LEVEL", "info"))
 
     async with serve(settings) as server:
         first = server.bootstrapped

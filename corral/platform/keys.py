@@ -51,17 +51,20 @@ async def create(
     by: Principal | None = None,
     user_id: str | None = None,
     expires_in: float | None = None,
+    expires_at: int | None = None,
     token: str | None = None,
     id_: str | None = None,
 ) -> tuple[Key, str]:
     """Make a key of `org_id`; return it and its token, which is shown now and never again.
 
-    Nobody (`by`) hands out more than they have. `expires_in` is in seconds. `token` is chosen by operators only.
+    Nobody (`by`) hands out more than they have. `expires_in` is in seconds from now,
+    `expires_at` a moment in ms; one of them at most. `token` is chosen by operators only.
     """
     stored = _checked(scopes, by)
     token = token or PREFIX + new_token(32)
     owner = user_id or (by.user_id if by else None)
-    unit = _create(org_id, name=name, scopes=stored, user_id=owner, token=token, expires_in=expires_in, id_=id_)
+    expiry = (expires_at, None if expires_in is None else int(expires_in * 1000))
+    unit = _create(org_id, name=name, scopes=stored, user_id=owner, token=token, expiry=expiry, id_=id_)
     return await commit(unit), token
 
 
@@ -180,17 +183,26 @@ def insert(
 
 
 def _create(
-    org_id: int, *, name: str, scopes: str, user_id: str | None, token: str, expires_in: float | None, id_: str | None
+    org_id: int,
+    *,
+    name: str,
+    scopes: str,
+    user_id: str | None,
+    token: str,
+    expiry: tuple[int | None, int | None],
+    id_: str | None,
 ) -> Unit[Key]:
     key = yield from insert(org_id, name=name, scopes=scopes, user_id=user_id, token=token, id_=id_)
     if key is None:
         raise BadRequest("This token has been a key before; choose another")
-    if expires_in is None:
+    if expiry == (None, None):
         return key
+    at, within = expiry
     rows = yield sql(
-        f"UPDATE api_keys SET expires_at = now_ms() + $2 WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608
+        f"UPDATE api_keys SET expires_at = COALESCE($2, now_ms() + $3) WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608
         key.id,
-        int(expires_in * 1000),
+        at,
+        within,
     )
     return _key(rows[0])
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from corral.base.errors import BadRequest, Conflict, NotFound
-from corral.base.ids import new_id
+from corral.base.ids import is_id, new_id
 from corral.platform import database
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, log, states
@@ -35,7 +35,7 @@ async def page(
     if run_id is not None:
         query = query.filter(run_id=run_id)
     if before is not None:
-        anchor = await Approval.get_or_none(org_id=org_id, id=before)
+        anchor = await Approval.get_or_none(org_id=org_id, id=before) if is_id(before) else None
         if anchor is None:
             raise BadRequest(f"before: there is no approval {before} here", field="before")
         query = query.filter(no__lt=anchor.no)
@@ -49,7 +49,7 @@ async def count_pending(org_id: int) -> int:
 
 async def get(org_id: int, approval_id: str) -> Approval:
     """Return one approval; NotFound if the org has none by this id."""
-    approval = await Approval.get_or_none(org_id=org_id, id=approval_id)
+    approval = await Approval.get_or_none(org_id=org_id, id=approval_id) if is_id(approval_id) else None
     if approval is None:
         raise NotFound(f"There is no approval {approval_id} here")
     return approval

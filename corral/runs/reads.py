@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from corral.base.errors import BadRequest, NotFound
+from corral.base.ids import is_id
 from corral.base.paths import covers
 from corral.platform import database
 from corral.runs import runners
@@ -17,7 +18,7 @@ from corral.wire.runs import RunStatus
 
 async def get(org_id: int, run_id: str) -> Run:
     """Return one run; NotFound if the org has none by this id."""
-    run = await Run.get_or_none(org_id=org_id, id=run_id)
+    run = await Run.get_or_none(org_id=org_id, id=run_id) if is_id(run_id) else None
     if run is None:
         raise NotFound(f"There is no run {run_id} here")
     return run
@@ -39,7 +40,7 @@ async def page(
     if runner_no is not None:
         query = query.filter(runner_no=runner_no)
     if before is not None:
-        anchor = await Run.get_or_none(org_id=org_id, id=before)
+        anchor = await Run.get_or_none(org_id=org_id, id=before) if is_id(before) else None
         if anchor is None:
             raise BadRequest(f"before: there is no run {before} here", field="before")
         query = query.filter(no__lt=anchor.no)

@@ -33,7 +33,7 @@ class Request:
 
 def curl(text: str, **replaced: str) -> Request:
     """Read a curl line; `replaced` are the ids and directories that a reader of the reference would change."""
-    words = shlex.split(text)
+    words = shlex.split(text.replace("\\\n", " "))
     assert words[0] == "curl"
     method, url, headers, body = "GET", "", {}, None
     rest = iter(words[1:])

@@ -81,7 +81,6 @@ def test_many_at_once_with_one_key_make_one_run(quiet: Api) -> None:
 
 
 def test_a_key_that_is_too_long_is_refused_by_name(quiet: Api) -> None:
-    for bad in ("k" * 300, " "):
-        answer = quiet.post("/api/v1/runs", body=GOOD, headers={"Idempotency-Key": bad})
-        assert answer.status_code in (400, 201 if not bad.strip() else 400)
-    assert "Idempotency-Key" in quiet.post("/api/v1/runs", body=GOOD, headers={"Idempotency-Key": "k" * 300}).text
+    answer = quiet.post("/api/v1/runs", body=GOOD, headers={"Idempotency-Key": "k" * 300})
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in answer.json()["error"]["message"]

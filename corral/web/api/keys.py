@@ -16,8 +16,6 @@ from corral.web.routes import Routes
 
 route = Routes("keys")
 
-_CENTURY = 100 * 365 * 24 * 3600
-
 
 class CreateKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A key to make."""
@@ -35,7 +33,7 @@ async def create_key(call: Call, body: CreateKey) -> NewKey:
         name=body.name,
         scopes=body.scopes,
         by=call.caller,
-        expires_in=_seconds_until(body.expires_at),
+        expires_at=_moment(body.expires_at),
         id_=call.new_id(),
     )
     return new_key(key, token)
@@ -60,10 +58,9 @@ async def revoke_key(call: Call, id: str) -> KeyView:
     return key_view(await keys.revoke(call.org_id, id))
 
 
-def _seconds_until(moment: datetime | None) -> float | None:
+def _moment(moment: datetime | None) -> int | None:
     if moment is None:
         return None
-    seconds = (moment - datetime.now(UTC)).total_seconds()
-    if seconds <= 0:
+    if moment <= datetime.now(UTC):
         raise BadRequest("expires_at (expiresAt) must be in the future", field="expires_at")
-    return min(seconds, _CENTURY)
+    return int(moment.timestamp() * 1000)

@@ -31,8 +31,8 @@ from corral.runner.engines.protocol import (
 from corral.runner.engines.stdio import log
 from corral.wire.events import EventType
 
-#: An interrupt is answered in some 25 ms; a CLI that hangs gets no more than this for the answer and for the result.
-_INTERRUPT_SECONDS = 1.5
+#: An interrupt is answered in some 25 ms, with a result right after; a CLI that hangs gets no more than this for both.
+_INTERRUPT_SECONDS = 3.0
 #: The SDK's own cleaning up, once the process is gone.
 _SDK_SECONDS = 1.0
 #: A message that the CLI never says it answered does not keep a CLI that says it is idle for longer.
@@ -44,7 +44,6 @@ class Attempt:
 
     def __init__(self, start: Start, send: Callable[[FromWorker], None], waiting: Callable[[], list[ToWorker]]) -> None:
         """Take what to do, where lines go, and what tells of lines that came in the meantime."""
-        self._assignment = start.assignment
         self._send, self._waiting = send, waiting
         self._translator = Translator()
         self._meter = Meter(start.assignment.attempt, resumed=start.assignment.session_id is not None)
@@ -58,6 +57,7 @@ class Attempt:
         self._over = asyncio.Event()  #: nothing more to wait for
         self._result_came = asyncio.Event()  #: since the last prompt, or since we interrupted
         self._stop: Emit | None = None  #: how the attempt ends because somebody said so
+        self._leaving = False  #: another attempt will go on
         self._abandoned = False  #: nobody waits for the last event, or whoever ends us will write it
         self._error: BaseException | None = None
         self._died = False  #: the CLI ended by itself
@@ -71,15 +71,16 @@ class Attempt:
         self._api_error: str | None = None
         self._turns = 0
         self._began = time.monotonic()
+        self._say(start.assignment.prompt, awaited=False)
 
     async def run(self) -> None:
         """Carry the attempt from its first word to its one last event."""
         talk = asyncio.create_task(self._talk())
         await self._over.wait()
-        if self._stop is not None:
+        if self._stop is not None and not self._leaving:
             await self._interrupt()
         talk.cancel()
-        await self.cli.end()
+        await self.cli.end(at_once=self._leaving)
         await asyncio.wait([talk], timeout=_SDK_SECONDS)
         with suppress(Exception):
             async with asyncio.timeout(_SDK_SECONDS):
@@ -101,8 +102,11 @@ class Attempt:
                 log("A worker does one attempt; the second start is ignored")
 
     def interrupt(self, message: str) -> None:
-        """Stop so that another attempt can go on: what is asked of people stays asked."""
-        self._approvals.keep = True
+        """Stop so that another attempt can go on: what is asked of people stays asked.
+
+        The CLI gets no interrupt, which would put into its session that a person refused to go on.
+        """
+        self._leaving = self._approvals.keep = True
         self.stop(emit(EventType.SESSION_INTERRUPTED, message=message))
 
     def abandon(self) -> None:
@@ -126,7 +130,6 @@ class Attempt:
 
     async def _talk(self) -> None:
         """Start the CLI, then send the prompt, then whatever people say."""
-        self._say(self._assignment.prompt, awaited=False)
         try:
             await self._client.connect()
             while True:
@@ -144,7 +147,6 @@ class Attempt:
         with suppress(Exception):
             async with asyncio.timeout(_INTERRUPT_SECONDS):
                 await self._client.interrupt()
-            async with asyncio.timeout(_INTERRUPT_SECONDS):
                 await self._result_came.wait()
 
     # What comes from it

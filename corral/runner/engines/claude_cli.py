@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -23,8 +25,8 @@ from corral.wire.runner import Assignment
 #: One message may hold a whole file.
 _LARGEST_MESSAGE = 256 * 1024 * 1024
 _LAST_WORDS = 20
-#: After the end of its stdin the CLI writes its session to disk.
-_FLUSH_SECONDS = 2.5
+#: The CLI writes its session to disk, and with SIGTERM gives a running command some 1.5 s.
+_FLUSH_SECONDS = 3.0
 _TERM_SECONDS = 1.0
 _END_SECONDS = 3.0
 _CONTROL = frozenset({"control_request", "control_response", "control_cancel_request"})
@@ -93,39 +95,52 @@ class Cli(SubprocessCLITransport):
             self._on_start(self.pid)
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Hand on what is the SDK's, tell the rest."""
+        """Hand on what is the SDK's, tell the rest. The end is told as well, so the SDK need not make it an error."""
         try:
             async for raw in super().read_messages():
                 if raw.get("type") in _CONTROL:
                     yield raw
                 else:
                     self._tell(raw)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - kept for whoever tells how the attempt ended
             self.error = error
-            raise
         finally:
             self._on_end()
 
-    async def end(self) -> None:
-        """End the process and all that came of it, within some 6 seconds: politely, then not."""
+    async def end(self, *, at_once: bool) -> None:
+        """End the process and all that came of it, within some 8 seconds.
+
+        The end of its stdin makes the CLI finish what it does and write its session to disk. `at_once` it must not go
+        on: SIGTERM leaves a session that says the work was cut off, not that a person refused it.
+        """
         process = self._process
-        roots = [tree.identify(process.pid)] if process is not None else []
         if process is not None and process.returncode is None:
-            with suppress(Exception), anyio.move_on_after(0.5):
-                await self.end_input()
-            with anyio.move_on_after(_FLUSH_SECONDS):
+            with suppress(Exception), anyio.move_on_after(_FLUSH_SECONDS):
+                if at_once:
+                    process.terminate()
+                else:
+                    await self.end_input()
                 await process.wait()
-        roots += tree.reap([process.pid] if process else [])
+        worker = tree.identify(os.getpid())
+        assert worker is not None
         try:
             async with asyncio.timeout(_END_SECONDS):
-                await tree.end([root for root in roots if root], [self._run_id], grace=_TERM_SECONDS)
+                await tree.end([worker], [self._run_id], grace=_TERM_SECONDS)  # all below us; we are left out
         except (TimeoutError, tree.StillAliveError) as error:
             log(f"Some processes would not end: {error}")
 
     def reap_orphans(self) -> None:
         """Collect what the CLI left to us and has ended. The CLI itself is the SDK's to collect."""
-        if self.pid is not None:
-            tree.reap([self.pid])
+        with suppress(ChildProcessError):
+            while dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if dead.si_pid == self.pid or self.pid is None:
+                    return
+                os.waitpid(dead.si_pid, os.WNOHANG)
+
+    def _build_command(self) -> list[str]:
+        """Let the kernel end the CLI with us, where it can: at the end of its stdin it would finish its work first."""
+        setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+        return [*([setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []), *super()._build_command()]
 
     def _tell(self, raw: Mapping[str, Any]) -> None:
         try:

@@ -1,0 +1,167 @@
+"""The worker as its job sees it: a real process, lines in and lines out, and the real Claude Code below it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tests.support.http import JSON
+from tests.support.model import Model
+from tests.support.processes import base_env, die_with_parent, is_alive
+from tests.support.runner import claude_env
+from tests.support.waiting import PATIENCE, eventually
+
+CLASSES = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+
+
+class Worker:
+    """A worker process in a home of its own; several in one home share Claude Code's sessions."""
+
+    def __init__(self, home: Path, model: Model) -> None:
+        self.cwd = home / "work"
+        self.cwd.mkdir(exist_ok=True)
+        self.model = model
+        self.lines: list[JSON] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "corral.runner.engines.claude"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(home / "worker.log").open("ab"),
+            env={**base_env(home), **claude_env(home, model.url)},
+            cwd="/",
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, no Python state
+        )
+        self.log = home / "worker.log"
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def start(
+        self, prompt: str, mode: str = "bypassPermissions", env: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        """Say `start`; `more` are fields of the assignment."""
+        assignment = {
+            "run_id": f"run-{os.urandom(4).hex()}",
+            "attempt": 1,
+            "lease": "secret",
+            "engine": "claude-code",
+            "prompt": prompt,
+            "cwd": str(self.cwd),
+            "permission_mode": mode,
+            **more,
+        }
+        self.say("start", assignment=assignment, env={"CORRAL_RUN": assignment["run_id"], **(env or {})})
+
+    def say(self, line: str, **fields: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"line": line, **fields}).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def close(self) -> None:
+        """End its stdin, as a job that dies does."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def answer(self, request: JSON, decision: str, **more: Any) -> None:
+        self.say("approve", approve={"request_id": request["request_id"], "decision": decision, **more})
+
+    # What it said
+
+    def wait_line(self, kind: str, within: float = 60) -> JSON:
+        return eventually(lambda: self.of(kind)[0], within=within, what=f"a line {kind}")
+
+    def wait_event(self, type: str, count: int = 1, within: float = 60) -> JSON:
+        """Wait for the `count`th event of a type and return its payload."""
+
+        def seen() -> JSON:
+            found = self.payloads(type)
+            if len(found) < count and self.process.poll() is not None:
+                raise RuntimeError(f"ended without {count} × {type}: {self.told()}")
+            return found[count - 1]
+
+        return eventually(seen, within=within, what=f"{count} × {type}")
+
+    def end(self, within: float = 60) -> JSON:
+        """Wait for its exit and return the last event, which must be the only one that ends an attempt."""
+        self.process.wait(within * PATIENCE)
+        self._reader.join(5)
+        endings = [e for e in self.events() if e["type"] in ENDINGS]
+        assert len(endings) == 1, self.told()
+        assert self.lines[-1] == {"line": "event", **endings[0]}, self.told()
+        assert self.process.returncode == 0
+        return endings[0]
+
+    def completed(self, within: float = 60) -> str:
+        """Wait for its end, which must be a success, and return the final text."""
+        ending = self.end(within)
+        assert ending["type"] == "run.completed", ending
+        return str(ending["payload"]["text"])
+
+    def failed(self, within: float = 60) -> JSON:
+        ending = self.end(within)
+        assert ending["type"] == "run.failed", ending
+        payload: JSON = ending["payload"]
+        return payload
+
+    def events(self) -> list[JSON]:
+        return [{"type": line["type"], "payload": line["payload"]} for line in self.of("event")]
+
+    def payloads(self, type: str) -> list[JSON]:
+        return [event["payload"] for event in self.events() if event["type"] == type]
+
+    @property
+    def session(self) -> str:
+        return str(self.payloads("session.init")[0]["session_id"])
+
+    @property
+    def cli(self) -> int:
+        return int(self.wait_line("child")["pid"])
+
+    def of(self, kind: str) -> list[JSON]:
+        """Its lines of a kind."""
+        return [line for line in list(self.lines) if line["line"] == kind]
+
+    def usage(self) -> list[JSON]:
+        return [line["usage"] for line in self.of("usage")]
+
+    def spent(self) -> dict[str, dict[str, int]]:
+        """The sum of its usage lines, by model."""
+        return _sums((line["model"], line) for line in self.usage())
+
+    def told(self) -> list[str]:
+        return [json.dumps(line)[:200] for line in list(self.lines)] + self.log.read_text().splitlines()[-20:]
+
+    def kill(self) -> None:
+        """End what a failed test left."""
+        for pid in {line["pid"] for line in self.of("child")} | {self.process.pid}:
+            if is_alive(pid):
+                os.kill(pid, 9)
+        self.process.wait()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(json.loads(line))
+
+
+ENDINGS = ("run.completed", "run.failed", "run.cancelled", "session.interrupted")
+
+
+def served(model: Model, session: str) -> dict[str, dict[str, int]]:
+    """What the model server says it served in a session, by model, in the same classes."""
+    return _sums((one["model"], one["usage"]) for one in model.served(session=session) if one["http"] == 200)
+
+
+def _sums(lines: Iterable[tuple[str, JSON]]) -> dict[str, dict[str, int]]:
+    sums: dict[str, dict[str, int]] = {}
+    for name, counts in lines:
+        total = sums.setdefault(name, dict.fromkeys(CLASSES, 0))
+        for kind in CLASSES:
+            total[kind] += counts[kind]
+    return sums

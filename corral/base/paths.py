@@ -6,6 +6,7 @@ A runner on Windows may be served by a Linux server, so nothing here uses `os.pa
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import PurePosixPath, PureWindowsPath
 
 AbsolutePath = PurePosixPath | PureWindowsPath
@@ -13,6 +14,7 @@ AbsolutePath = PurePosixPath | PureWindowsPath
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> AbsolutePath | None:
     r"""Return the path with `.` and `..` folded away, or None if not absolute (`/a`, `C:\a`, `\\host\share`)."""
     if "\0" in text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,18 +26,14 @@ def up(
     no_runner: Annotated[bool, typer.Option("--no-runner", help="Without a runner on this machine.")] = False,
 ) -> None:
     """Start Corral here: server, console, and a runner that may work in this directory (or ALLOWED_DIRS)."""
-    import asyncio
-
     from corral.cli.up import up as start
 
     settings = _settings(host, port, (data or default_path(os.environ)).absolute())
-    asyncio.run(start(settings, command="corral up", runner_env=None if no_runner else dict(os.environ)))
+    _run(start(settings, command="corral up", runner_env=None if no_runner else dict(os.environ)))
 
 
 def serve(host: _Host = None, port: _Port = None, data: _Data = None) -> None:
     """Start the server alone, as one of many: needs CORRAL_DATABASE_URL, or --data for SQLite."""
-    import asyncio
-
     from corral.cli.up import serve as start
 
     told = data or (default_path(os.environ) if os.environ.get("CORRAL_DATA") else None)
@@ -47,7 +44,7 @@ def serve(host: _Host = None, port: _Port = None, data: _Data = None) -> None:
             hint="Set it to postgres://user:password@host/name, or use SQLite in a directory: corral serve --data DIR",
         )
     settings = _settings(host, port, (told or default_path(os.environ)).absolute())
-    asyncio.run(start(settings, directory=DataDir(settings.data) if told else None))
+    _run(start(settings, directory=DataDir(settings.data) if told else None))
 
 
 def runner(
@@ -103,11 +100,22 @@ def demo(
     ] = None,
 ) -> None:
     """Start Corral with a scripted model behind the real Claude Code: no account, no key, no cost."""
-    import asyncio
-
     from corral.cli.demo import demo as start
 
-    asyncio.run(start(_settings(host, port, (data or default_path(os.environ, demo=True)).absolute()), os.environ))
+    _run(start(_settings(host, port, (data or default_path(os.environ, demo=True)).absolute()), os.environ))
+
+
+def _run(server: Coroutine[Any, Any, None]) -> None:
+    """Run a server to its end, on the quicker loop where there is one (not on Windows, not on PyPy)."""
+    import asyncio
+    import importlib.util
+
+    if importlib.util.find_spec("uvloop") is None:
+        asyncio.run(server)
+        return
+    import uvloop
+
+    uvloop.run(server)
 
 
 def _settings(host: str | None, port: int | None, data: Path) -> Any:

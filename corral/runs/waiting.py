@@ -107,6 +107,7 @@ class WaitingRoom:
         finally:
             unlisten()
             self._waiters.pop(waiter, None)
+            waiter.pass_on()  # called for a ready run while it was leaving with another
 
     def call_one(self, placement: Placement) -> None:
         """Wake one poll that may claim in this placement."""

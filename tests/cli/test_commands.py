@@ -102,7 +102,9 @@ def test_a_followup_goes_on_and_the_end_of_an_id_names_a_run(corral: Command, up
 
 def test_a_cancelled_run_exits_1(corral: Command, up: Server, work: str) -> None:
     run = corral("run", "%stall", "--cwd", work, server=up).out.strip()
-    eventually(lambda: "running" in corral("runs", "--status", "running", server=up).out, what="it runs")
+    with up.api() as api:
+        eventually(lambda: api.get("/api/v1/runs/:id", run).json()["status"] == "RUNNING", what="it runs")
+    assert run in corral("runs", "--status", "running", server=up).out
     assert corral("cancel", run, server=up).code == 0
     assert corral("logs", run, "--follow", server=up).code == 1
     again = corral("cancel", run, server=up)
@@ -110,12 +112,19 @@ def test_a_cancelled_run_exits_1(corral: Command, up: Server, work: str) -> None
     assert again.err
 
 
+def asked(server: Server, run: str) -> str:
+    """The id of the approval that the run waits for."""
+    with server.api() as api:
+        found = eventually(
+            lambda: api.get("/api/approvals", query={"status": "pending", "run_id": run}).json(), what="it asks"
+        )
+        return str(found[0]["id"])
+
+
 def test_an_approval_is_listed_shown_and_allowed(corral: Command, up: Server, work: str) -> None:
     run = corral("run", "%bash touch made.txt %% %say did it", "--cwd", work, server=up).out.strip()
-    found = eventually(
-        lambda: [one for one in corral("approvals", "--json", server=up).json() if one["run_id"] == run], what="it asks"
-    )
-    approval = found[0]["id"]
+    approval = asked(up, run)
+    assert approval in [one["id"] for one in corral("approvals", "--json", server=up).json()]
     shown = corral("approvals", "show", approval, server=up).out
     assert "touch made.txt" in shown
     assert work in shown
@@ -127,10 +136,8 @@ def test_an_approval_is_listed_shown_and_allowed(corral: Command, up: Server, wo
 
 def test_an_approval_is_denied_with_a_reason(corral: Command, up: Server, work: str) -> None:
     run = corral("run", "%bash touch made.txt %% %say {{result}}", "--cwd", work, server=up).out.strip()
-    found = eventually(
-        lambda: [one for one in corral("approvals", "--json", server=up).json() if one["run_id"] == run], what="it asks"
-    )
-    assert corral("approvals", "deny", found[0]["id"], "--reason", "not today", server=up).code == 0
+    approval = asked(up, run)
+    assert corral("approvals", "deny", approval, "--reason", "not today", server=up).code == 0
     assert "not today" in corral("logs", run, "--follow", server=up).out
     assert not Path(work, "made.txt").exists()
 

@@ -91,7 +91,7 @@ def test_a_second_server_in_a_held_directory_is_refused_and_told_of_the_first(
 def test_a_port_in_use_is_said(make_server: ServerMaker, corral: Command, folder: Path) -> None:
     server = make_server(command="up", arguments=("--no-runner",))
     second = corral("up", "--no-runner", "--port", str(server.port), "--data", str(folder / "other"))
-    assert second.code == 1
+    assert second.code == 2
     assert str(server.port) in second.err
     assert "--port" in second.err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -18,14 +19,31 @@ def trim(payload: bytes, most: int = MOST_BYTES) -> bytes:
     if len(payload) <= most:
         return payload
     value = msgspec.json.decode(payload)
+    long = list(_lengths(value))
     keep = most // 2
     while keep >= _SHORTEST:
-        shorter = msgspec.json.encode(_cut(value, keep))
-        if len(shorter) <= most:
-            return shorter
+        # Cutting copies everything, so it is tried only where it can be enough.
+        if len(payload) - sum(length - keep for length in long if length > keep) <= most:
+            shorter = msgspec.json.encode(_cut(value, keep))
+            if len(shorter) <= most:
+                return shorter
         keep //= 2
     # Not long texts but very many things: name what is small, and leave out the rest.
     return msgspec.json.encode({key: _small(part) for key, part in value.items()})
+
+
+def _lengths(value: Any) -> Iterator[int]:
+    """Yield the length of each text that is worth cutting."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            if len(one) > _SHORTEST:
+                yield len(one)
+        elif isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
 
 
 def _small(value: Any) -> Any:

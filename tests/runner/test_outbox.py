@@ -1,0 +1,98 @@
+"""The outbox against servers that answer anything: what ends up stored is what was reported, once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corral.runner import outbox as outbox_module
+from corral.runner import spool
+from corral.runner.client import Client, Refused, Retryable
+from corral.runner.outbox import Outbox
+from corral.wire.events import EventBatch, EventsStored, EventType, Usage
+from corral.wire.runner import Held
+
+#: What happens to a POST: stored and answered; lost on the way; stored, but its answer lost; the server loses power.
+MISFORTUNES = st.lists(st.sampled_from(["ok", "ok", "lost", "unanswered", "power cut", "refused"]), max_size=25)
+
+
+class Server:
+    def __init__(self, misfortunes: list[str]) -> None:
+        self.misfortunes = misfortunes
+        self.stored: list[str] = []
+        self.usage: set[str] = set()
+
+    async def send(self, run_id: str, batch: EventBatch) -> EventsStored:
+        await asyncio.sleep(0)
+        fate = self.misfortunes.pop(0) if self.misfortunes else "ok"
+        if fate == "lost":
+            raise Retryable("no answer")
+        if fate == "refused" and len(batch.events) > 1:
+            raise Refused("too large", status=413)
+        if fate == "power cut":
+            del self.stored[len(self.stored) // 2 :]
+        for event in batch.events:
+            if event.n == len(self.stored) + 1:
+                self.stored.append(json.loads(bytes(event.payload))["text"])
+        self.usage |= {usage.source for usage in batch.usage}
+        if fate == "unanswered":
+            raise Retryable("no answer")
+        return EventsStored(len(self.stored))
+
+
+@given(st.integers(0, 12), MISFORTUNES, st.integers(1, 5))
+@settings(max_examples=50, deadline=None)
+def test_whatever_befalls_the_posts_everything_is_stored_once_and_in_order(
+    count: int, misfortunes: list[str], most: int
+) -> None:
+    async def story() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            server = Server(misfortunes)
+            made = spool.create(Path(name), Held("run", 1, "lease"))
+            sender = Outbox(made, cast("Client", server))
+            sender._backoff.first = sender._backoff.most = 0.0
+            sender.start()
+            for number in range(count):
+                sender.event(EventType.AGENT_MESSAGE, json.dumps({"text": f"{number}"}).encode())
+                sender.usage(Usage(f"{number}", "m"))
+                if number % 3 == 0:
+                    await asyncio.sleep(0)
+            sender.event(EventType.RUN_COMPLETED, b'{"text":"end"}')
+            await asyncio.wait_for(sender.delivered.wait(), 20)
+            assert server.stored == [*map(str, range(count)), "end"]
+            assert server.usage == set(map(str, range(count)))
+            assert spool.is_closed(made.path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(outbox_module, "MOST_EVENTS", most)
+        asyncio.run(story())
+
+
+@given(st.integers(0, 6), MISFORTUNES)
+@settings(max_examples=30, deadline=None)
+def test_a_restart_sends_what_is_missing_wherever_the_server_is(count: int, misfortunes: list[str]) -> None:
+    async def story() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            server = Server(misfortunes)
+            made = spool.create(Path(name), Held("run", 1, "lease"))
+            for number in range(count):
+                made.append(EventType.AGENT_MESSAGE, json.dumps({"text": f"{number}"}).encode())
+            made.append(EventType.SESSION_INTERRUPTED, b'{"text":"end"}')
+            server.stored = [str(number) for number in range(count // 2)]
+            made.release()
+            again = spool.load(made.path)
+            assert again is not None
+            sender = Outbox(again, cast("Client", server))
+            sender._backoff.first = sender._backoff.most = 0.0
+            sender.start()
+            await asyncio.wait_for(sender.delivered.wait(), 20)
+            assert server.stored == [*map(str, range(count)), "end"]
+
+    asyncio.run(story())

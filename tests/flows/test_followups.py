@@ -68,7 +68,7 @@ def test_a_live_parent_is_a_conflict(fleet: Fleet) -> None:
 def test_a_message_reaches_a_live_run(fleet: Fleet) -> None:
     run = fleet.launch("%keep\n%bash sleep 2\n%say I heard: {{user}}")
     fleet.wait_event(run, "agent.tool_call")
-    answer = fleet.api.post("/api/v1/runs/:id/message", run, body={"text": "use the blue one"})
+    answer = fleet.api.post("/api/runs/:id/message", run, body={"text": "use the blue one"})
     assert answer.status_code in (200, 201), answer.text
     fleet.completed(run)
     assert fleet.payloads(run, "user.message")[-1]["text"] == "use the blue one"
@@ -78,4 +78,4 @@ def test_a_message_reaches_a_live_run(fleet: Fleet) -> None:
 def test_an_ended_run_takes_no_message(fleet: Fleet) -> None:
     run = fleet.launch("%say done")
     fleet.completed(run)
-    assert fleet.api.post("/api/v1/runs/:id/message", run, body={"text": "too late"}).status_code == 409
+    assert fleet.api.post("/api/runs/:id/message", run, body={"text": "too late"}).status_code == 409

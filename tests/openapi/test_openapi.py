@@ -24,7 +24,7 @@ CONFORMS: Any = CHECKS.get_by_names(
 )
 #: The fuzzing is divided so that workers share it.
 PARTS = 4
-EXAMPLES = 12
+EXAMPLES = 6
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,10 @@ def fuzz(operation: Any, mode: GenerationMode, path: dict[str, Any], seeds: Seed
         response = case.call(headers=headers(seeds), timeout=20)
         case.validate_response(response, checks=CONFORMS)
 
-    answers_as_promised()
+    try:
+        answers_as_promised()
+    except hypothesis.errors.Unsatisfiable:
+        assert mode is GenerationMode.NEGATIVE  # an operation that takes nothing can be given nothing wrong
 
 
 def headers(seeds: Seeds) -> dict[str, str]:

@@ -13,7 +13,7 @@ class ByHand:
     def __init__(self, api: Api, name: str) -> None:
         self.api = api
         self.root = f"/srv/{name}"
-        self.card = {
+        self.card: JSON = {
             "uid": str(uuid.uuid4()),
             "name": name,
             "os": "linux",

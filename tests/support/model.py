@@ -32,6 +32,10 @@ class Model:
         self.process.stop()
 
     def _list(self, path: str, narrow: dict[str, str]) -> list[dict[str, Any]]:
-        answer = httpx.get(self.url + path, params=narrow, timeout=30, verify=False, trust_env=False).raise_for_status().json()
+        answer = (
+            httpx.get(self.url + path, params=narrow, timeout=30, verify=False, trust_env=False)
+            .raise_for_status()
+            .json()
+        )
         listed: list[dict[str, Any]] = answer if isinstance(answer, list) else next(iter(answer.values()))
         return listed

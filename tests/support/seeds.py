@@ -26,6 +26,7 @@ class Seeds:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.hand = ByHand(api, f"seed-{uuid.uuid4().hex[:6]}")
+        self.hand.card["max_pods"] = 10_000  # what is claimed here stays claimed
         self.hand.register()
         self.ended = self.finished_run()
 
@@ -36,7 +37,7 @@ class Seeds:
     def claimed_run(self) -> JSON:
         """An attempt of a fresh run, started."""
         run = self.queued_run()
-        claimed: JSON = next(one for one in self.hand.poll()["assignments"] if one["run_id"] == run)
+        claimed: JSON = next(one for one in self.hand.poll(free_slots=9_000)["assignments"] if one["run_id"] == run)
         session = {"session_id": str(uuid.uuid4()), "cli_version": "1", "model": "m", "permission_mode": "default"}
         events = (1, "run.started", {"pid": 1}), (2, "session.init", {**session, "tools": []})
         assert self.hand.send(claimed, *events)[0] == 200
@@ -85,7 +86,7 @@ class Seeds:
         return {
             "POST /api/v1/runs": lambda: Request({}, launch),
             "POST /api/v1/runs/{id}/followup": lambda: Request({"id": self.ended}, {"prompt": "more"}),
-            "POST /api/v1/runs/{id}/message": lambda: Request({"id": self.claimed_run()["run_id"]}, {"text": "hello"}),
+            "POST /api/runs/{id}/message": lambda: Request({"id": self.claimed_run()["run_id"]}, {"text": "hello"}),
             "POST /api/v1/runs/{id}/events": self.events,
             "POST /api/runs/{id}/cancel": lambda: Request({"id": self.queued_run()}),
             "POST /api/approvals/{id}": lambda: Request({"id": self.approval()}, {"decision": "allow"}),

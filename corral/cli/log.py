@@ -21,7 +21,7 @@ class Log:
         self._out = out
         self._on_permission = on_permission
         self._streamed = ""  #: what is on screen of a text whose event has not come yet
-        self._cost: Payload = {}
+        self._result: Payload = {}
 
     def show(self, event: dict[str, Any]) -> None:
         """Write one event."""
@@ -139,7 +139,7 @@ class Log:
         self._out.line("you: " + one_line(str(payload.get("text", ""))), "bold")
 
     def _run_result(self, payload: Payload) -> None:
-        self._cost = payload
+        self._result = payload
 
     def _run_completed(self, payload: Payload) -> None:
         self._end("completed", "green")
@@ -154,7 +154,7 @@ class Log:
         self._end("cancelled", "yellow")
 
     def _end(self, word: str, style: str) -> None:
-        self._out.line(" · ".join([word, *cost(self._cost)]), style)
+        self._out.line(" · ".join([word, *_took(self._result)]), style)
 
     def _note(self, what: str, payload: Payload) -> None:
         message = one_line(str(payload.get("message") or ""))
@@ -187,15 +187,12 @@ def asked(payload: Payload) -> list[str]:
     return lines
 
 
-def cost(payload: Payload) -> list[str]:
-    """Return the words of a run's cost: seconds, turns, dollars; what is unknown is left out."""
+def _took(result: Payload) -> list[str]:
     words = []
-    if payload.get("duration_seconds") is not None:
-        words.append(f"{float(payload['duration_seconds']):.1f} s")
-    if payload.get("turns"):
-        words.append(f"{payload['turns']} turn{'s' if payload['turns'] != 1 else ''}")
-    if payload.get("cost_usd") is not None:
-        words.append(f"${float(payload['cost_usd']):.4f}")
+    if result.get("duration_seconds") is not None:
+        words.append(f"{float(result['duration_seconds']):.1f} s")
+    if result.get("turns"):
+        words.append(f"{result['turns']} turn{'s' if result['turns'] != 1 else ''}")
     return words
 
 

@@ -17,8 +17,15 @@ from corral.cli.follow import follow as watch
 from corral.cli.log import Log
 from corral.cli.naming import run_id, runner_id, short
 from corral.cli.terminal import STATUS_STYLE, Terminal, ago, one_line, stderr, stdout
-from corral.wire.runs import PermissionMode
+from corral.wire.runs import ENDED, PermissionMode
 
+#: The token classes of a run, and what they are called in a line.
+_CLASSES = {
+    "inputTokens": "in",
+    "outputTokens": "out",
+    "cacheReadTokens": "cache read",
+    "cacheWriteTokens": "cache write",
+}
 _PROMPT = typer.Argument(help="What to do; - reads it from standard input.", show_default=False)
 
 
@@ -144,19 +151,15 @@ def _launched(client: Client, run: dict[str, Any], *, follow: bool, as_json: boo
 
 
 def _cost(client: Client, id: str, out: Terminal) -> None:
+    """Write what the run cost so far, as the server has it: all its attempts and sub-agents."""
     run = client.get(f"/api/v1/runs/{id}")
-    used, words = run.get("usage") or {}, []
-    if run.get("costUsd"):
-        words.append(f"${run['costUsd']:.4f}")
-    names = {
-        "inputTokens": "in",
-        "outputTokens": "out",
-        "cacheReadTokens": "cache read",
-        "cacheWriteTokens": "cache write",
-    }
-    words += [f"{used[name]:,} {word}" for name, word in names.items() if used.get(name)]
+    words = [f"${run['costUsd']:.4f}"] if run["costUsd"] else []
+    words += [f"{run['usage'][name]:,} {word}" for name, word in _CLASSES.items() if run["usage"][name]]
     status = run["status"].lower()
-    out.line(" · ".join([out.paint(status, STATUS_STYLE.get(status, "")), *words]))
+    if status not in ENDED:
+        words.insert(0, out.paint(status, STATUS_STYLE[status]))
+    if words:
+        out.line(" · ".join(words))
 
 
 def _runner_of(run: dict[str, Any]) -> str:

@@ -67,7 +67,8 @@ class Errors:
         """Return the answer to `request` that ended with `error`; log what is our fault."""
         error = _own(error)
         meaning = meaning_of(error)
-        if not isinstance(error, errors.CorralError) or meaning.status >= 500:
+        has_left = isinstance(error, sanic_errors.RequestCancelled)  # the client's doing: no fault of ours to log
+        if not has_left and (not isinstance(error, errors.CorralError) or meaning.status >= 500):
             log.error("request failed", request_id=request_id, method=request.method, path=request.path, exc_info=error)
         if not isinstance(error, errors.CorralError) or meaning.status == 500:
             error = errors.CorralError(f"Something went wrong here, and it is logged under {request_id}")

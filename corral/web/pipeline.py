@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COOKIE = "corral_session"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEY_LONGEST = 255
+_ID_LONGEST = 36
 
 SanicHandler = Callable[..., Coroutine[Any, Any, Answer | None]]
 
@@ -60,6 +61,8 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
         return _finished(answer, request, verdict)
 
     async def _worked(call: Call, arguments: dict[str, Any], path: dict[str, str]) -> Answer | None:
+        if not route.open and any(len(id_) > _ID_LONGEST for id_ in path.values()):
+            raise NotFound
         result = await work(call, **arguments, **path)
         answer = encode(result) if not isinstance(result, Answer) else result
         if answer is not None and call.headers:

@@ -14,7 +14,7 @@ LEASE_SECONDS = 90.0
 WAIT_SECONDS = 25.0
 
 # What the server refuses with 400. Bounds are wide: they keep out what no table can hold.
-Token = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Directory = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -33,7 +33,7 @@ class Cli(msgspec.Struct):
 class Register(msgspec.Struct):
     """`POST /api/v1/runners/register`: a runner process says who it is. Each call begins a new session of its uid."""
 
-    uid: Token  #: kept in the runner's locked data directory: the same machine and directory, the same runner
+    uid: Id  #: kept in the runner's locked data directory: the same machine and directory, the same runner
     name: Name
     os: Annotated[str, msgspec.Meta(pattern="^(linux|darwin|windows)$")]
     arch: Annotated[str, msgspec.Meta(pattern="^(amd64|arm64)$")]

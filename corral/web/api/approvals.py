@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from corral.runs import approvals
-from corral.web.api.paging import Page, cut
+from corral.web.api.paging import Id, Page, cut
 from corral.web.call import Call
 from corral.web.present.approvals import ApprovalView, approval_view
 from corral.web.routes import Routes
@@ -21,7 +21,7 @@ class ApprovalsAsked(Page):
     """Which approvals to list."""
 
     status: Literal["pending"] | None = None  #: only those that wait
-    run_id: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    run_id: Id | None = None
 
 
 class Decide(msgspec.Struct, forbid_unknown_fields=True):

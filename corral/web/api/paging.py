@@ -16,14 +16,14 @@ MOST = 1000
 #: More than the most is not an error: it is the most.
 Limit = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Before = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
 
 
 class Page(msgspec.Struct, forbid_unknown_fields=True):
     """How much of a list, and from where on."""
 
     limit: Limit = MOST
-    before: Before | None = None  #: an id: what comes after it in the list, without it
+    before: Id | None = None  #: an id: what comes after it in the list, without it
 
     @property
     def size(self) -> int:

@@ -1,29 +1,27 @@
 """The one way to the database: `fetch` reads, `commit` runs a unit of work in one transaction.
 
 A unit is a generator that yields statements and is sent their rows, so it cannot await anything: no transaction
-of Corral ever waits for the outside world. The same unit runs on both databases: on SQLite in one hop to the
-connection's thread, on PostgreSQL over one connection of the pool. SQL is written with `$1` and `now_ms()` for both.
+of Corral ever waits for the outside world. The same unit runs on both databases: on SQLite at once (`embedded`), on
+PostgreSQL over one connection of the pool. SQL is written with `$1` and `now_ms()` for both.
 """
 
 from __future__ import annotations
 
-import re
-import sqlite3
-import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from pathlib import Path
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
 from tortoise import Tortoise
-from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.connection import get_connection
 from tortoise.migrations.api.migrate import migrate as tortoise_migrate
 
-from corral.base.errors import CorralError, Unavailable
+from corral.base.errors import Unavailable
+from corral.platform.embedded import Embedded, add_functions
 from corral.platform.settings import Settings
+from corral.platform.statements import Duplicate, Row, Rows, Statement, Unit, many, sql
 
 #: One Tortoise app per sub-package with tables, low to high. Names, not imports: the arrows still point down.
 APPS = ("platform", "usage", "runs")
@@ -31,66 +29,42 @@ APPS = ("platform", "usage", "runs")
 _MIGRATION_LOCK = 4_207_849_484
 
 
-class Duplicate(CorralError):
-    """A row with this unique value exists."""
-
-
-class Row(Protocol):
-    """A row of either driver: by column name or by position."""
-
-    def __getitem__(self, key: str | int, /) -> Any:
-        """Return one column."""
-
-
-class Statement(NamedTuple):
-    """SQL with `$n` placeholders; `many` runs it once for each tuple of arguments and answers no rows."""
-
-    sql: str
-    args: tuple[Any, ...] = ()
-    many: Sequence[tuple[Any, ...]] | None = None
-
-
 T = TypeVar("T")
-Rows = Sequence[Row]
-#: A unit of work: yields statements, is sent their rows, returns what it decided.
-Unit = Generator[Statement, Rows, T]
 
+__all__ = ["Duplicate", "Row", "Rows", "Statement", "Unit", "many", "sql"]  # written with, and imported from here
 
-def sql(text: str, *args: Any) -> Statement:
-    """Spell one statement of a unit: `rows = yield sql("SELECT … WHERE id = $1", id)`."""
-    return Statement(text, args)
-
-
-def many(text: str, rows: Sequence[tuple[Any, ...]]) -> Statement:
-    """Spell a statement that runs once for each tuple of `rows`."""
-    return Statement(text, (), rows)
+#: The SQLite file of this process, where there is one.
+_embedded: Embedded | None = None
 
 
 async def commit(unit: Unit[T]) -> T:
     """Run the unit in one transaction and return its value; what it raises rolls back and is raised here."""
-    client = get_connection("default")
-    if isinstance(client, SqliteClient):
-        async with client.acquire_connection() as connection:
-            return cast("T", await connection._execute(_commit_sqlite, connection._conn, unit))  # noqa: SLF001 - one hop
+    if _embedded is not None:
+        return await _embedded.commit(unit)
     with _translated():
-        async with client.acquire_connection() as connection, connection.transaction():
+        async with get_connection("default").acquire_connection() as connection, connection.transaction():
             return await _drive_postgres(connection, unit)
 
 
 async def fetch(text: str, *args: Any) -> Rows:
     """Run one statement on its own, committed at once if it writes, and return its rows."""
-    client = get_connection("default")
-    if isinstance(client, SqliteClient):
-        async with client.acquire_connection() as connection:
-            return cast("Rows", await connection._execute(_fetch_sqlite, connection._conn, text, args))  # noqa: SLF001
+    if _embedded is not None:
+        return await _embedded.fetch(text, args)
     with _translated():
-        async with client.acquire_connection() as connection:
+        async with get_connection("default").acquire_connection() as connection:
             return cast("Rows", await connection.fetch(text, *args))
+
+
+async def scan(text: str, *args: Any) -> Rows:
+    """Run one statement that may read thousands of rows, without keeping others from their turn."""
+    if _embedded is not None:
+        return await _embedded.scan(text, args)
+    return await fetch(text, *args)
 
 
 def dialect() -> str:
     """Return `sqlite` or `postgres`, for the few statements that differ."""
-    return "sqlite" if isinstance(get_connection("default"), SqliteClient) else "postgres"
+    return "postgres" if _embedded is None else "sqlite"
 
 
 def config(settings: Settings) -> dict[str, Any]:
@@ -111,13 +85,15 @@ def config(settings: Settings) -> dict[str, Any]:
 
 async def connect(settings: Settings) -> None:
     """Open the database for this process and bring its tables up to date; safe when several servers do so at once."""
+    global _embedded  # noqa: PLW0603 - a process has one database
     with _translated():
         await migrate(settings)
         await Tortoise.init(config=config(settings), _enable_global_fallback=True)
-        client = get_connection("default")
-        async with client.acquire_connection() as connection:  # opens it, so that a wrong URL is known at the start
-            if isinstance(client, SqliteClient):
-                await connection.create_function("now_ms", 0, lambda: time.time_ns() // 1_000_000)
+        # Opens it, so that a wrong URL is known at the start.
+        async with get_connection("default").acquire_connection() as connection:
+            if settings.is_embedded:
+                await add_functions(connection)
+                _embedded = Embedded(_file(settings), sync=settings.sync)
 
 
 async def migrate(settings: Settings) -> None:
@@ -137,38 +113,11 @@ async def migrate(settings: Settings) -> None:
 
 async def disconnect() -> None:
     """Close every connection of this process."""
+    global _embedded  # noqa: PLW0603
+    if _embedded is not None:
+        _embedded.close()
+        _embedded = None
     await Tortoise.close_connections()
-
-
-def _commit_sqlite(connection: sqlite3.Connection, unit: Unit[T]) -> T:
-    """Run in the connection's thread, from BEGIN to COMMIT: a cancelled request can't leave a transaction open."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        statement = next(unit)
-        while True:
-            try:
-                if statement.many is not None:
-                    connection.executemany(_numbered(statement.sql), statement.many)
-                    rows: Rows = ()
-                else:
-                    rows = connection.execute(_numbered(statement.sql), statement.args).fetchall()
-            except sqlite3.IntegrityError as error:
-                statement = unit.throw(Duplicate(str(error)))
-            else:
-                statement = unit.send(rows)
-    except StopIteration as done:
-        connection.commit()
-        return cast("T", done.value)
-    except BaseException:
-        connection.rollback()
-        raise
-
-
-def _fetch_sqlite(connection: sqlite3.Connection, text: str, args: tuple[Any, ...]) -> Rows:
-    try:
-        return connection.execute(_numbered(text), args).fetchall()
-    except sqlite3.IntegrityError as error:
-        raise Duplicate(str(error)) from error
 
 
 async def _drive_postgres(connection: asyncpg.Connection, unit: Unit[T]) -> T:
@@ -187,12 +136,6 @@ async def _drive_postgres(connection: asyncpg.Connection, unit: Unit[T]) -> T:
                 statement = unit.send(rows)
     except StopIteration as done:
         return cast("T", done.value)
-
-
-@lru_cache(maxsize=1024)
-def _numbered(text: str) -> str:
-    """SQLite spells `$1` as `?1`."""
-    return re.sub(r"\$(\d+)", r"?\1", text)
 
 
 @contextmanager
@@ -219,7 +162,7 @@ def _connection(settings: Settings) -> Any:
         pragmas = {"synchronous": settings.sync, "busy_timeout": 5000, "journal_size_limit": 64 * 1024 * 1024}
         return {
             "engine": "tortoise.backends.sqlite",
-            "credentials": {"file_path": str(settings.data / "corral.db"), **pragmas},
+            "credentials": {"file_path": str(_file(settings)), **pragmas},
         }
     url = urlsplit(settings.database_url)
     query = dict(parse_qsl(url.query))
@@ -237,6 +180,10 @@ def _connection(settings: Settings) -> Any:
             **query,
         },
     }
+
+
+def _file(settings: Settings) -> Path:
+    return settings.data / "corral.db"
 
 
 async def _keep(_connection: object) -> None:

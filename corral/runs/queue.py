@@ -47,22 +47,21 @@ async def launch(org_id: int, wanted: Launch) -> Run:
     needs = (wanted.engine.value, tuple(wanted.labels), pinned_no, _root(machines, pinned, wanted.cwd))
     await placements.remember(org_id, *needs)
 
-    def unit(hints: Hints) -> Unit[None]:
+    def unit(hints: Hints) -> Unit[Run]:
         placement = yield from placements.ensure(org_id, *needs)
-        yield from _enqueue(org_id, wanted, placement, {"pinned_no": pinned_no}, hints)
+        return (yield from _enqueue(org_id, wanted, placement, {"pinned_no": pinned_no}, hints))
 
     try:
-        await decide(unit)
+        return await decide(unit)
     except Duplicate:
         return await reads.get(org_id, wanted.id)
-    return await reads.get(org_id, wanted.id)
 
 
 async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: str | None = None) -> Run:
     """Queue a child run that resumes the parent's CLI session on its machine; a second child forks the session."""
     child_id = run_id or new_id()
 
-    def unit(hints: Hints) -> Unit[None]:
+    def unit(hints: Hints) -> Unit[Run]:
         rows = yield sql(
             "UPDATE runs SET followups = followups + 1 WHERE id = $1 AND org_id = $2 RETURNING *", parent_id, org_id
         )
@@ -95,13 +94,12 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             "fork": parent["followups"] > 1,
             "pinned_no": parent["runner_no"],
         }
-        yield from _enqueue(org_id, child, placement, resumed, hints)
+        return (yield from _enqueue(org_id, child, placement, resumed, hints))
 
     try:
-        await decide(unit)
+        return await decide(unit)
     except Duplicate:
         return await reads.get(org_id, child_id)
-    return await reads.get(org_id, child_id)
 
 
 async def say(org_id: int, run_id: str, text: str, by: str) -> None:
@@ -158,7 +156,7 @@ def _root(machines: Sequence[Machine], pinned: Machine | None, cwd: str) -> str:
     raise BadRequest(f"cwd: {cwd} is in no directory that {whose} ({allowed})", field="cwd")
 
 
-def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], hints: Hints) -> Unit[None]:
+def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], hints: Hints) -> Unit[Run]:
     columns = {
         "id": run.id,
         "org_id": org_id,
@@ -180,7 +178,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
     rows = yield sql(
         f"INSERT INTO runs ({', '.join(columns)}, followups, attempt, attempt_open, tries, last_seq, spool_n, "  # noqa: S608
         f"created_at, updated_at) VALUES ({', '.join(f'${n}' for n in range(1, len(columns) + 1))}, "
-        "0, 0, FALSE, 0, 1, 0, now_ms(), now_ms()) RETURNING no, created_at",
+        "0, 0, FALSE, 0, 1, 0, now_ms(), now_ms()) RETURNING *",
         *columns.values(),
     )
     created = {
@@ -197,6 +195,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         rows[0]["created_at"],
     )  # fmt: skip
     hints.placement(placement_id)
+    return reads.from_row(rows[0])
 
 
 def _locked(org_id: int, run_id: str) -> Unit[Row]:

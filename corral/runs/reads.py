@@ -24,6 +24,11 @@ async def get(org_id: int, run_id: str) -> Run:
     return run
 
 
+def from_row(row: database.Row) -> Run:
+    """Return the run of a row that a unit has read or written whole: asking for it again would cost more than that."""
+    return Run._init_from_db(**dict(row))  # type: ignore[call-overload] # noqa: SLF001 - what a query of Tortoise does
+
+
 async def page(
     org_id: int,
     *,

@@ -207,6 +207,7 @@ async def test_every_watcher_gets_every_event_once_in_order_however_late_or_slow
     tasks = [asyncio.create_task(feed.feeds().watch(run.no, run.id, 0, sink)) for sink in sinks]
     for n in range(2, 40):
         await world.send(work, n, MESSAGE)
+        await asyncio.sleep(0.001)  # sending need not wait for anything; watchers get their turn here
         if n == 20:
             sinks.append(late := ListSink())
             tasks.append(asyncio.create_task(feed.feeds().watch(run.no, run.id, 3, late)))

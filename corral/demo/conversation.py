@@ -15,6 +15,8 @@ from corral.demo import script
 
 _CWD = re.compile(r"(?:Primary working directory|Working directory|cwd): *([^\n<]+)")
 _PLAN_FILE = re.compile(r"(/\S+/plans/[\w.-]+\.md)")
+#: what Claude Code puts in place of a result that it never recorded
+_CUT_OFF = "[Tool call interrupted: the session ended before"
 _PLACEHOLDER = re.compile(r"\{(\{\{\w+\}\})\}|\{\{(result|user|turn|cwd|plan_file|model)\}\}")
 
 
@@ -63,8 +65,12 @@ class Conversation(msgspec.Struct, frozen=True):
 
     @property
     def turn(self) -> int:
-        """How many answers to the message in force were given, this one not counted."""
-        return sum(message.role == "assistant" for message in self.messages[self.scripted + 1 :])
+        """How many answers to the message in force were given, this one not counted.
+
+        One whose tool calls were all cut off by the end of the session is given again, as a model would.
+        """
+        since = self.messages[self.scripted + 1 :]
+        return sum(message.role == "assistant" for message in since) - sum(_cut_off(message) for message in since)
 
     @property
     def results(self) -> tuple[ToolResult, ...]:
@@ -123,6 +129,10 @@ class Conversation(msgspec.Struct, frozen=True):
         """The newest that a client told the model, rather than a person or a tool."""
         told = [message.text for message in self.messages if message.role == "system"]
         return next((found[1].strip() for text in (*reversed(told), self.system) if (found := what.search(text))), "")
+
+
+def _cut_off(message: Message) -> bool:
+    return bool(message.results) and all(result.text.startswith(_CUT_OFF) for result in message.results)
 
 
 def _keeps(text: str) -> bool:

@@ -42,6 +42,14 @@ def test_a_script_at_its_end_says_so() -> None:
     assert choose.next_turn(talk(("user", "%bash ls"), called("a"), answered(a=""))) == Turn((Say("Done."),))
 
 
+def test_a_turn_whose_tool_calls_were_cut_off_is_given_again() -> None:
+    first = ("user", "%keep\n%bash ls\n%say done")
+    cut = answered(a="[Tool call interrupted: the session ended before this call's result was recorded, so …]")
+    again = [first, called("a"), cut, ("user", "Continue where you left off.")]
+    assert choose.next_turn(talk(*again)) == Turn((Call("Bash", {"command": "ls"}),))
+    assert choose.next_turn(talk(*again, called("b"), answered(b="found"))) == Turn((Say("done"),))
+
+
 def test_a_follow_up_starts_a_script_of_its_own() -> None:
     followed = talk(("user", "%say one"), ("assistant", "one"), ("user", "%say two"))
     assert (followed.prompt, followed.turn) == ("%say two", 0)

@@ -2,6 +2,7 @@
 
 import json
 
+from tests.engines.conftest import WorkerMaker
 from tests.engines.worker import Worker
 from tests.support.waiting import eventually, never
 
@@ -106,10 +107,19 @@ def test_what_is_allowed_runs_unasked_and_dont_ask_refuses_the_rest(worker: Work
     assert not (worker.cwd / "not").exists()
 
 
-def test_a_question_stays_open_when_the_runner_goes_away(worker: Worker) -> None:
-    worker.start(f"%keep %% {write('file')} %% %say done", mode="default")
-    worker.wait_event("permission.requested")
-    worker.say("interrupt", message="bye")
-    assert worker.end() == {"type": "session.interrupted", "payload": {"message": "bye"}}
-    assert worker.payloads("permission.withdrawn") == []
-    assert worker.payloads("agent.tool_result") == []  # nobody refused anything
+def test_a_question_stays_open_when_the_runner_goes_away_and_is_asked_again_by_the_next_attempt(
+    make_worker: WorkerMaker,
+) -> None:
+    first, second = make_worker(), make_worker()
+    first.start(f"%keep %% {write('file')} %% %say done", mode="default")
+    asked = first.wait_event("permission.requested")
+    first.say("interrupt", message="bye")
+    assert first.end() == {"type": "session.interrupted", "payload": {"message": "bye"}}
+    assert first.payloads("permission.withdrawn") == []
+    assert first.payloads("agent.tool_result") == []  # nobody refused anything
+    second.start("Continue.", mode="default", session_id=first.session, resume="interrupted", attempt=2)
+    again = second.wait_event("permission.requested")
+    assert (again["tool"], again["input"]) == (asked["tool"], asked["input"])
+    second.answer(again, "allow")
+    assert second.completed() == "done"
+    assert (second.cwd / "file").exists()

@@ -10,6 +10,7 @@ from tests.support.waiting import PATIENCE
 
 #: What a browser writes by itself when a server is away or says no; everything else is a mistake of ours.
 _EXPECTED = ("Failed to load resource", "net::ERR_", "TypeError: Failed to fetch")
+_OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 PHONE = 390
 DESK = 1440
 
@@ -54,7 +55,7 @@ class Console:
 
     def overflow(self) -> int:
         """How many pixels the page is wider than the window."""
-        wider: int = self.page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        wider: int = self.page.evaluate(_OVERFLOW)
         return wider
 
     def close(self) -> None:

@@ -72,7 +72,8 @@ def chatter(count: int) -> list[tuple[str, JSON]]:
     events: list[tuple[str, JSON]] = []
     while len(events) < count:
         n = len(events)
+        tool = {"tool_use_id": f"t{n}", "name": "Bash"}
         events.append(("agent.message", {"text": f"Step {n} of the work." + " And then more." * (n % 23)}))
-        events.append(("agent.tool_call", {"tool_use_id": f"t{n}", "name": "Bash", "input": {"command": f"echo {n}"}}))
-        events.append(("agent.tool_result", {"tool_use_id": f"t{n}", "name": "Bash", "output": f"{n}", "is_error": False}))
+        events.append(("agent.tool_call", {**tool, "input": {"command": f"echo {n}"}}))
+        events.append(("agent.tool_result", {**tool, "output": f"{n}", "is_error": False}))
     return events[:count]

@@ -13,7 +13,7 @@ from corral.runs.models import Approval
 from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
-from corral.web.console import cards
+from corral.web.console import cards, run
 from corral.web.console.cards import Card, card
 from corral.web.console.page import back_to, page
 from corral.web.decode import form_pairs
@@ -54,10 +54,17 @@ async def answer_from_page(call: Call, form: AnswerForm, approval_id: str) -> An
             reason=form.reason.strip() or None, answers=given or None,
         )  # fmt: skip
     except Conflict:
-        return await _page(call, problem=_faster(await _card(call, approval_id)), status=409)
+        return await _again(call, asked, form.back, _faster(await _card(call, approval_id)), 409)
     except BadRequest as error:
-        return await _page(call, problem=error.message, status=400)
+        return await _again(call, asked, form.back, error.message, 400)
     return back_to(call, form.back)
+
+
+async def _again(call: Call, asked: Approval, back: str, problem: str, status: int) -> Answer:
+    """Show the page that the card stood on, with what went wrong."""
+    if back.startswith("/app/runs/"):
+        return await run.show(call, asked.run_id, problem=problem, status=status)
+    return await _page(call, problem=problem, status=status)
 
 
 async def _page(call: Call, *, problem: str | None = None, status: int = 200) -> Answer:

@@ -50,7 +50,7 @@ class Composer:
 @route.get("/app/runs/<run_id>", scope="runs:read")
 async def run_page(call: Call, run_id: str) -> Answer:
     """Show a run; its log is fetched by the page."""
-    return await _page(call, run_id)
+    return await show(call, run_id)
 
 
 @route.get("/app/runs/<run_id>/life", scope="runs:read", content=answers.JSON)
@@ -66,14 +66,14 @@ async def say_from_page(call: Call, form: Say, run_id: str) -> Answer:
     run = await reads.get(call.org_id, run_id)
     text = form.text.strip().replace("\r\n", "\n")
     if not text:
-        return await _page(call, run_id, problem="Write something first.", status=400)
+        return await show(call, run_id, problem="Write something first.", status=400)
     try:
         if run.status in ENDED:
             child = await queue.follow_up(call.org_id, run_id, text, call.actor)
             return away_to(call, f"/app/runs/{child.id}")
         await queue.say(call.org_id, run_id, text, call.actor)
     except (Conflict, BadRequest) as error:
-        return await _page(call, run_id, problem=error.message, status=409)
+        return await show(call, run_id, problem=error.message, status=409)
     return back_to(call, f"/app/runs/{run_id}")
 
 
@@ -83,11 +83,12 @@ async def cancel_from_page(call: Call, form: Nothing, run_id: str) -> Answer:
     try:
         await queue.cancel(call.org_id, run_id, call.actor)
     except Conflict as error:
-        return await _page(call, run_id, problem=error.message, status=409)
+        return await show(call, run_id, problem=error.message, status=409)
     return back_to(call, f"/app/runs/{run_id}")
 
 
-async def _page(call: Call, run_id: str, *, problem: str | None = None, status: int = 200) -> Answer:
+async def show(call: Call, run_id: str, *, problem: str | None = None, status: int = 200) -> Answer:
+    """Render the page of a run, with what went wrong with a form of it."""
     run = await reads.get(call.org_id, run_id)
     people = await orgs.people(call.org_id)
     asked = await approvals.page(call.org_id, pending_only=True, run_id=run_id)

@@ -85,6 +85,7 @@ export class Log {
     const kind = { "agent.message": "text", "agent.thinking": "thinking" }[type];
     if (!kind) return;
     const of = [...this.blocks].filter(([, block]) => block.kind === kind);
+    if (this.blocks.delete(payload.block)) return;
     const same = of.find(([, block]) => (payload.text ?? "").includes(block.text.replace(/^… /, "").trim())) ?? of[0];
     if (same) this.blocks.delete(same[0]);
   }

@@ -40,7 +40,7 @@ const DRAW = {
     // Engines announce it themselves on the line before.
     store.get(event.sequence - 1)?.event_type === "agent.needs_attention" ? null : attention(event, `asks a person: ${description || tool}`),
   "permission.resolved": (event, { decision, reason, by }) =>
-    system(event, `${decision === "allow" ? "allowed" : "denied"}${by ? ` by ${person(by)}` : ""}${reason ? `: ${reason}` : ""}`),
+    system(event, `${decision === "allow" ? "allowed" : "denied"}${by ? ` by ${person(by).replace("You", "you")}` : ""}${reason ? `: ${reason}` : ""}`),
   "permission.withdrawn": (event) => system(event, "no longer asks"),
 };
 
@@ -65,8 +65,9 @@ function words(...children) {
   return el("div", { class: "text" }, ...children);
 }
 
+// What a person wrote stands as it was written.
 function said(event, who, text) {
-  const blocks = prose(text);
+  const blocks = [el("p", {}, text)];
   named(blocks, who);
   return frame(event, "user", words(...blocks), clock.format(Date.parse(event.created_at)));
 }
@@ -157,5 +158,6 @@ function outcome({ turns, duration_seconds: seconds, cost_usd: cost, is_error: f
 }
 
 function person(by) {
-  return !by || /^(key|user):/.test(by) ? "You" : by;
+  if (by?.startsWith("key:")) return "API key";
+  return !by || by.startsWith("user:") ? "You" : by;
 }

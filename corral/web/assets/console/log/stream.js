@@ -1,6 +1,6 @@
 // One event stream that comes back: it goes on from the cursor after every cut, and says which state it is in.
 const FIRST_WAIT_MS = 400;
-const LONGEST_WAIT_MS = 8000;
+const LONGEST_WAIT_MS = 5000;
 const HIDDEN_MS = 60000; // browsers allow six connections a server; tabs that nobody sees give theirs back
 
 export class Stream {

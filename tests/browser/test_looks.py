@@ -1,0 +1,165 @@
+"""What every page owes everybody: room on small screens, contrast, names for controls, and keys that work."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import ConsoleMaker
+from tests.browser.console import DESK, PHONE, Console
+from tests.browser.logs import Scripted
+from tests.support.http import Api
+from tests.support.server import Server
+
+PAGES = ("/app/runs", "/app/runs/new", "/app/approvals", "/app/runners", "/app/runners/new", "/app/keys")
+
+
+@pytest.fixture
+def run(api: Api) -> Scripted:
+    """A run with something of everything in its log, waiting for an answer."""
+    made = Scripted(api, f"looks-{id(object()):x}", prompt="Look at " + "averyveryverylongwordwithoutanybreak" * 5)
+    made.say("A `code` word, a [link](https://example.org) and\n\n```\n" + "x" * 400 + "\n```")
+    made.tool("Bash", {"command": "echo " + "y" * 300}, "z" * 500, failed=True)
+    made.ask("rm -rf " + "/very/long/path" * 30)
+    return made
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_is_wider_than_its_window_and_all_text_can_be_read(
+    open_console: ConsoleMaker, shared_server: Server, run: Scripted, width: int, theme: str
+) -> None:
+    console = open_console(shared_server, width=width, theme=theme)
+    for path in (*PAGES, run.path):
+        page = console.goto(path)
+        expect(console.heading()).to_be_visible()
+        if path == run.path:
+            expect(page.locator(".ask")).to_be_visible()
+            expect(page.locator(".ev").first).to_be_visible()
+        assert console.overflow() <= 0, f"{path} is {console.overflow()} px too wide at {width}"
+        assert page.evaluate(_TOO_FAINT) == [], f"{path} in {theme}"
+    run.complete()
+
+
+def test_every_control_has_a_name_and_every_page_one_heading(console: Console, run: Scripted) -> None:
+    for path in (*PAGES, run.path):
+        page = console.goto(path)
+        expect(console.heading()).to_have_count(1)
+        assert page.evaluate(_NAMELESS) == [], path
+        assert page.evaluate(_IDS_TWICE) == [], path
+        assert page.get_attribute("html", "lang") == "en"
+    run.complete()
+
+
+def test_keys_lead_through_the_console(console: Console, run: Scripted) -> None:
+    page = console.goto("/app/keys")
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    expect(page).to_have_url(re.compile(r"/app/runs$"))
+    page.keyboard.press("j")
+    first = page.locator("a.row").first
+    expect(first).to_be_focused()
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    expect(first).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_hidden()
+    page.keyboard.press("c")
+    expect(console.heading()).to_have_text("New run")
+    page.get_by_label("What should the agent do?").press("c")
+    expect(page.get_by_label("What should the agent do?")).to_have_value("c")
+    run.complete()
+
+
+def test_the_chosen_theme_stays_and_comes_with_the_page(console: Console) -> None:
+    page = console.goto("/app/runs")
+    page.get_by_role("button", name="Owner").click()
+    page.get_by_role("button", name="Dark").click()
+    dark = page.evaluate(_BACKGROUND)
+    page.goto("/app/keys")
+    assert page.get_attribute("html", "data-theme") == "dark"
+    assert page.evaluate(_BACKGROUND) == dark
+    page.get_by_role("button", name="Owner").click()
+    page.get_by_role("button", name="Auto").click()
+    assert page.evaluate(_BACKGROUND) != dark
+    page.reload()
+    assert page.get_attribute("html", "data-theme") is None
+
+
+def test_the_filter_stands_in_the_address_and_the_list_says_why_a_run_is_stuck(console: Console, api: Api) -> None:
+    where = {"prompt": "Nobody takes this", "cwd": "/srv/nobody/work"}
+    machine = Scripted(api, "nobody", prompt="Only here to allow the directory")
+    machine.complete()
+    stuck = api.post("/api/v1/runs", body={**where, "runnerId": str(machine.runner.id)}).json()["id"]
+    page = console.goto("/app/runs")
+    page.get_by_role("link", name=re.compile("^Queued")).click()
+    expect(page).to_have_url(re.compile(r"\?show=queued$"))
+    row = page.locator(f"#run-{stuck}")
+    expect(row).to_contain_text("Nobody takes this —")
+    api.post("/api/runs/:id/cancel", stuck)
+    expect(row).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"\?show=queued$"))
+
+
+def test_pages_carry_no_inline_style_or_script_and_a_strict_policy(console: Console, run: Scripted) -> None:
+    for path in (*PAGES, run.path, "/app/sign-in"):
+        answer = console.page.request.get(path)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        text = answer.text()
+        assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?![^>]*\ssrc=)", text), path
+    run.complete()
+
+
+def test_a_page_that_is_not_there_says_so(console: Console) -> None:
+    page: Page = console.goto("/app/runs/01234567-89ab-7cde-8f01-23456789abcd")
+    expect(console.heading()).to_have_text("There is nothing here")
+    page.get_by_role("link", name="Back to runs").click()
+    expect(console.heading()).to_have_text("Runs")
+
+
+_BACKGROUND = "() => getComputedStyle(document.body).backgroundColor"
+
+#: Visible texts whose contrast with what lies behind them is below 4.5:1 (WCAG AA).
+_TOO_FAINT = """() => {
+  const parse = (color) => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => [r, g, b]
+    .map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = getComputedStyle(at).backgroundColor;
+      if (!/, 0\\)$|transparent/.test(color)) return color;
+    }
+    return getComputedStyle(document.body).backgroundColor;
+  };
+  const faint = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.checkVisibility() || element.closest(":disabled, .visually-hidden, .skip")) continue;
+    const [a, b] = [light(parse(getComputedStyle(element).color)), light(parse(behind(element)))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const name = `${element.className || element.nodeName}: ${element.textContent.trim().slice(0, 30)}`;
+    if (ratio < 4.5) faint.push(`${name} ${ratio.toFixed(2)}`);
+  }
+  return faint;
+}"""
+
+_NAMELESS = """() => [...document.querySelectorAll("button, a[href], input:not([type=hidden]), select, textarea")]
+  .filter((element) => element.checkVisibility())
+  .filter((element) => !(element.ariaLabel || element.textContent.trim() || element.labels?.length))
+  .map((element) => element.outerHTML.slice(0, 100))"""
+
+_IDS_TWICE = """() => {
+  const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
+  return ids.filter((id, at) => ids.indexOf(id) !== at);
+}"""

@@ -115,6 +115,9 @@ def _failure(response: httpx.Response) -> CorralError:
     status, words = response.status_code, _words(response)
     if status >= 500 or status in {408, 425, 429}:
         return Retryable(f"{response.url.path} answered {status}: {words}", after=_retry_after(response))
+    if status in {404, 409} and response.url.path.startswith("/api/v1/") and not _is_corrals(response):
+        # A proxy whose backend is being replaced: runs are not given up for that.
+        return Retryable(f"{response.url.path} answered {status}, but not as Corral does", after=5.0)
     return Refused(words, status=status)
 
 
@@ -125,6 +128,13 @@ def _words(response: httpx.Response) -> str:
         return str(error["message"] if isinstance(error, dict) else error)[:500]
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         return response.text[:200].strip() or f"HTTP {response.status_code}"
+
+
+def _is_corrals(response: httpx.Response) -> bool:
+    try:
+        return "code" in msgspec.json.decode(response.content)["error"]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return False
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import ParamSpec
 
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
@@ -38,6 +39,8 @@ INTERRUPT_SECONDS = 8.5
 CLIS_EVERY_SECONDS = 300.0
 #: An answer that came at once and held nothing new: the next question waits so long, or until something has changed.
 NOTHING_NEW_SECONDS = 0.25
+
+P = ParamSpec("P")
 
 log = get_logger()
 
@@ -161,9 +164,10 @@ class Daemon:
     async def _take(self, answer: PollAnswer, asked: float) -> None:
         """Act on what is new, and see to it that what is not is not asked for in a hot loop."""
         self._session.note_back()
-        news = [self._holdings.take(assignment, self.stopping.phase) for assignment in answer.assignments]
-        news += [self._commands.take(command) for command in answer.commands]
-        news += [self._holdings.lose(lost) for lost in answer.lost]
+        phase = self.stopping.phase
+        news = [_try(self._holdings.take, assignment, phase) for assignment in answer.assignments]
+        news += [_try(self._commands.take, command) for command in answer.commands]
+        news += [_try(self._holdings.lose, lost) for lost in answer.lost]
         await self._commands.told(within=0.5)
         if not any(news) and time.monotonic() - asked < 0.1:
             with contextlib.suppress(TimeoutError):
@@ -257,3 +261,12 @@ class Daemon:
             Locks(),
             self._workers,
         )
+
+
+def _try(take: Callable[P, bool], *args: P.args, **kwargs: P.kwargs) -> bool:
+    """Take one thing of an answer. If that fails, the heartbeat goes on, and the server offers the thing again."""
+    try:
+        return take(*args, **kwargs)
+    except Exception as error:
+        log.exception("could not take what the server gave", error=repr(error))
+        return False

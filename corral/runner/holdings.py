@@ -83,7 +83,7 @@ class Holdings:
         self._jobs[key] = job
         self._send(job.outbox)
         task = self._running[key] = asyncio.create_task(job.run(), name=f"run {assignment.run_id}")
-        task.add_done_callback(lambda _: self._ended(key))
+        task.add_done_callback(lambda task: self._ended(key, task))
         return True
 
     def lose(self, lost: Held) -> bool:
@@ -147,7 +147,9 @@ class Holdings:
         self._leftovers.discard(key)
         self.changed.set()
 
-    def _ended(self, key: Key) -> None:
+    def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a job broke and has no end; the next start gives it one", run=key[0], error=repr(error))
         self._jobs.pop(key, None)
         self._running.pop(key, None)
         self.changed.set()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from corral.base.logs import get_logger
 from corral.runner.tree import Process
 from corral.wire.runner import CommandStatus
 
@@ -19,6 +20,9 @@ from corral.wire.runner import CommandStatus
 REMEMBERED = 1000
 #: After so many lines the file is written anew, without what no longer counts.
 REWRITE_LINES = 5000
+
+
+log = get_logger()
 
 
 class Started(msgspec.Struct, tag_field="line", tag="process"):
@@ -110,30 +114,40 @@ class Journal:
         self._rewrite()
 
     def started(self, process: Process, run_id: str = "") -> None:
-        """Note a process."""
-        self._append(Started(process, run_id))
+        """Note a process. A full disk is no reason to end it: `CORRAL_RUN` and its parent lead to it as well."""
+        self._try_append(Started(process, run_id))
 
     def gone(self, run_id: str) -> None:
         """Note that nothing of a run is left."""
-        self._append(Gone(run_id))
+        self._try_append(Gone(run_id))
 
     def begun(self, command_id: str) -> None:
-        """Note that a command is about to be carried out: whoever comes after must not repeat it."""
-        self._append(Begun(command_id))
+        """Note that a command is about to be carried out. OSError: that could not be noted, so it must not be."""
+        try:
+            self._append(Begun(command_id))
+        except OSError:
+            del self.state.begun[command_id]
+            raise
 
     def done(self, command_id: str, status: CommandStatus, message: str) -> None:
         """Note how it ended."""
-        self._append(Done(command_id, status, message))
+        self._try_append(Done(command_id, status, message))
 
     def told(self, command_id: str) -> None:
         """Note that the server has the result."""
-        self._append(Told(command_id))
+        self._try_append(Told(command_id))
 
     def close(self) -> None:
         """Close the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _try_append(self, line: Line) -> None:
+        try:
+            self._append(line)
+        except OSError as error:
+            log.warning("the journal cannot be written", error=str(error))
 
     def _append(self, line: Line) -> None:
         self.state.apply(line)

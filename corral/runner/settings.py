@@ -27,7 +27,7 @@ class Settings:
     max_pods: int = 4  #: how many runs at a time
     pass_env: tuple[str, ...] = ()  #: further variables that CLIs get from the runner's environment
     control_fd: int | None = None  #: the end of this pipe means that our parent is gone: interrupt and exit
-    log_form: str = "auto"
+    log_form: str = "console"
     log_level: str = "info"
 
 
@@ -55,7 +55,7 @@ def from_env(
         max_pods=int(pods),
         pass_env=tuple(_words(read(env, "CORRAL_PASS_ENV"))),
         control_fd=_control_fd(read(env, "CORRAL_PARENT_PIPE")),
-        log_form=read(env, "CORRAL_LOG_FORMAT", "auto"),
+        log_form=read(env, "CORRAL_LOG_FORMAT", "console"),
         log_level=read(env, "CORRAL_LOG_LEVEL", "info"),
     )
 

@@ -198,7 +198,12 @@ def create(folder: Path, held: Held, *, first: int = 0) -> Spool:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = path_of(folder, held)
     spool = Spool(path, _open(path, os.O_CREAT | os.O_EXCL), Head(held.run_id, held.attempt, held.lease, first))
-    spool._write(spool.head, first)  # noqa: SLF001 - its maker
+    try:
+        spool._write(spool.head, first)  # noqa: SLF001 - its maker
+    except OSError:
+        spool.release()
+        path.unlink()
+        raise
     return spool
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -186,14 +187,20 @@ async def test_a_run_that_takes_too_long_is_ended(server: FakeServer, runner: Ru
 
 
 async def test_waiting_for_a_person_counts_against_no_limit(
-    server: FakeServer, runner: Running, assign: Assign
+    server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = server.offer(assign("ask:q done:x", limits={"idle_seconds": 0.6, "run_seconds": 1.0}))
+    leap = 0.0
+    monkeypatch.setattr(job_module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + leap))
+    run = server.offer(assign("ask:q hear done:x", limits={"idle_seconds": 600, "run_seconds": 1000}))
     await until(lambda: "permission.requested" in server.types(run.run_id))
-    begun = time.monotonic()
-    await until(lambda: time.monotonic() - begun > 1.5)
+    leap = 5000.0
+    polls = len(server.polls)
+    await until(lambda: len(server.polls) > polls + 3)  # time enough for a watchdog
     server.ask(command("approve", run, b'{"request_id":"q","decision":"allow"}'))
-    await until(lambda: server.types(run.run_id)[-1] == "run.completed")
+    await until(lambda: server.types(run.run_id)[-1] == "agent.message")
+    leap = 5700.0
+    await until(lambda: server.types(run.run_id)[-1] == "run.failed")
+    assert server.payloads(run.run_id, "run.failed")[0]["code"] == "idle_timeout"
 
 
 async def test_an_unknown_engine_fails_the_run(server: FakeServer, runner: Running, assign: Assign) -> None:

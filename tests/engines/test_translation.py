@@ -40,7 +40,7 @@ def test_results_of_every_shape_become_text() -> None:
 
 
 def test_messages_of_kinds_nobody_knows_mean_nothing() -> None:
-    unknown = [
+    unknown: list[dict[str, Any]] = [
         {"type": "new"},
         {"type": "system", "subtype": "new"},
         {"type": "stream_event", "event": {"type": "new"}},

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from claude_agent_sdk import PermissionResultAllow, PermissionResultDeny, ToolPermissionContext
 
-from corral.runner.engines.claude_events import Translator, clean, emit
+from corral.runner.engines.claude_events import Translator, clean, emit, encode
 from corral.runner.engines.protocol import Emit
 from corral.runner.engines.stdio import log
 from corral.wire.events import ApprovalKind, ApprovalRequest, EventType
@@ -80,7 +80,7 @@ class Approvals:
             request_id=f"ask-{self._count}",
             kind=_KINDS.get(tool, ApprovalKind.TOOL),
             tool=tool,
-            input=msgspec.Raw(clean(json.dumps(shown, ensure_ascii=False)).encode()),
+            input=encode(shown),
             cwd=self._cwd,
             tool_use_id=context.tool_use_id,
             description=describe(tool, shown),

@@ -115,8 +115,8 @@ class Attempt:
         self.interrupt("")
 
     def stop(self, last: Emit) -> None:
-        """End the attempt with this event, unless it is ending already."""
-        if self._stop is None and not self._over.is_set():
+        """End the attempt with this event, unless it is ending by itself. The newest word of several counts."""
+        if self._stop is not None or not self._over.is_set():
             self._stop = last
         self._over.set()
 
@@ -216,7 +216,7 @@ class Attempt:
             return
         # A CLI that dies in the middle of a turn has no result, whatever it said of the turn before.
         result = None if self._turn_open or (self._unanswered and self._died) else self._result
-        error = self._error or self.cli.error
+        error = self.cli.error or self._error
         self._send(self._stop or judge(result, self._api_error, error, list(self.cli.last_words)))
 
     def _summary(self, result: Mapping[str, Any]) -> Emit:

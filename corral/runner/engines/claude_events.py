@@ -28,6 +28,7 @@ class Translator:
         self._tools: dict[str, str] = {}  #: tool use → name
         self._agents: dict[str, dict[str, Any]] = {}  #: tool use → its start, while the sub-agent runs
         self._tasks: dict[str, str] = {}  #: the CLI's task id → tool use
+        self._ended: dict[str, str] = {}  #: tool use → how its sub-agent ended
         self._message = ""  #: id of the message that streams now
         self._index = 0
         self._offset = 0
@@ -35,7 +36,7 @@ class Translator:
     @property
     def has_agents(self) -> bool:
         """Tell whether a sub-agent still runs."""
-        return bool(self._agents)
+        return bool(self._agents.keys() - self._ended.keys())
 
     def translate(self, raw: Mapping[str, Any]) -> Iterator[Emit | Token]:
         """Yield what `raw` means to a reader of the log; nothing for most kinds."""
@@ -51,10 +52,10 @@ class Translator:
             case _:
                 return
 
-    def finish(self, status: str = "stopped") -> Iterator[Emit]:
-        """Yield the ends of sub-agents that the CLI left open."""
+    def finish(self) -> Iterator[Emit]:
+        """Yield the ends of sub-agents that the CLI has not told."""
         for use in list(self._agents):
-            yield from self._agent_stop(use, status, "")
+            yield from self._agent_stop(use, self._ended.get(use, "stopped"), "")
 
     def _stream(self, raw: Mapping[str, Any]) -> Iterator[Token]:
         if raw.get("parent_tool_use_id"):
@@ -139,10 +140,9 @@ class Translator:
             case "task_notification":
                 yield from self._agent_stop(raw.get("tool_use_id", ""), raw.get("status", ""), raw.get("summary", ""))
             case "task_updated":
-                # Some ends come without a notification; where one comes, it has the summary and comes at once.
-                if (raw.get("patch") or {}).get("status") in _ENDED_TASK - {"completed"}:
-                    use = self._tasks.get(raw.get("task_id", ""), "")
-                    yield from self._agent_stop(use, raw["patch"]["status"], raw["patch"].get("error") or "")
+                # Most ends are told again by a notification, with the summary; `finish` tells those that are not.
+                if (status := (raw.get("patch") or {}).get("status")) in _ENDED_TASK:
+                    self._ended[self._tasks.get(raw.get("task_id", ""), "")] = status
             case _:
                 return
 
@@ -184,12 +184,16 @@ class Translator:
 
 def emit(kind: EventType, **payload: Any) -> Emit:
     """Return the event with its payload encoded once."""
+    return Emit(type=kind, payload=encode(payload))
+
+
+def encode(value: Any) -> msgspec.Raw:
+    """Return `value` as JSON."""
     try:
-        encoded = msgspec.json.encode(payload)
+        return msgspec.Raw(msgspec.json.encode(value))
     except UnicodeEncodeError:
         # Half of a surrogate pair: a program's output cut inside an emoji.
-        encoded = msgspec.json.encode(json.loads(clean(json.dumps(payload, ensure_ascii=False))))
-    return Emit(type=kind, payload=msgspec.Raw(encoded))
+        return msgspec.Raw(clean(json.dumps(value, ensure_ascii=False)).encode())
 
 
 def clean(text: str) -> str:

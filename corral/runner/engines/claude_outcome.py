@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from claude_agent_sdk import CLINotFoundError
+from claude_agent_sdk import CLINotFoundError, ProcessError
 
 from corral.runner.engines.claude_events import emit
 from corral.runner.engines.protocol import Emit
@@ -70,8 +70,13 @@ def _without_result(error: BaseException | None, said: Sequence[str]) -> Emit:
         return failed("cli_missing", "Claude Code was not found on the runner's machine", hint)
     if error is not None and "Working directory does not exist" in str(error):
         return failed("cwd_missing", str(error), "Make the directory on the runner's machine, or choose another.")
-    message = str(error).partition("\n")[0] if error else "Claude Code ended without a result"
-    return failed("cli_error", message, _last_words(said))
+    message = f"Claude Code {_how(error)}" if isinstance(error, ProcessError) else str(error or "").partition("\n")[0]
+    return failed("cli_error", message or "Claude Code ended without a result", _last_words(said))
+
+
+def _how(error: ProcessError) -> str:
+    code = error.exit_code
+    return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
 
 
 def _message(result: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import structlog
 
 from corral import bus
 from corral.platform import database
+from corral.runs.chunks import Chunk, Shelf
 from corral.runs.frames import Logged, sse
 from corral.runs.hints import log_topic
 from corral.wire.events import ENDS_RUN
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 #: Events read in one go when somebody catches up.
 _PAGE = 500
+#: Bytes that are kept of a watched run for those who catch up: of what was pushed lately, and of the pages read lately.
+_KEPT = 1024 * 1024
 
 
 class Sink(Protocol):
@@ -111,7 +114,10 @@ class Feed:
         self._feeds, self._run_no, self._run_id = feeds, run_no, run_id
         self._live: dict[_Watcher, None] = {}
         self._joining = 0
-        self._seq = 0  # pushed to the live ones so far; without any it has no meaning
+        self._recent = Shelf(_KEPT)  # pushed lately, without a gap
+        self._pages = Shelf(_KEPT)  # read lately
+        self._reading: dict[int, asyncio.Task[Chunk | None]] = {}
+        self._seq = 0  # pushed so far: the end of the recent chunks, and where the live ones are
         self._known = 0  # how far the log has grown, as far as anybody said
         self._reader: asyncio.Task[None] | None = None
         self._unlisten = bus.current().listen(log_topic(run_no), self._hear)
@@ -151,26 +157,51 @@ class Feed:
     def close(self) -> None:
         """Stop to listen."""
         self._unlisten()
-        if self._reader is not None:
-            self._reader.cancel()
+        for task in (self._reader, *self._reading.values()):
+            if task is not None:
+                task.cancel()
 
     async def _catch_up(self, watcher: _Watcher) -> bool:
-        """Write what the rows have; returns True if the log's last entry is the run's end."""
-        while True:
-            rows = await events(self._run_no, after=watcher.seq, limit=_PAGE)
-            if rows:
-                chunk = self._feeds.frame(sse(self._run_id, rows))
-                while not watcher.sink.write(chunk):
-                    await watcher.sink.drained()
-                watcher.seq = rows[-1].seq
-            if len(rows) == _PAGE or watcher.seq < self._known:
-                continue
-            return bool(rows) and rows[-1].type in ENDS_RUN
+        """Write what has been; returns True if the log's last entry is the run's end."""
+        ended = False
+        while chunk := self._kept(watcher.seq + 1) or await self._read_once(watcher.seq):
+            while not watcher.sink.write(chunk.data):
+                await watcher.sink.drained()
+            watcher.seq, ended = chunk.last, chunk.ends
+            if watcher.seq >= self._known and not chunk.more:
+                break
+        return ended
+
+    def _kept(self, first: int) -> Chunk | None:
+        return self._recent.get(first) or self._pages.get(first)
+
+    async def _read_once(self, after: int) -> Chunk | None:
+        """Read a page, once for all who want it now: whoever fell behind did so in company."""
+        reading = self._reading.get(after)
+        if reading is None:
+            reading = self._reading[after] = asyncio.get_running_loop().create_task(self._page(after))
+            reading.add_done_callback(lambda _: self._reading.pop(after, None))
+        return await asyncio.shield(reading)
+
+    async def _page(self, after: int) -> Chunk | None:
+        """Return a page, which ends where a recent chunk begins."""
+        limit = min(_PAGE, next((first - 1 - after for first in self._recent if first - 1 > after), _PAGE))
+        rows = await events(self._run_no, after=after, limit=limit)
+        if not rows:
+            return None
+        chunk = self._chunk(rows, more=len(rows) == limit)
+        if chunk.more:  # a part of one would be outgrown
+            self._pages.put(chunk)
+        return chunk
+
+    def _chunk(self, rows: list[Logged], *, more: bool) -> Chunk:
+        data = self._feeds.frame(sse(self._run_id, rows))
+        return Chunk(rows[0].seq, rows[-1].seq, data, rows[-1].type in ENDS_RUN, more)
 
     async def _stay_live(self, watcher: _Watcher) -> bool:
         """Be pushed to until the stream is over (True) or the sink cannot keep up (False)."""
-        if not self._live:
-            self._seq = watcher.seq
+        if not self._live and self._seq != watcher.seq:
+            self._begin(watcher.seq)
         watcher.left = asyncio.get_running_loop().create_future()
         self._live[watcher] = None
         self.grown(self._known)
@@ -186,11 +217,15 @@ class Feed:
             chunk = self._feeds.frame(frames)
             for watcher in self._live:
                 watcher.sink.write(chunk)
-        elif self._live and first == self._seq + 1 and self._reader is None:
-            self._known = max(self._known, last)
-            self._push(first, last, self._feeds.frame(frames), ends=bool(ends))
-        else:
-            self.grown(last)
+            return
+        if self._reader is None:
+            if not self._live and first != self._seq + 1:
+                self._begin(first - 1)
+            if first == self._seq + 1:
+                self._known = max(self._known, last)
+                self._push(Chunk(first, last, self._feeds.frame(frames), bool(ends)))
+                return
+        self.grown(last)
 
     async def _read(self) -> None:
         """Read what hints did not bring, and push it to all at once."""
@@ -199,21 +234,28 @@ class Feed:
                 rows = await events(self._run_no, after=self._seq, limit=_PAGE)
                 if not rows:
                     break
-                chunk = self._feeds.frame(sse(self._run_id, rows))
-                self._push(rows[0].seq, rows[-1].seq, chunk, ends=rows[-1].type in ENDS_RUN and len(rows) < _PAGE)
+                if rows[0].seq == self._seq + 1:
+                    self._push(self._chunk(rows, more=len(rows) == _PAGE))
         except Exception as error:  # noqa: BLE001 - the next hint or reread tries again
             log.warning("a log could not be read", error=str(error))
         finally:
             self._reader = None
 
-    def _push(self, first: int, last: int, chunk: bytes, *, ends: bool) -> None:
-        self._seq = last
+    def _begin(self, seq: int) -> None:
+        """Forget the recent chunks; the next one begins after `seq`."""
+        self._recent.clear()
+        self._seq = seq
+
+    def _push(self, chunk: Chunk) -> None:
+        """Write the next chunk to the live ones, and keep it for the others."""
+        self._seq = chunk.last
+        self._recent.put(chunk)
         for watcher in tuple(self._live):
-            if watcher.seq >= last:
+            if watcher.seq >= chunk.last:
                 continue
-            if watcher.seq == first - 1 and watcher.sink.write(chunk):
-                watcher.seq = last
-                if ends:
+            if watcher.seq == chunk.first - 1 and watcher.sink.write(chunk.data):
+                watcher.seq = chunk.last
+                if chunk.ends and not chunk.more:
                     _let_go(watcher, over=True)
             else:
                 _let_go(watcher, over=False)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from corral.base.errors import Forbidden
+from corral.platform.access import SCOPES, Principal, Role, granted, require, scopes_of
+
+
+def test_each_role_covers_the_ones_below_it() -> None:
+    roles = list(Role)
+    for higher, role in enumerate(roles):
+        for lower, least in enumerate(roles):
+            assert role.covers(least) == (higher <= lower)
+            assert (scopes_of(role) >= scopes_of(least)) or higher > lower
+
+
+def test_a_viewer_only_reads() -> None:
+    assert scopes_of(Role.VIEWER) == {scope for scope in SCOPES if scope.endswith(":read")}
+
+
+def test_a_star_is_everything_its_owners_role_allows() -> None:
+    assert granted("*", Role.OWNER) == {*SCOPES, "*"}
+    assert "*" not in granted("*", Role.MEMBER)
+    assert granted("runs:read keys:write", Role.MEMBER) == {"runs:read"}
+
+
+def test_what_is_missing_is_named() -> None:
+    key = Principal(org_id=1, actor="key:1", scopes=frozenset({"runs:read"}), role=Role.MEMBER, key_id="1")
+    person = Principal(org_id=1, actor="user:1", scopes=scopes_of(Role.VIEWER), role=Role.VIEWER)
+    require(key, "runs:read", Role.VIEWER)
+    with pytest.raises(Forbidden, match="runs:write"):
+        require(key, "runs:write", Role.VIEWER)
+    with pytest.raises(Forbidden, match="owner"):
+        require(key, "runs:read", Role.OWNER)
+    with pytest.raises(Forbidden, match="viewer"):
+        require(person, "runs:write", Role.VIEWER)

@@ -24,6 +24,7 @@ class Loop:
     run_once: RunOnce
     every: float  #: seconds from the end of one round to the start of the next
     limit: float  #: seconds a round may take; then it is cut off and counts as failed
+    after: float  #: seconds before the first round
     backoff: Backoff
     _hint: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -48,9 +49,9 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
-    def add(self, name: str, run_once: RunOnce, *, every: float, limit: float = 60.0) -> Loop:
-        """Register a loop; call before `start`. The answer can be woken."""
-        loop = Loop(name, run_once, every, limit, Backoff(first=min(every, 1.0), most=max(every, 30.0)))
+    def add(self, name: str, run_once: RunOnce, *, every: float, limit: float = 60.0, after: float = 0.0) -> Loop:
+        """Register a loop whose first round begins `after` seconds; call before `start`. The answer can be woken."""
+        loop = Loop(name, run_once, every, limit, after, Backoff(first=min(every, 1.0), most=max(every, 30.0)))
         self._loops.append(loop)
         return loop
 
@@ -72,6 +73,8 @@ class Supervisor:
         await asyncio.gather(*late, return_exceptions=True)
 
     async def _keep(self, loop: Loop) -> None:
+        if loop.after:
+            await loop.rest(loop.after)
         while not self._stopping:
             await loop.rest(await self._round(loop))
 

@@ -80,7 +80,7 @@ class Daemon:
         supervisor = Supervisor()
         supervisor.add("prune spools", self._prune, every=3600)
         supervisor.add("end strays", self._end_strays, every=10)
-        supervisor.add("look for CLIs", self._look_for_clis, every=CLIS_EVERY_SECONDS)
+        supervisor.add("look for CLIs", self._look_for_clis, every=CLIS_EVERY_SECONDS, after=CLIS_EVERY_SECONDS)
         try:
             await self._recover()
             supervisor.start()
@@ -188,12 +188,12 @@ class Daemon:
     async def _until_stopped(self, serving: asyncio.Task[None]) -> None:
         """Return when nothing runs here any more, after having been told to stop; raise what ended `serving`."""
         changed = asyncio.create_task(self.stopping.changed.wait())
+        deadline: float | None = None
         try:
             while self.stopping.phase == Phase.RUN or any(True for _ in self._holdings.running):
-                is_brief = self.stopping.phase == Phase.INTERRUPT
                 done, _ = await asyncio.wait(
                     {changed, serving, *self._holdings.running},
-                    timeout=INTERRUPT_SECONDS if is_brief else None,
+                    timeout=None if deadline is None else max(0.0, deadline - time.monotonic()),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if serving in done:
@@ -201,9 +201,11 @@ class Daemon:
                 if changed in done:
                     self.stopping.changed.clear()
                     changed = asyncio.create_task(self.stopping.changed.wait())
+                    is_brief = self.stopping.phase == Phase.INTERRUPT
+                    deadline = time.monotonic() + INTERRUPT_SECONDS if is_brief else None
                     self._holdings.stop(self.stopping.phase)
                     self._poll_again.set()
-                elif is_brief and not done:
+                elif deadline is not None and not done:
                     self.stopping.advance(Phase.FORCE)
             await self._flush(FLUSH_SECONDS[self.stopping.phase])
         finally:

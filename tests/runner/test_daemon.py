@@ -13,10 +13,11 @@ import pytest
 
 from corral.runner import job as job_module
 from corral.runner import outbox as outbox_module
+from corral.runner import spool
 from corral.runner.settings import Settings
 from corral.runner.stopping import Phase
-from corral.wire.events import EventBatch
-from corral.wire.runner import Assignment, Held
+from corral.wire.events import EventBatch, EventType
+from corral.wire.runner import Assignment, Cli, Held
 from corral.wire.runs import Engine
 from tests.runner.conftest import Running, command, is_alive, until
 from tests.runner.fake_server import FakeServer, error, refuse_nothing
@@ -452,3 +453,63 @@ async def test_batches_hold_at_most_200_events_and_a_megabyte(
     await until(lambda: "run.completed" in server.types(run.run_id))
     assert max(sizes) < 1_100_000
     assert len(server.types(run.run_id)) == 1009
+
+
+async def test_clis_that_appear_later_are_registered_when_nothing_is_held(
+    server: FakeServer, settings: Settings, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Cli] = []
+
+    async def detect(env: object) -> list[Cli]:
+        return list(found)
+
+    monkeypatch.setattr("corral.runner.clis.detect", detect)
+    monkeypatch.setattr("corral.runner.daemon.CLIS_EVERY_SECONDS", 0.05)
+    running = Running(settings)
+    run = server.offer(assign("hear done:x"))
+    await until(lambda: "run.started" in server.types(run.run_id))
+    found.append(Cli(Engine.CLAUDE_CODE, "2.0", signed_in=True))
+    polls = len(server.polls)
+    await until(lambda: len(server.polls) > polls + 2)
+    assert len(server.registered) == 1
+    server.ask(command("message", run, b'{"text":"x"}'))
+    await until(lambda: len(server.registered) == 2)
+    assert server.registered[-1].clis == found
+    await until(lambda: server.polls[-1].session in server.sessions)
+    await running.stop()
+
+
+async def test_a_disk_that_is_full_for_a_moment_ends_neither_heartbeat_nor_run(
+    server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, failures = spool.create, 0
+
+    def full(folder: Path, held: Held, *, first: int = 0) -> spool.Spool:
+        nonlocal failures
+        failures += 1
+        if failures < 3:
+            raise OSError(28, "No space left on device")
+        return create(folder, held, first=first)
+
+    monkeypatch.setattr(spool, "create", full)
+    run = server.offer(assign("done:x"))
+    await until(lambda: "run.completed" in server.types(run.run_id))
+
+
+async def test_a_disk_that_fills_up_fails_the_run_and_says_so(
+    server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = spool.Spool.append
+
+    def full(self: spool.Spool, type: EventType, payload: bytes, *, at: float | None = None) -> int:
+        if type == EventType.AGENT_MESSAGE:
+            raise OSError(28, "No space left on device")
+        return append(self, type, payload, at=at)
+
+    monkeypatch.setattr(spool.Spool, "append", full)
+    run = server.offer(assign("message:x hang"))
+    await until(lambda: "run.failed" in server.types(run.run_id))
+    [failed] = server.payloads(run.run_id, "run.failed")
+    assert failed["code"] == "runner_disk"
+    assert "No space left" in failed["message"]
+    assert not is_alive(server.payloads(run.run_id, "run.started")[0]["pid"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -19,7 +20,7 @@ PAGES = ("/app/runs", "/app/runs/new", "/app/approvals", "/app/runners", "/app/r
 @pytest.fixture
 def run(api: Api) -> Scripted:
     """A run with something of everything in its log, waiting for an answer."""
-    made = Scripted(api, f"looks-{id(object()):x}", prompt="Look at " + "averyveryverylongwordwithoutanybreak" * 5)
+    made = Scripted(api, f"looks-{uuid.uuid4().hex[:12]}", prompt="Look at " + "averyveryverylongwordwithoutanybreak" * 5)
     made.say("A `code` word, a [link](https://example.org) and\n\n```\n" + "x" * 400 + "\n```")
     made.tool("Bash", {"command": "echo " + "y" * 300}, "z" * 500, failed=True)
     made.ask("rm -rf " + "/very/long/path" * 30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.console import Console
 from tests.support.runner import Runner
@@ -21,14 +21,19 @@ def launch(console: Console, runner: Runner, prompt: str, *, mode: str = "defaul
     return page
 
 
+def told(page: Page, text: str) -> Locator:
+    """A row of the log that is not what a person wrote: scripts of the model stand in the prompt."""
+    return page.locator(".log .ev:not(.user)", has_text=text)
+
+
 def test_a_run_launched_by_the_form_is_watched_to_its_end(console: Console, shared_runner: Runner) -> None:
     script = "%say Good morning, said the agent.\n%bash echo over and out\n%say All done."
     page = launch(console, shared_runner, f"Greet me, please.\n{script}")
     expect(console.heading()).to_have_text("Greet me, please.")
+    expect(told(page, "Good morning, said the agent.")).to_be_visible()
     log = page.get_by_role("region", name="Log")
-    expect(log).to_contain_text("Good morning, said the agent.")
     expect(log.locator("summary", has_text="echo over and out")).to_be_visible()
-    expect(log).to_contain_text("completed")
+    expect(told(page, "completed")).to_be_visible()
     expect(page.locator("#live .status").first).to_have_text("Done")
     expect(page.locator("#live")).to_contain_text(re.compile(r"tokens\s*\d"))
     log.locator("summary", has_text="echo over and out").click()
@@ -58,7 +63,7 @@ def test_an_approval_is_answered_in_the_page(console: Console, shared_runner: Ru
     expect(page.locator("#live .status").first).to_have_text("Waiting for you")
     expect(page.locator("#pending")).not_to_have_text("")
     page.keyboard.press("a")
-    expect(page.get_by_role("region", name="Log")).to_contain_text("It is there.")
+    expect(told(page, "It is there.")).to_be_visible()
     expect(page.locator(".ask")).to_have_count(0)
     assert (shared_runner.work / "made-by-approval.txt").exists()
 
@@ -69,7 +74,7 @@ def test_a_denial_carries_its_reason_to_the_agent(console: Console, shared_runne
     page.keyboard.press("d")
     page.get_by_label("What should it do instead?").fill("Use the other directory")
     page.keyboard.press("Enter")
-    expect(page.locator(".log .ev", has_text="I was told")).to_contain_text("Use the other directory")
+    expect(told(page, "I was told")).to_contain_text("Use the other directory")
     assert not (shared_runner.work / "never-made.txt").exists()
 
 
@@ -84,7 +89,7 @@ def test_a_question_is_answered_with_one_of_its_options(console: Console, shared
     expect(page.get_by_role("alert")).to_contain_text("Answer each question")
     page.get_by_label("Green").check()
     page.get_by_role("button", name="Answer a").click()
-    expect(page.locator(".log .ev", has_text="You said")).to_contain_text("Green")
+    expect(told(page, "You said")).to_contain_text("Green")
 
 
 def test_a_run_is_cancelled_after_a_confirmation(console: Console, shared_runner: Runner) -> None:
@@ -105,7 +110,7 @@ def test_an_ended_run_is_followed_up_by_a_child(console: Console, shared_runner:
     page.get_by_role("textbox", name=re.compile("Follow up")).fill("Still there?\n%say Still here.")
     page.keyboard.press("Control+Enter")
     expect(page).not_to_have_url(parent)
-    expect(page.get_by_role("region", name="Log")).to_contain_text("Still here.")
+    expect(told(page, "Still here.")).to_be_visible()
     expect(page.locator(".crumbs")).to_contain_text("goes on from")
     page.goto(parent)
     expect(page.locator(".crumbs")).to_contain_text("followed by")

@@ -22,6 +22,7 @@ export class Log {
     this.sections = new Map(); // page → its element
     this.patience = new Set(); // pages to ask for again, but not yet
     this.blocks = new Map(); // streamed block → {kind, text}
+    this.settled = new Set(); // streamed blocks whose stored message is here; late frames of them are no news
     this.following = !this.isOver;
     this.stream = new Stream(this.store.runId, () => this.store.cursor, {
       event: (event) => this.take(event),
@@ -71,6 +72,7 @@ export class Log {
   }
 
   hear({ block, offset, text, kind = "text" }) {
+    if (this.settled.has(block)) return;
     const known = this.blocks.get(block) ?? { kind, text: offset > 0 ? "… " : "", end: offset };
     if (offset < known.end) return;
     known.text += text;
@@ -85,6 +87,7 @@ export class Log {
     const kind = { "agent.message": "text", "agent.thinking": "thinking" }[type];
     if (!kind) return;
     const of = [...this.blocks].filter(([, block]) => block.kind === kind);
+    if (payload.block) this.settled.add(payload.block);
     if (this.blocks.delete(payload.block)) return;
     const same = of.find(([, block]) => (payload.text ?? "").includes(block.text.replace(/^… /, "").trim())) ?? of[0];
     if (same) this.blocks.delete(same[0]);

@@ -160,11 +160,11 @@ class Escaped:
 
 def served_tokens(model: Model, session: str) -> dict[str, int]:
     """What the model server says it counted for a CLI session, in the words of a run's `usage`."""
-    names = {"input": "inputTokens", "output": "outputTokens", "cache_read": "cacheReadTokens"}
-    total = {**dict.fromkeys(names.values(), 0), "cacheWriteTokens": 0}
-    for served in model.served(session=session):
-        if served["status"] == "finished":
-            for theirs, ours in names.items():
-                total[ours] += served["usage"][theirs]
-            total["cacheWriteTokens"] += served["usage"]["cache_write"]
-    return total
+    names = {
+        "input_tokens": "inputTokens",
+        "output_tokens": "outputTokens",
+        "cache_read_tokens": "cacheReadTokens",
+        "cache_write_tokens": "cacheWriteTokens",
+    }
+    finished = [one["usage"] for one in model.served(session=session, status="finished")]
+    return {ours: sum(usage[theirs] for usage in finished) for theirs, ours in names.items()}

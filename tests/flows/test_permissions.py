@@ -172,39 +172,45 @@ def test_a_question_survives_a_killed_server_and_is_answered_after(make_fleet: F
     assert len(fleet.payloads(run, "permission.requested")) == 1
 
 
-def test_an_answer_given_while_the_runner_was_dead_applies_to_the_same_action_of_the_next_attempt(
+#: Its turn is cut off before the answer comes, so the agent asks for the same action when its session is resumed.
+AGAIN = "%keep\n%bash touch {name}\n%say done"
+
+
+def test_an_answer_given_while_the_runner_was_dead_applies_once_to_the_same_action_of_the_next_attempt(
     make_fleet: FleetMaker,
 ) -> None:
     fleet = make_fleet()
     name = fresh()
-    run = fleet.launch(f"%keep\n%bash touch {name}\n%say done", mode="default")
+    run = fleet.launch(AGAIN.format(name=name), mode="default")
     asked = fleet.asked(run)
     fleet.runner.kill()
     assert fleet.answer(asked, "allow") == 200
     fleet.runner.start()
     fleet.completed(run)
     assert (fleet.runner.work / name).exists()
-    assert [one["status"] for one in fleet.approvals(run) if one["status"] == "pending"] == []
+    assert [one["status"] for one in fleet.approvals(run)] == ["allowed"]
     fleet.hold(run)
 
 
 def test_a_question_survives_a_killed_runner_and_is_answered_after(make_fleet: FleetMaker) -> None:
     fleet = make_fleet()
     name = fresh()
-    run = fleet.launch(f"%keep\n%bash touch {name}\n%say done", mode="default")
-    fleet.asked(run)
+    run = fleet.launch(AGAIN.format(name=name), mode="default")
+    asked = fleet.asked(run)
     fleet.runner.kill()
     fleet.runner.start()
     fleet.wait_event(run, "session.interrupted")
     fleet.wait_event(run, "permission.requested", count=2)
-    assert fleet.answer(fleet.asked(run), "allow") == 200
+    assert fleet.asked(run)["id"] == asked["id"]
+    assert not (fleet.runner.work / name).exists()
+    assert fleet.answer(asked, "allow") == 200
     fleet.completed(run)
     assert (fleet.runner.work / name).exists()
 
 
 def test_waiting_counts_neither_as_idleness_nor_as_run_time(fleet: Fleet) -> None:
-    run = fleet.launch(f"%bash touch {fresh()} %% %say done", mode="default", idleSeconds=4, maxRunSeconds=5)
+    run = fleet.launch(f"%bash touch {fresh()} %% %say done", mode="default", idleSeconds=8, maxRunSeconds=9)
     asked = fleet.asked(run)
-    never(lambda: fleet.run(run)["status"] != "WAITING", during=6)
+    never(lambda: fleet.run(run)["status"] != "WAITING", during=10)
     fleet.answer(asked, "allow")
     fleet.completed(run)

@@ -24,10 +24,8 @@ def test_a_run_is_watched_live_from_its_launch_to_its_end(fleet: Fleet) -> None:
 
 
 def test_usage_is_what_the_model_served_class_by_class_over_several_turns(fleet: Fleet) -> None:
-    script = (
-        "%bash echo one %% %usage in=11 out=22 read=333 write=44 %% %bash echo two %% %say done %% %usage in=5 out=6"
-    )
-    run = fleet.launch(script)
+    first = "%bash echo one %% %usage in=11 out=22 read=333 write=44 %% %next"
+    run = fleet.launch(f"{first} %% %bash echo two %% %say done %% %usage in=5 out=6")
     done = fleet.completed(run)
     session = fleet.payloads(run, "session.init")[0]["session_id"]
     served = fleet.model.served(session=session)
@@ -73,7 +71,12 @@ def test_thinking_parallel_tools_and_failed_tools_are_logged(fleet: Fleet) -> No
 
 def test_a_subagent_is_logged_from_start_to_stop_and_its_usage_counts(fleet: Fleet) -> None:
     inner = "%bash echo from-the-inside %% %say sub found {{{result}}}"
-    tool = {"description": "count files", "subagent_type": "general-purpose", "prompt": inner}
+    tool = {
+        "description": "count files",
+        "subagent_type": "general-purpose",
+        "prompt": inner,
+        "run_in_background": False,
+    }
     run = fleet.launch(f"%tool Agent {json.dumps(tool)}\n%say The sub-agent said: {{{{result}}}}")
     done = fleet.completed(run)
     (start,) = fleet.payloads(run, "agent.subagent_start")

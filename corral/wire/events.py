@@ -62,7 +62,7 @@ FOLDED = ENDS_ATTEMPT | {
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
-class RunnerEvent(msgspec.Struct):
+class RunnerEvent(msgspec.Struct, forbid_unknown_fields=True):
     """One event as a runner numbers it: `n` counts from 1 within an attempt, without gaps."""
 
     n: Count
@@ -73,7 +73,7 @@ class RunnerEvent(msgspec.Struct):
     )
 
 
-class TokenFrame(msgspec.Struct):
+class TokenFrame(msgspec.Struct, forbid_unknown_fields=True):
     """A piece of text as the model streams it. Shown live, never stored: the whole text comes as an event."""
 
     block: str  #: names the streamed block within the attempt
@@ -82,7 +82,7 @@ class TokenFrame(msgspec.Struct):
     kind: str = "text"  #: text | thinking
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, forbid_unknown_fields=True):
     """What one turn or message cost, as a delta: lines are summed, never compared."""
 
     source: str  #: unique in its run, e.g. `1/turn-3/claude-sonnet-4-6`: a replay adds nothing
@@ -95,7 +95,7 @@ class Usage(msgspec.Struct):
     estimated: bool = False  #: counted from a stream that was cut, not from a finished answer
 
 
-class EventBatch(msgspec.Struct):
+class EventBatch(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /api/v1/runs/:id/events`: what an attempt has spooled since the server last said what it has."""
 
     attempt: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]

@@ -21,7 +21,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 BigCount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
-class Cli(msgspec.Struct):
+class Cli(msgspec.Struct, forbid_unknown_fields=True):
     """One agent CLI that the runner found on its machine."""
 
     engine: Engine
@@ -30,7 +30,7 @@ class Cli(msgspec.Struct):
     detail: str = ""  #: for people: how it is signed in, or what to do so that it is
 
 
-class Register(msgspec.Struct):
+class Register(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /api/v1/runners/register`: a runner process says who it is. Each call begins a new session of its uid."""
 
     uid: Id  #: kept in the runner's locked data directory: the same machine and directory, the same runner
@@ -54,7 +54,7 @@ class Registered(msgspec.Struct):
     wait_seconds: float = WAIT_SECONDS
 
 
-class Held(msgspec.Struct):
+class Held(msgspec.Struct, forbid_unknown_fields=True):
     """A run whose attempt this runner process has."""
 
     run_id: str
@@ -62,7 +62,7 @@ class Held(msgspec.Struct):
     lease: str
 
 
-class Poll(msgspec.Struct):
+class Poll(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /api/v1/runners/:id/poll`: renews the session's lease on arrival, then waits for work or commands."""
 
     session: str
@@ -168,7 +168,7 @@ class CommandStatus(StrEnum):
     INTERRUPTED = "interrupted"  #: it had been started when the runner crashed; it is not started twice
 
 
-class CommandResult(msgspec.Struct):
+class CommandResult(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /api/v1/runners/:id/commands/:command_id`."""
 
     session: str

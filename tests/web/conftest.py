@@ -1,0 +1,72 @@
+"""A real server of this process, in a thread of its own, so that its inside can be reached and its parts replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral.platform.settings import Settings
+from corral.web.app import serve
+from corral.web.server import Server
+from tests.support.http import Api
+
+
+class Running:
+    """A server that serves until `stop`."""
+
+    def __init__(self, data: Path, **settings: Any) -> None:
+        self._settings = Settings(data=data, port=0, **{"rate_limit": 0, **settings})
+        self._started = threading.Event()
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._started.wait(60)
+        if self._failed:
+            raise self._failed
+
+    def api(self, key: str | None = "") -> Api:
+        """A caller with the full key, or the given one (None: without)."""
+        return Api(self.server.settings.url, self.server.bootstrapped.new_key if key == "" else key)
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run something in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self._done.set)
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - raised by who waits
+            self._failed = error
+            self._started.set()
+
+    async def _serve(self) -> None:
+        self.loop, self._done = asyncio.get_running_loop(), asyncio.Event()
+        async with serve(self._settings) as server:
+            self.server: Server = server
+            self._started.set()
+            await self._done.wait()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of this module. Tests that stop one make their own."""
+    made = Running(tmp_path_factory.mktemp("web"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def full(running: Running) -> Iterator[Api]:
+    """A caller with the full key."""
+    with running.api() as caller:
+        yield caller

@@ -1,0 +1,169 @@
+"""Every route there is, walked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from corral.platform import keys
+from corral.platform.access import SCOPES
+from corral.platform.database import commit, sql
+from corral.web.app import routes
+from corral.web.routes import Route
+from tests.support.http import Api
+from tests.web.conftest import Running
+
+ALL = routes()
+GUARDED = [route for route in ALL if not route.open]
+API = [route for route in ALL if not route.hidden]
+UNKNOWN = "0190f0f0-0000-7000-8000-000000000000"
+#: CONTRACT §2: health, the document, the sign-in pages and static files; `/` and `/app` only lead on.
+OPEN = {"/", "/app", "/app/sign-in", "/api/health", "/api/openapi.json", "/static/<name>"}
+#: A body that each route with one takes.
+BODIES: dict[str, Any] = {
+    "follow_up_run": {"prompt": "p"},
+    "message_run": {"text": "hello"},
+    "answer_approval": {"decision": "allow"},
+    "poll_runner": {"session": "s", "poll_no": 1, "free_slots": 0, "wait_seconds": 0},
+    "store_run_events": {"attempt": 1, "lease": "l"},
+    "finish_command": {"session": "s", "status": "done"},
+}
+
+
+def filled(route: Route, id_: str = UNKNOWN) -> str:
+    return re.sub(r"<[a-z_]+>", id_, route.path)
+
+
+def named(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+def send(api: Api, route: Route, path: str | None = None, **options: Any) -> Any:
+    headers = {"Accept": "application/json", "Origin": api.url, **options.pop("headers", {})}
+    return api.client.request(route.method, path or filled(route), headers={**api._auth(), **headers}, **options)
+
+
+@pytest.fixture(scope="module")
+def stranger(running: Running) -> Iterator[Api]:
+    """A full key of another org."""
+
+    async def make() -> str:
+        token = keys.PREFIX + "of-another-org-altogether"
+
+        def unit() -> Any:
+            yield sql("INSERT INTO orgs (id, name, created_at) VALUES (77, 'other', 0)")
+            yield from keys.insert(77, name="k", scopes="*", user_id=None, token=token)
+
+        await commit(unit())
+        return token
+
+    with running.api(running.do(make())) as caller:
+        yield caller
+
+
+def test_what_is_open_is_what_the_contract_opens() -> None:
+    assert {route.path for route in ALL if route.open} == OPEN
+
+
+def test_every_route_declares_a_scope_or_is_open() -> None:
+    for route in GUARDED:
+        assert route.scope in {*SCOPES, "*"}, named(route)
+
+
+def test_names_are_unique_so_that_operations_are() -> None:
+    assert len({route.name for route in API}) == len(API)
+
+
+def test_what_writes_needs_a_scope_to_write() -> None:
+    for route in GUARDED:
+        if route.method != "GET" and not route.hidden:
+            assert route.scope is not None
+            assert route.scope.endswith((":write", "*")), named(route)
+
+
+def test_every_post_takes_an_idempotency_key_but_the_runner_protocol() -> None:
+    for route in API:
+        if route.method == "POST":
+            assert route.repeatable == (route.tag != "runner protocol"), named(route)
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=named)
+def test_without_a_key_nothing_is_reached(running: Running, route: Route) -> None:
+    with running.api(None) as nobody, running.api("crl_live_unknown") as unknown:
+        for api in (nobody, unknown):
+            answer = send(api, route, content=b"{not json")
+            if route.hidden:
+                assert answer.status_code in (303, 401)
+            else:
+                assert answer.status_code == 401
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("route", GUARDED, ids=named)
+def test_without_its_scope_a_route_is_refused_before_the_body_is_read(
+    running: Running, full: Api, route: Route
+) -> None:
+    others = [scope for scope in SCOPES if scope != route.scope]
+    key = full.post("/api/v1/keys", body={"name": "k", "scopes": others}).json()["key"]
+    with running.api(key) as poor:
+        answer = send(poor, route, content=b"{not json")
+        assert answer.status_code == 403, answer.text
+        assert str(route.scope) in answer.text
+
+
+@pytest.mark.parametrize("route", [route for route in GUARDED if "<id>" in route.path], ids=named)
+def test_what_belongs_to_another_org_is_not_found(full: Api, stranger: Api, route: Route) -> None:
+    run = full.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).json()["id"]
+    key = full.post("/api/v1/keys", body={"name": "k", "scopes": ["runs:read"]}).json()["id"]
+    for id_ in (run, key, UNKNOWN, "1", "nonsense", "x" * 300, "%00"):
+        options = {"json": BODIES[route.name]} if route.name in BODIES else {}
+        answer = send(stranger, route, filled(route, id_), **options)
+        assert answer.status_code in ({404} if not route.hidden else {400, 404}), (id_, answer.status_code, answer.text)
+
+
+@pytest.mark.parametrize("path", sorted({route.path for route in API}))
+def test_a_path_says_which_methods_it_takes(full: Api, path: str) -> None:
+    concrete = re.sub(r"<[a-z_]+>", UNKNOWN, path)
+    declared = {method for route in ALL if route.path == path for method in route.methods} | {"OPTIONS"}
+    asked = full.call("OPTIONS", concrete)
+    assert asked.status_code == 204
+    assert set(asked.headers["Allow"].split(", ")) == declared
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "BREW"} - declared:
+        answer = full.call(method, concrete, raw=b"{}")
+        assert answer.status_code == 405
+        assert set(answer.headers["Allow"].split(", ")) == declared
+
+
+@pytest.mark.parametrize("route", [route for route in API if route.method == "GET"], ids=named)
+def test_head_answers_as_get_does_without_a_body(full: Api, route: Route) -> None:
+    run = full.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).json()["id"]
+    head = full.call("HEAD", filled(route, run))
+    assert head.status_code in (200, 404)
+    assert head.content == b""
+    assert full.call("GET", "/api/health").status_code == 200  # the connection is still good
+
+
+@pytest.mark.parametrize("route", ALL, ids=named)
+def test_every_answer_carries_the_security_headers_and_its_request_id(running: Running, route: Route) -> None:
+    with running.api() as full, running.api(None) as nobody:
+        for api in (full, nobody):
+            if route.content == "text/event-stream" and api is full:
+                continue
+            headers = send(api, route, content=b"{}").headers
+            assert "default-src 'none'" in headers["Content-Security-Policy"]
+            assert "unsafe" not in headers["Content-Security-Policy"]
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["X-Request-Id"]
+
+
+def test_a_path_of_nobody_is_401_without_a_key_and_404_with_one(running: Running, full: Api) -> None:
+    with running.api(None) as nobody:
+        for path in ("/nothing", "/api", "/api/nothing", "/api/v1/nothing", "/runners/1/2/3", "/api/runs/x/y/z"):
+            assert nobody.call("GET", path).status_code == 401, path
+            assert full.call("GET", path).status_code == 404, path
+        assert nobody.call("GET", "/static/nothing.js").status_code == 404
+        assert nobody.call("GET", "/static/..%2f..%2fapp.py").status_code == 404

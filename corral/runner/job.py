@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from corral.base.logs import get_logger
 from corral.runner import environment, spool, tree, workspace
 from corral.runner.client import Client
 from corral.runner.clocks import Clocks
+from corral.runner.endings import Ending, failed, how_it_ended, survived
 from corral.runner.engines.protocol import (
     Child,
     DoApprove,
@@ -75,14 +75,6 @@ class Stop(Enum):
     CANCEL = "cancel"
     INTERRUPT = "interrupt"
     FENCED = "fenced"  #: the attempt is another's: end the tree and say nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The event that ends the attempt; None where the server wants to hear nothing more."""
-
-    type: EventType | None
-    payload: bytes = b"{}"
 
 
 class _Stopped(Exception):
@@ -155,12 +147,10 @@ class Job:
         except Failure as failure:
             ending = Ending(EventType.RUN_FAILED, failure.payload())
         except OSError as error:
-            ending = _failed(
-                "runner_disk", f"The runner could not write to its disk: {error}", "Free some space there."
-            )
+            ending = failed("runner_disk", f"The runner could not write to its disk: {error}", "Free some space there.")
         except Exception as error:  # noqa: BLE001 - whatever it was, the run ends and says so
             self._log.exception("the job broke")
-            ending = _failed("runner_error", f"The runner made a mistake: {error!r}", "Its log says more.")
+            ending = failed("runner_error", f"The runner made a mistake: {error!r}", "Its log says more.")
         await self._finish(ending)
 
     async def _carry_out(self) -> Ending:
@@ -227,7 +217,9 @@ class Job:
                 return ending
         await worker.ended(EXIT_SECONDS)
         raise Failure(
-            "worker_died", f"The worker process ended before the run did ({_how(worker)})", await worker.last_words()
+            "worker_died",
+            f"The worker process ended before the run did ({how_it_ended(worker.process.returncode)})",
+            await worker.last_words(),
         )
 
     def _take(self, line: FromWorker) -> Ending | None:
@@ -315,7 +307,7 @@ class Job:
             await self._end_tree()
         except tree.StillAliveError as error:
             self._log.error("processes survived SIGKILL", pids=error.left)
-            ending = _survived(ending, error)
+            ending = survived(ending, error)
         await self._spool_end(ending)
         self._tools.journal.gone(self.assignment.run_id)
         await self._tools.locks.release(self)
@@ -375,32 +367,6 @@ class Job:
             await asyncio.gather(working, stopped, return_exceptions=True)
 
 
-def _failed(code: str, message: str, hint: str) -> Ending:
-    return Ending(EventType.RUN_FAILED, Failure(code, message, hint).payload())
-
-
-def _survived(ending: Ending, error: tree.StillAliveError) -> Ending:
-    if ending.type is None:
-        return ending
-    return _failed(
-        "processes_survived",
-        f"Processes of this run could not be ended: {error}",
-        "They are stuck in the kernel or belong to another user: end them by hand before going on with the session.",
-    )
-
-
 def _field(payload: bytes, name: str) -> str:
     value = msgspec.json.decode(payload).get(name)
     return value if isinstance(value, str) else ""
-
-
-def _how(worker: Worker) -> str:
-    code = worker.process.returncode
-    if code is None:
-        return "it closed its output"
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

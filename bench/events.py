@@ -22,6 +22,8 @@ _BATCH = 100
 #: Events of a throughput round, so that one takes a few seconds at the rate to expect with so many watchers.
 _EVENTS = {1: 120_000, 100: 60_000, 500: 12_000}
 _RATE = 200
+#: Watchers whose events are timed, spread over all: timing each of 500 would cost more than serving them.
+_TIMED = 50
 _PATIENCE = 60
 _TEXT = "The tests pass now; I have changed the retry so that it waits for the lock and not for the clock. " * 2
 
@@ -75,8 +77,8 @@ async def _rate(target: Target, watchers: int, events: int) -> float:
 
 
 async def _p99(target: Target, watchers: int, seconds: float) -> float:
-    events = int(_RATE * seconds)
-    async with _started(target) as (connection, job), _watching(target, job, watchers, events) as watching:
+    events, timed = int(_RATE * seconds), min(watchers, _TIMED)
+    async with _started(target) as (connection, job), _watching(target, job, watchers, events, timed) as watching:
         path = target.events_path(job.id)
         await asyncio.sleep(0.1)
         began = time.monotonic_ns()
@@ -89,7 +91,8 @@ async def _p99(target: Target, watchers: int, seconds: float) -> float:
             event = {"type": "agent.message", "payload": {"text": _TEXT, "t": due}}
             (await connection.call("POST", path, target.batch(job, n, [event]))).json()
         seen = await watching.result()
-        assert seen["timed"] == events * watchers, f"{target.name}: {seen['timed']} of {events * watchers} delivered"
+        assert seen["least"] >= events, f"{target.name}: a watcher got {seen['least']} of {events} events"
+        assert seen["timed"] >= events * timed * 0.9, f"{target.name}: only {seen['timed']} events were timed"
         return float(seen["p99"])
 
 
@@ -112,7 +115,7 @@ class _Watching:
 
 
 @asynccontextmanager
-async def _watching(target: Target, job: Job, watchers: int, events: int) -> AsyncIterator[_Watching]:
+async def _watching(target: Target, job: Job, watchers: int, events: int, timed: int = 0) -> AsyncIterator[_Watching]:
     """Watch a job in a process of its own, which costs the server's core nothing; yield when every stream is open."""
     host, port = address(target.url)
     told = {
@@ -121,6 +124,7 @@ async def _watching(target: Target, job: Job, watchers: int, events: int) -> Asy
         "path": target.stream_path(job.id),
         "key": target.key,
         "watchers": watchers,
+        "timed": timed,
         "events": events + target.log_before,
         "seconds": _PATIENCE,
     }

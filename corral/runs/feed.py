@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 _PAGE = 500
 #: Bytes that are kept of a watched run for those who catch up: of what was pushed lately, and of the pages read lately.
 _KEPT = 1024 * 1024
+#: So many watchers of one run are a crowd.
+_CROWD = 50
+_LONGEST_REST = 0.05
 
 
 class Sink(Protocol):
@@ -117,7 +120,9 @@ class Feed:
         self._recent = Shelf(_KEPT)  # pushed lately, without a gap
         self._pages = Shelf(_KEPT)  # read lately
         self._reading: dict[int, asyncio.Task[Chunk | None]] = {}
-        self._seq = 0  # pushed so far: the end of the recent chunks, and where the live ones are
+        self._seq = 0  # pushed so far: the end of the recent chunks, and where the live ones are or soon will be
+        self._gathered: list[Chunk] = []  # pushed, but not written yet
+        self._rest: asyncio.Handle | None = None  # set while what comes gathers
         self._known = 0  # how far the log has grown, as far as anybody said
         self._reader: asyncio.Task[None] | None = None
         self._unlisten = bus.current().listen(log_topic(run_no), self._hear)
@@ -157,6 +162,8 @@ class Feed:
     def close(self) -> None:
         """Stop to listen."""
         self._unlisten()
+        if self._rest is not None:
+            self._rest.cancel()
         for task in (self._reader, *self._reading.values()):
             if task is not None:
                 task.cancel()
@@ -214,9 +221,7 @@ class Feed:
         head, _, frames = hint.partition(b"\n")
         first, last, ends = (int(number) for number in head.split())
         if last == 0:
-            chunk = self._feeds.frame(frames)
-            for watcher in self._live:
-                watcher.sink.write(chunk)
+            self._gather(Chunk(0, 0, self._feeds.frame(frames), ends=False))
             return
         if self._reader is None:
             if not self._live and first != self._seq + 1:
@@ -244,21 +249,51 @@ class Feed:
     def _begin(self, seq: int) -> None:
         """Forget the recent chunks; the next one begins after `seq`."""
         self._recent.clear()
+        self._gathered.clear()
         self._seq = seq
 
     def _push(self, chunk: Chunk) -> None:
-        """Write the next chunk to the live ones, and keep it for the others."""
+        """Keep the next chunk for those who catch up, and write it to the live ones."""
         self._seq = chunk.last
         self._recent.put(chunk)
+        self._gather(chunk)
+
+    def _gather(self, chunk: Chunk) -> None:
+        if not self._live:
+            return
+        self._gathered.append(chunk)
+        if self._rest is None:
+            self._write()
+
+    def _write(self) -> None:
+        """Write what has gathered, as one, to the live ones."""
+        gathered, self._gathered = self._gathered, []
+        began = asyncio.get_running_loop().time()
+        data = gathered[0].data if len(gathered) == 1 else b"".join([chunk.data for chunk in gathered])
+        stored = [chunk for chunk in gathered if chunk.last]
+        before, last = (stored[0].first - 1, stored[-1].last) if stored else (self._seq, self._seq)
+        over = bool(stored) and stored[-1].ends and not stored[-1].more
         for watcher in tuple(self._live):
-            if watcher.seq >= chunk.last:
-                continue
-            if watcher.seq == chunk.first - 1 and watcher.sink.write(chunk.data):
-                watcher.seq = chunk.last
-                if chunk.ends and not chunk.more:
+            if watcher.seq >= last > before:
+                continue  # it has read them
+            if watcher.seq == before and watcher.sink.write(data):
+                watcher.seq = last
+                if over:
                     _let_go(watcher, over=True)
             else:
                 _let_go(watcher, over=False)
+        if len(self._live) >= _CROWD:
+            self._rest = asyncio.get_running_loop().call_soon(self._written, began)
+
+    def _written(self, began: float) -> None:
+        """Rest half as long as the writing took: a crowd gets fewer, larger chunks before it slows the server down."""
+        loop = asyncio.get_running_loop()
+        self._rest = loop.call_later(min((loop.time() - began) / 2, _LONGEST_REST), self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        if self._gathered:
+            self._write()
 
 
 def _let_go(watcher: _Watcher, *, over: bool) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.engines.worker import Worker, served
 from tests.support.http import JSON
 from tests.support.model import Model
+from tests.support.processes import is_alive
 
 TEXT = "one two three four five six seven 🐎 " * 20
 SCRIPT = f"""
@@ -22,6 +23,7 @@ SCRIPT = f"""
 %bash echo $TOLD; tr '\\0' ' ' < /proc/$PPID/cmdline
 %say done: {{{{result}}}}
 """
+SERVER = json.dumps({"command": "echo $$ > server.pid; exec sleep 300", "run_in_background": True})
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,8 @@ def agents(tmp_path_factory: pytest.TempPathFactory, model: Model, claude_binary
     worker = Worker(tmp_path_factory.mktemp("agents"), model)
     waited = json.dumps({**AGENT, "run_in_background": False, "prompt": INNER})
     left = json.dumps({**AGENT, "run_in_background": True, "prompt": LATER})
-    worker.start(f"%tool Agent {waited} %% %next %% %tool Agent {left} %% %say started it")
+    turns = [f"%tool Agent {waited}", f"%tool Bash {SERVER}", f"%tool Agent {left} %% %say started it"]
+    worker.start(" %% %next %% ".join(turns))
     worker.completed()
     yield worker
     worker.kill()
@@ -160,6 +163,10 @@ def test_a_run_waits_for_the_sub_agents_it_left_in_the_background(agents: Worker
     assert (agents.cwd / "late.txt").exists()
     assert len(agents.payloads("agent.subagent_stop")) == 2
     assert len(agents.payloads("run.result")) == 1
+
+
+def test_a_command_left_in_the_background_ends_with_the_run_and_does_not_hold_it(agents: Worker) -> None:
+    assert not is_alive(int((agents.cwd / "server.pid").read_text()))
 
 
 def test_sub_agents_on_another_model_cost_what_was_served_on_lines_of_their_own(agents: Worker, model: Model) -> None:

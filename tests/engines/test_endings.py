@@ -22,7 +22,7 @@ ESCAPE = "setsid -f sh -c 'echo $$ > escaped.pid; exec sleep 300'; echo $$ > she
 def escape(worker: Worker) -> list[int]:
     """Wait until the command runs; return the pids of the tree."""
     files = [worker.cwd / "escaped.pid", worker.cwd / "shell.pid"]
-    eventually(lambda: all(file.read_text().endswith("\n") for file in files), what="the command runs")
+    eventually(lambda: all(file.read_text().endswith("\n") for file in files), within=60, what="the command runs")
     return [worker.cli, *(int(file.read_text()) for file in files)]
 
 

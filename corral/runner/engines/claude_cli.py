@@ -25,10 +25,13 @@ from corral.wire.runner import Assignment
 #: One message may hold a whole file.
 _LARGEST_MESSAGE = 256 * 1024 * 1024
 _LAST_WORDS = 20
-#: The CLI writes its session to disk, and with SIGTERM gives a running command some 1.5 s.
-_FLUSH_SECONDS = 3.0
-_TERM_SECONDS = 1.0
-_END_SECONDS = 3.0
+#: To write its session to disk, the CLI needs some 0.1 s.
+_FLUSH_SECONDS = 1.0
+#: At SIGTERM it gives a running command up to 1.5 s.
+_GRACE_SECONDS = 2.5
+#: What it leaves behind gets a SIGTERM of its own, then SIGKILL; all of that in so long.
+_TERM_SECONDS = 0.5
+_END_SECONDS = 2.5
 _CONTROL = frozenset({"control_request", "control_response", "control_cancel_request"})
 
 
@@ -108,18 +111,20 @@ class Cli(SubprocessCLITransport):
             self._on_end()
 
     async def end(self, *, at_once: bool) -> None:
-        """End the process and all that came of it, within some 8 seconds.
+        """End the process and all that came of it, within some 6 seconds.
 
-        The end of its stdin makes the CLI finish what it does and write its session to disk. `at_once` it must not go
-        on: SIGTERM leaves a session that says the work was cut off, not that a person refused it.
+        The end of its stdin makes the CLI finish what it does, write its session to disk, and wait for commands in
+        the background, which may never end. `at_once` it must not go on: SIGTERM leaves a session that says the work
+        was cut off, not that a person refused it.
         """
         process = self._process
-        if process is not None and process.returncode is None:
+        if process is not None and process.returncode is None and not at_once:
             with suppress(Exception), anyio.move_on_after(_FLUSH_SECONDS):
-                if at_once:
-                    process.terminate()
-                else:
-                    await self.end_input()
+                await self.end_input()
+                await process.wait()
+        if process is not None and process.returncode is None:
+            with suppress(ProcessLookupError), anyio.move_on_after(_GRACE_SECONDS):
+                process.terminate()
                 await process.wait()
         worker = tree.identify(os.getpid())
         assert worker is not None

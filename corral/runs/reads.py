@@ -18,10 +18,11 @@ from corral.wire.runs import RunStatus
 
 async def get(org_id: int, run_id: str) -> Run:
     """Return one run; NotFound if the org has none by this id."""
-    run = await Run.get_or_none(org_id=org_id, id=run_id) if is_id(run_id) else None
-    if run is None:
+    known = is_id(run_id)
+    rows = await database.fetch("SELECT * FROM runs WHERE org_id = $1 AND id = $2", org_id, run_id) if known else ()
+    if not rows:
         raise NotFound(f"There is no run {run_id} here")
-    return run
+    return from_row(rows[0])
 
 
 def from_row(row: database.Row) -> Run:

@@ -26,6 +26,7 @@ def up(
     no_runner: Annotated[bool, typer.Option("--no-runner", help="Without a runner on this machine.")] = False,
 ) -> None:
     """Start Corral here: server, console, and a runner that may work in this directory (or ALLOWED_DIRS)."""
+    _lean()
     from corral.cli.up import up as start
 
     settings = _settings(host, port, (data or default_path(os.environ)).absolute())
@@ -34,6 +35,7 @@ def up(
 
 def serve(host: _Host = None, port: _Port = None, data: _Data = None) -> None:
     """Start the server alone, as one of many: needs CORRAL_DATABASE_URL, or --data for SQLite."""
+    _lean()
     from corral.cli.up import serve as start
 
     told = data or (default_path(os.environ) if os.environ.get("CORRAL_DATA") else None)
@@ -100,9 +102,15 @@ def demo(
     ] = None,
 ) -> None:
     """Start Corral with a scripted model behind the real Claude Code: no account, no key, no cost."""
+    _lean()
     from corral.cli.demo import demo as start
 
     _run(start(_settings(host, port, (data or default_path(os.environ, demo=True)).absolute()), os.environ))
+
+
+def _lean() -> None:
+    """Keep rich out of a server: structlog draws with it where it is installed, for 4 MB and a tenth of the start."""
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 
 
 def _run(server: Coroutine[Any, Any, None]) -> None:

@@ -20,7 +20,8 @@ PAGES = ("/app/runs", "/app/runs/new", "/app/approvals", "/app/runners", "/app/r
 @pytest.fixture
 def run(api: Api) -> Scripted:
     """A run with something of everything in its log, waiting for an answer."""
-    made = Scripted(api, f"looks-{uuid.uuid4().hex[:12]}", prompt="Look at " + "averyveryverylongwordwithoutanybreak" * 5)
+    name = f"looks-{uuid.uuid4().hex[:12]}"
+    made = Scripted(api, name, prompt="Look at " + "averyveryverylongwordwithoutanybreak" * 5)
     made.say("A `code` word, a [link](https://example.org) and\n\n```\n" + "x" * 400 + "\n```")
     made.tool("Bash", {"command": "echo " + "y" * 300}, "z" * 500, failed=True)
     made.ask("rm -rf " + "/very/long/path" * 30)

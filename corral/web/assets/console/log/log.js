@@ -188,7 +188,7 @@ export class Log {
 
   render() {
     const anchor = this.following ? null : this.anchor();
-    const [first, last] = this.wanted();
+    const [first, last] = this.wanted(anchor);
     for (const [page, section] of this.sections) if (page < first || page > last) this.unmount(page, section);
     for (let page = first; page <= last; page += 1) this.mount(page);
     this.top.style.height = `${this.offset(first)}px`;
@@ -202,10 +202,12 @@ export class Log {
     this.root.dispatchEvent(new CustomEvent("drawn"));
   }
 
-  // The first and last page that the screen, and a little beyond, shows.
-  wanted() {
+  // The first and last page that the screen, and a little beyond, shows. Seen from a row that is on the screen, if there
+  // is one: heights are guesses until measured, so a place in the whole means another page whenever a guess changes.
+  wanted(anchor) {
     const pages = this.store.pageCount;
     if (!pages) return [0, -1];
+    if (anchor) return this.around(anchor.page, pages);
     const above = -this.root.getBoundingClientRect().top;
     const at = (y) => {
       let page = 0;
@@ -214,6 +216,14 @@ export class Log {
     };
     if (this.following) return [Math.max(0, this.pageBefore(pages - 1, innerHeight + OVERSCAN)), pages - 1];
     return [at(above - OVERSCAN), at(above + innerHeight + OVERSCAN)];
+  }
+
+  around(page, pages) {
+    let [first, last] = [page, page];
+    let { top, bottom } = this.sections.get(page).getBoundingClientRect();
+    while (top > -OVERSCAN && first > 0) top -= this.height(--first);
+    while (bottom < innerHeight + OVERSCAN && last < pages - 1) bottom += this.height(++last);
+    return [first, last];
   }
 
   pageBefore(page, distance) {
@@ -318,11 +328,12 @@ export class Log {
   anchor() {
     const screen = this.root.getBoundingClientRect();
     if (screen.top >= 0) return null;
-    for (const section of this.sections.values()) {
-      if (section.getBoundingClientRect().bottom <= 0) continue;
+    for (const [page, section] of this.sections) {
+      const box = section.getBoundingClientRect();
+      if (box.bottom <= 0 || box.top >= innerHeight) continue;
       for (const shown of section.children) {
         const { top, bottom } = shown.getBoundingClientRect();
-        if (bottom > 0 && shown.id) return { id: shown.id, top };
+        if (bottom > 0 && shown.id) return { id: shown.id, top, page };
       }
     }
     return null;

@@ -25,7 +25,7 @@ from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
-from corral.runs import approvals, feed, loops, waiting
+from corral.runs import approvals, feed, loops, placements, runners, waiting
 from corral.web import files, sse
 from corral.web.answers import Answer
 from corral.web.call import request_id
@@ -37,6 +37,8 @@ from corral.web.server import Server
 #: What the HTTP server reads and throws away of a body that was refused, so that the client gets to see why.
 _DRAINED = 64 * 1024 * 1024
 _GRACE = 2.0
+#: Connections that may wait to be accepted: one more waits a second for the next try.
+_BACKLOG = 2048
 
 
 def routes() -> list[Route]:
@@ -60,6 +62,8 @@ def create_app(server: Server) -> Sanic[Config, SimpleNamespace]:
             "REQUEST_MAX_SIZE": _DRAINED,
             "REQUEST_TIMEOUT": 60,
             "RESPONSE_TIMEOUT": 120,
+            # Sanic rewrites its classes for speed when it starts, and cannot do so to what it has rewritten.
+            "TOUCHUP": not getattr(HttpProtocol, "__touched__", False),
         }
     )
     for route in server.table.routes:
@@ -82,8 +86,8 @@ async def serve(settings: Settings, sock: socket.socket | None = None) -> AsyncI
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
-    keys.forget()
-    sign_in.forget()
+    for memory in (keys, sign_in, placements, runners):
+        memory.forget()
     await database.connect(settings)
     try:
         server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
@@ -114,7 +118,10 @@ async def _http(server: Server, listening: socket.socket) -> AsyncIterator[None]
     """Listen, and at the end let requests finish, streams and polls first."""
     app = create_app(server)
     options = {"start_serving": False}
-    http = cast("_Http", await app.create_server(sock=listening, protocol=HttpProtocol, asyncio_server_kwargs=options))
+    http = cast(
+        "_Http",
+        await app.create_server(sock=listening, protocol=HttpProtocol, backlog=_BACKLOG, asyncio_server_kwargs=options),
+    )
     try:
         await http.startup()
         await http.before_start()

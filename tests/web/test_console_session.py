@@ -1,0 +1,97 @@
+"""A browser's cookie: whose it is, and where it must come from to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from corral.platform import sign_in
+from corral.platform.database import fetch
+from corral.web import csrf
+from corral.web.pipeline import COOKIE
+from tests.web.conftest import Running
+
+LAUNCH = {"prompt": "p", "cwd": "/srv"}
+
+
+@pytest.fixture
+def browser(running: Running) -> Iterator[httpx.Client]:
+    async def signed_in() -> str:
+        first = running.server.bootstrapped
+        return await sign_in.redeem((await sign_in.make_link(first.org_id, first.owner_id)).token)
+
+    cookies = {COOKIE: running.do(signed_in())}
+    with httpx.Client(base_url=running.server.settings.url, cookies=cookies) as client:
+        yield client
+
+
+def test_a_session_reads_without_an_origin(browser: httpx.Client) -> None:
+    assert browser.get("/api/v1/runs").status_code == 200
+    assert browser.get("/api/approvals").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+        {"Referer": "https://elsewhere.example/app/"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_a_session_does_not_write_for_another_site(browser: httpx.Client, headers: dict[str, str]) -> None:
+    answer = browser.post("/api/v1/runs", json=LAUNCH, headers=headers)
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "FORBIDDEN"
+
+
+def test_a_session_writes_for_our_own_pages(browser: httpx.Client) -> None:
+    ours = str(browser.base_url).rstrip("/")
+    for headers in ({"Origin": ours}, {"Referer": f"{ours}/app/runs"}, {"Sec-Fetch-Site": "same-origin"}):
+        assert browser.post("/api/v1/runs", json=LAUNCH, headers=headers).status_code == 201
+
+
+def test_a_bearer_key_needs_no_origin_and_a_wrong_one_is_not_saved_by_the_cookie(
+    running: Running, browser: httpx.Client
+) -> None:
+    key = {"Authorization": f"Bearer {running.server.bootstrapped.new_key}"}
+    assert browser.post("/api/v1/runs", json=LAUNCH, headers=key).status_code == 201
+    assert browser.get("/api/v1/runs", headers={"Authorization": "Bearer nobody"}).status_code == 401
+
+
+def test_a_form_needs_the_token_of_its_session(browser: httpx.Client, running: Running) -> None:
+    principal = running.do(sign_in.authenticate(browser.cookies[COOKIE]))
+    ours = {"Origin": str(browser.base_url).rstrip("/")}
+    for wrong in ({}, {"csrf": ""}, {"csrf": "x" * 64}, {"csrf": csrf.token(principal)[:-1]}):
+        assert browser.post("/app/sign-out", data=wrong, headers=ours).status_code == 403
+    right = browser.post("/app/sign-out", data={"csrf": csrf.token(principal)}, headers=ours)
+    assert right.status_code == 303
+    assert browser.get("/api/v1/runs").status_code == 401
+
+
+def test_a_viewer_reads_and_does_nothing_else(running: Running, browser: httpx.Client) -> None:
+    ours = {"Origin": str(browser.base_url).rstrip("/")}
+    owner = running.server.bootstrapped.owner_id
+    running.do(fetch("UPDATE users SET role = 'viewer' WHERE id = $1", owner))
+    sign_in.forget()
+    try:
+        assert browser.get("/api/v1/runs").status_code == 200
+        refused = browser.post("/api/v1/runs", json=LAUNCH, headers=ours)
+        assert refused.status_code == 403
+        assert "viewer" in refused.json()["error"]["message"]
+    finally:
+        running.do(fetch("UPDATE users SET role = 'owner' WHERE id = $1", owner))
+        sign_in.forget()
+
+
+def test_the_console_is_not_counted(running: Running, browser: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running.server.limiter, "limit", 2)
+    for _ in range(5):
+        answer = browser.get("/api/v1/runs")
+        assert answer.status_code == 200
+        assert "RateLimit-Limit" not in answer.headers

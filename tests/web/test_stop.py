@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.http import frames
+from tests.support.waiting import eventually
+from tests.web.conftest import Running
+from tests.web.test_streams import launched, register
+
+
+def test_a_stop_ends_streams_and_polls_at_once(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    with running.api() as api:
+        run = launched(api)
+        session = register(api)
+        ended: list[Any] = []
+
+        def watch() -> None:
+            with api.stream("/api/runs/:id/events/stream", run, headers={"Last-Event-ID": "1"}) as response:
+                ended.append(list(frames(response)))
+
+        def poll() -> None:
+            body = {"session": session, "poll_no": 1, "free_slots": 0}
+            ended.append(api.post("/api/v1/runners/:id/poll", 1, body=body).json())
+
+        waiting = [threading.Thread(target=watch), threading.Thread(target=poll)]
+        for thread in waiting:
+            thread.start()
+        eventually(lambda: len(running.server.watchers.open) == 1)
+        began = time.monotonic()
+        running.stop()
+        assert time.monotonic() - began < 5
+        for thread in waiting:
+            thread.join(5)
+        assert [] in ended
+        assert {"assignments": [], "commands": [], "lost": [], "void": False} in ended

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from tests.support.http import Api, frames
+from tests.support.waiting import eventually
+from tests.web.conftest import Running
+
+
+def launched(api: Api) -> str:
+    return str(api.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).raise_for_status().json()["id"])
+
+
+def test_a_quiet_stream_is_kept_alive_by_comments(running: Running, full: Api) -> None:
+    with full.stream("/api/runs/:id/events/stream", launched(full), headers={"Last-Event-ID": "1"}) as response:
+        lines = response.iter_lines()
+        assert next(line for line in lines if line) == ": keep-alive"
+        eventually(lambda: len(running.server.watchers.open) == 1)
+        for connection in running.server.watchers.open:
+            connection.written -= 16
+        assert next(line for line in lines if line) == ": keep-alive"
+
+
+def test_who_watches_and_leaves_is_forgotten(running: Running, full: Api) -> None:
+    run = launched(full)
+    for _ in range(3):
+        with full.stream("/api/runs/:id/events/stream", run) as response:
+            next(frames(response))
+    eventually(lambda: not running.server.watchers.open)
+
+
+def test_a_watcher_who_does_not_read_gets_everything_once_it_does(running: Running, full: Api) -> None:
+    run, size, count = launched(full), 200_000, 50
+    url = running.server.settings
+    slow = socket.create_connection((url.host, url.port))
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    slow.sendall(
+        f"GET /api/runs/{run}/events/stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"Authorization: Bearer {full.key}\r\n\r\n".encode()
+    )
+    eventually(lambda: len(running.server.watchers.open) == 1)
+    claimed = claim(full, run)
+    for n in range(1, count + 1):
+        send(full, claimed, n, "agent.message", {"text": "x" * size})
+    send(full, claimed, count + 1, "run.completed", {"text": "done"})
+    slow.settimeout(30)
+    received = b""
+    while part := slow.recv(1 << 20):
+        received += part
+        if received.endswith(b"0\r\n\r\n"):
+            break
+    slow.close()
+    ids = [int(line[4:]) for line in received.split(b"\n") if line.startswith(b"id: ")]
+    assert ids == list(range(1, count + 3))
+    assert received.count(b"x" * size) == count
+
+
+def register(api: Api) -> str:
+    card = {"uid": "watch", "name": "watch", "os": "linux", "arch": "amd64", "version": "1", "allowed_dirs": ["/srv"]}
+    clis = [{"engine": "claude-code", "version": "1", "signed_in": True}]
+    answer = api.post("/api/v1/runners/register", body={**card, "clis": clis, "max_pods": 1000})
+    return str(answer.raise_for_status().json()["session"])
+
+
+def claim(api: Api, run: str) -> Any:
+    body = {"session": register(api), "poll_no": 1, "free_slots": 1000, "wait_seconds": 0}
+    assignments = api.post("/api/v1/runners/:id/poll", "watch", body=body).raise_for_status().json()["assignments"]
+    return next(one for one in assignments if one["run_id"] == run)
+
+
+def send(api: Api, claimed: Any, n: int, type_: str, payload: Any) -> None:
+    events = [{"n": n, "type": type_, "payload": payload}]
+    body = {"attempt": claimed["attempt"], "lease": claimed["lease"], "events": events}
+    api.post("/api/v1/runs/:id/events", claimed["run_id"], body=body).raise_for_status()

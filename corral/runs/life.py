@@ -1,28 +1,23 @@
-"""How a run's time went: which state it was in, from when to when. The events that change the state tell it."""
+"""How a run's time went: which state it was in, from when to when.
+
+Told by the run's row and its approvals, never by its log: that may be long, and this is asked with every look at a run.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from corral.platform import database
 from corral.runs.models import Run
-from corral.wire.events import ENDS_RUN, EventType
 from corral.wire.runs import RunStatus
 
-#: A run with more changes of state than this shows the first of them.
-_MOST = 2000
-_ASKED = frozenset({EventType.PERMISSION_REQUESTED})
-_ANSWERED = frozenset({EventType.PERMISSION_RESOLVED, EventType.PERMISSION_WITHDRAWN})
-_ENTERS = {
-    EventType.RUN_CREATED: RunStatus.QUEUED.value,
-    EventType.RUN_STARTED: RunStatus.RUNNING.value,
-    EventType.RUN_PAUSED: RunStatus.PAUSED.value,
-    EventType.SESSION_INTERRUPTED: RunStatus.QUEUED.value,
-    EventType.SESSION_UNREACHABLE: "unreachable",
-}
-_TYPES = ", ".join(
-    f"'{type_}'" for type_ in sorted({*_ENTERS, *_ASKED, *_ANSWERED, *ENDS_RUN, EventType.SESSION_REACHABLE})
-)
+#: A run with more questions than this shows the first of them.
+_MOST = 1000
+#: The time before the present attempt began, if there were others: their own states are in the log.
+EARLIER = "earlier attempts"
+UNREACHABLE = "unreachable"
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True):
@@ -34,47 +29,53 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
 
 
 async def spans(run: Run) -> list[Span]:
-    """Return the states a run was in, in order."""
+    """Return the states a run was in, in order, without gaps."""
     rows = await database.fetch(
-        f"SELECT type, created_at FROM events WHERE run_no = $1 AND type IN ({_TYPES}) ORDER BY seq LIMIT {_MOST}",  # noqa: S608 - constants
+        f"SELECT created_at, answered_at FROM approvals WHERE run_no = $1 ORDER BY created_at LIMIT {_MOST}",  # noqa: S608 - a constant
         run.no,
     )
-    return _spans([(EventType(row["type"]), row["created_at"]) for row in rows])
+    return _spans(run, [(row["created_at"], row["answered_at"]) for row in rows])
 
 
-def _spans(changes: list[tuple[EventType, int]]) -> list[Span]:
-    found: list[Span] = []
-    state: str | None = None
-    since = 0
-    open_questions = 0
-    for type_, at in changes:
-        open_questions = _questions(open_questions, type_)
-        entered = _entered(type_, state, open_questions)
-        if entered == state:
-            continue
-        if state is not None:
-            found.append(Span(state, since, at))
-        state, since = entered, at
-    if state is not None:
-        found.append(Span(state, since, None))
+def _spans(run: Run, waits: Iterable[tuple[int, int | None]]) -> list[Span]:
+    if run.status == RunStatus.QUEUED and run.attempt > 0 and not run.attempt_open:  # cut off, and waits to go on
+        return [Span(EARLIER, run.created_at, run.updated_at), Span(RunStatus.QUEUED.value, run.updated_at, None)]
+    before = EARLIER if run.attempt > 1 else RunStatus.QUEUED.value
+    if run.started_at is None:
+        return [Span(before, run.created_at, run.ended_at)]
+    found = [Span(before, run.created_at, run.started_at), *_working(run.started_at, waits)]
+    if run.ended_at is not None:
+        return _ended(found, run.ended_at)
+    if run.status == RunStatus.PAUSED:
+        return _turned(found, RunStatus.PAUSED.value, run.updated_at)
+    if run.unreachable_since is not None:
+        return _turned(found, UNREACHABLE, run.unreachable_since)
     return found
 
 
-def _questions(count: int, type_: EventType) -> int:
-    if type_ in _ASKED:
-        return count + 1
-    if type_ in _ANSWERED:
-        return max(0, count - 1)
-    return 0 if type_ in {EventType.RUN_STARTED, EventType.SESSION_INTERRUPTED} else count
+def _working(started: int, waits: Iterable[tuple[int, int | None]]) -> Iterator[Span]:
+    """Yield running and waiting in turn, the last without an end; questions that overlap are one wait."""
+    at = started
+    for asked, answered in waits:
+        if answered is not None and answered <= at:
+            continue
+        if asked > at:
+            yield Span(RunStatus.RUNNING.value, at, asked)
+        yield Span(RunStatus.WAITING.value, max(at, asked), answered)
+        if answered is None:
+            return
+        at = answered
+    yield Span(RunStatus.RUNNING.value, at, None)
 
 
-def _entered(type_: EventType, state: str | None, open_questions: int) -> str | None:
-    if type_ in ENDS_RUN:
-        return None
-    if type_ in _ENTERS:
-        return _ENTERS[type_]
-    if type_ in _ASKED:
-        return RunStatus.WAITING.value
-    if state in {RunStatus.WAITING, "unreachable"}:
-        return RunStatus.WAITING.value if open_questions else RunStatus.RUNNING.value
-    return state
+def _turned(found: list[Span], state: str, since: int) -> list[Span]:
+    """Let the open end turn into another state."""
+    *others, last = found
+    since = max(last.since, since)
+    return [*others, Span(last.state, last.since, since), Span(state, since, None)]
+
+
+def _ended(found: list[Span], end: int) -> list[Span]:
+    """Close the open end."""
+    *others, last = [span for span in found if span.since <= end]
+    return [*others, Span(last.state, last.since, end)]

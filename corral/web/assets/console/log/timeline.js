@@ -31,7 +31,7 @@ export function timeline(page) {
       ...spans.map(({ status }, index) => {
         const rect = document.createElementNS(SVG, "rect");
         const width = widths[index] * scale;
-        for (const [key, value] of Object.entries({ x, y: 0, width: Math.max(1, width - 2), height: 6, class: status })) rect.setAttribute(key, value);
+        for (const [key, value] of Object.entries({ x, y: 0, width: Math.max(1, width - 2), height: 6, class: status.split(" ")[0] })) rect.setAttribute(key, value);
         x += width;
         return rect;
       }),

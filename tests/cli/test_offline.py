@@ -19,20 +19,15 @@ def stopped(make_server: ServerMaker) -> Server:
     return server
 
 
-def test_keys_and_lists_work_without_a_server(corral: Command, stopped: Server) -> None:
+def test_a_key_made_without_a_server_opens_it_later(corral: Command, stopped: Server) -> None:
     made = corral("keys", "create", "ci", server=stopped)
     assert made.out.startswith("crl_live_"), made.err
     listed = corral("keys", "list", "--json", server=stopped).json()["data"]
     key = next(key for key in listed if key["name"] == "ci")
-    assert corral("keys", "revoke", key["id"], server=stopped).code == 0
-    assert corral("runs", "--json", server=stopped).json() == {"data": []}
+    assert made.out.startswith(key["prefix"])
     assert not (stopped.data / "server.json").exists()
-
-
-def test_a_key_made_offline_opens_the_server_later(corral: Command, stopped: Server) -> None:
-    key = corral("keys", "create", "ci", server=stopped).out.strip()
     stopped.restart()
-    assert corral("runs", CORRAL_URL=stopped.url, CORRAL_API_KEY=key).code == 0
+    assert corral("runs", CORRAL_URL=stopped.url, CORRAL_API_KEY=made.out.strip()).code == 0
 
 
 def test_launching_without_a_server_says_how_to_start_one(corral: Command, stopped: Server) -> None:
@@ -61,17 +56,15 @@ def test_a_url_without_a_key_says_what_is_missing(corral: Command) -> None:
 
 
 def test_a_command_that_is_not_called_right_exits_2(corral: Command) -> None:
-    assert corral("run").code == 2
     assert corral("run", "x", "--mode", "yolo").code == 2
     assert corral("keys", "create", "x", "--expires", "soon").code == 2
-    assert corral("nonsense").code == 2
 
 
 def test_help_and_version(corral: Command) -> None:
-    assert "corral up" in corral("up", "--help").out
     assert corral("--version").out == corral("version").out
+    listed = corral("--help").out
     for command in ("up", "serve", "runner", "demo", "run", "runs", "logs", "followup", "cancel", "approvals", "keys"):
-        assert command in corral("--help").out
+        assert command in listed
 
 
 def test_the_doctor_names_what_is_broken_and_the_fix(corral: Command, stopped: Server) -> None:

@@ -94,7 +94,7 @@ class Seeds:
             "POST /api/v1/keys": lambda: Request({}, {"name": "k", "scopes": ["runs:read"]}),
             "GET /api/v1/keys/{id}": lambda: Request({"id": self.key()}),
             "DELETE /api/v1/keys/{id}": lambda: Request({"id": self.key()}),
-            "POST /api/v1/runners/register": lambda: Request({}, self.hand.card),
+            "POST /api/v1/runners/register": lambda: Request({}, ByHand(self.api, f"new-{uuid.uuid4().hex[:6]}").card),
             "POST /api/v1/runners/{id}/poll": lambda: Request(
                 {"id": self.hand.id},
                 {"session": session, "poll_no": self.poll_no(), "free_slots": 0, "wait_seconds": 0},

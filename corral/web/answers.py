@@ -38,6 +38,8 @@ class Answer(HTTPResponse):
             self.headers.setdefault("content-type", self.content_type)
         yield from _ALWAYS
         for name, value in self.headers.items():
+            if name == "alt-svc":  # Sanic's word about a protocol that we do not speak
+                continue
             yield name.encode("ascii"), f"{value}".translate(_SAFE).encode(errors="surrogateescape")
 
 

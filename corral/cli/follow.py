@@ -6,24 +6,26 @@ import queue
 import select
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from corral.cli.asking import decide, pending_of
 from corral.cli.client import Client
 from corral.cli.errors import INTERRUPTED, OK, CommandError
 from corral.cli.log import Log
-from corral.cli.terminal import Terminal
+from corral.cli.terminal import Terminal, one_line
 
 Event = dict[str, Any]
+
+_QUIET_SECONDS = 2.0
 
 
 def follow(client: Client, run_id: str, out: Terminal, *, as_json: bool = False, after: int = 0) -> int:
     """Write the run's log as it grows; return 0 only if the run completed. ^C leaves the run going."""
-    stream = _Stream(client.events(run_id, after=after))
+    last, told = "", set[str]()
+    stream = _Stream(client.events(run_id, after=after), on_quiet=lambda: _why(client, run_id, last, told))
     inline = out.is_terminal and sys.stdin.isatty() and not as_json
     log = Log(out, on_permission=lambda asks: _ask(client, run_id, asks, out, stream if inline else None))
-    last = ""
     try:
         for event in stream:
             if as_json:
@@ -42,13 +44,29 @@ def follow(client: Client, run_id: str, out: Terminal, *, as_json: bool = False,
     return OK if last == "run.completed" else 1
 
 
+def _why(client: Client, run_id: str, last: str, told: set[str]) -> None:
+    """Say what a run waits for that does not start, each reason once."""
+    if last not in _BEFORE_A_START:
+        return
+    try:
+        run = client.get(f"/api/v1/runs/{run_id}")
+    except CommandError:
+        return  # the stream will tell
+    reason = run.get("reason")
+    if run["status"] == "QUEUED" and reason and reason not in told:
+        told.add(reason)
+        _say(f"Waiting: {one_line(reason)}")
+
+
+_BEFORE_A_START = frozenset({"", "run.created", "session.interrupted", "user.message"})
 ENDINGS = frozenset({"run.completed", "run.failed", "run.cancelled"})
 
 
 class _Stream:
     """The events of a blocking reader, with a way to wait for a person and for the next event at once."""
 
-    def __init__(self, events: Iterator[Event]) -> None:
+    def __init__(self, events: Iterator[Event], *, on_quiet: Callable[[], None]) -> None:
+        self._on_quiet = on_quiet
         self._queue: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
         self._ahead: list[Event | BaseException | None] = []
         threading.Thread(target=self._read, args=(events,), daemon=True).start()
@@ -79,9 +97,9 @@ class _Stream:
     def _next(self) -> Event | BaseException | None:
         while True:  # short waits, so that ^C is heard at once everywhere
             try:
-                return self._queue.get(timeout=0.5)
+                return self._queue.get(timeout=_QUIET_SECONDS)
             except queue.Empty:
-                continue
+                self._on_quiet()
 
     def _read(self, events: Iterator[Event]) -> None:
         try:

@@ -157,7 +157,7 @@ def _cost(client: Client, id: str, out: Terminal) -> None:
     words += [f"{run['usage'][name]:,} {word}" for name, word in _CLASSES.items() if run["usage"][name]]
     status = run["status"].lower()
     if status not in ENDED:
-        words.insert(0, out.paint(status, STATUS_STYLE[status]))
+        words = [out.paint(status, STATUS_STYLE[status]), *([one_line(run["reason"])] if run["reason"] else []), *words]
     if words:
         out.line(" · ".join(words))
 

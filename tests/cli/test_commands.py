@@ -132,6 +132,19 @@ def test_interrupting_a_followed_run_leaves_it_going_and_says_so(up: Server, wor
         assert api.post("/api/runs/:id/cancel", run[1]).status_code == 200
 
 
+def test_a_followed_run_that_does_not_start_says_what_it_waits_for(up: Server, work: str, folder: Path) -> None:
+    follower = Process(
+        "follower",
+        [sys.executable, "-m", "corral", "run", "%say hi", "--cwd", work, "--label", "gpu", "--follow"],
+        env={**base_env(folder), "CORRAL_DATA": str(up.data)},
+        log=folder / "log",
+        cwd=folder,
+    )
+    follower.start()
+    assert "label gpu" in follower.wait_for_line("Waiting:")
+    follower.stop()
+
+
 def test_at_a_terminal_an_approval_is_answered_in_place(up: Server, work: str, folder: Path) -> None:
     prompt = "%bash touch typed.txt %% %say did it"
     code, screen = typed(up, folder, ["run", prompt, "--cwd", work, "--follow"], when="Allow?", say="y\n")

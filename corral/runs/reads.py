@@ -63,9 +63,13 @@ async def count(org_id: int, *, statuses: Sequence[str] = (), runner_no: int | N
     return await query.count()
 
 
-async def count_by_status(org_id: int) -> dict[str, int]:
-    """Return how many runs there are in each state that has any."""
-    rows = await database.fetch("SELECT status, count(*) AS n FROM runs WHERE org_id = $1 GROUP BY status", org_id)
+async def count_open(org_id: int) -> dict[str, int]:
+    """Return how many runs there are in each state that is no end; those that ended are too many to count each time."""
+    rows = await database.fetch(
+        "SELECT status, count(*) AS n FROM runs WHERE org_id = $1 "
+        "AND status IN ('queued', 'running', 'waiting', 'paused') GROUP BY status",
+        org_id,
+    )
     return {row["status"]: row["n"] for row in rows}
 
 

@@ -97,17 +97,18 @@ class Chip:
 async def runs_page(call: Call, query: RunsQuery) -> Answer:
     """List runs, newest first."""
     chosen = next((one for one in FILTERS if one.key == query.show), FILTERS[0])
-    counts = await reads.count_by_status(call.org_id)
+    counts = await reads.count_open(call.org_id)
     found = await reads.page(call.org_id, statuses=chosen.statuses, limit=_PAGE + 1, before=query.before)
     shown = found[:_PAGE]
-    machines = [] if counts else await runners.page(call.org_id)
+    any_runs = bool(found or counts or await reads.page(call.org_id, limit=1))
+    machines = [] if any_runs else await runners.page(call.org_id)
     cwd = next((directory for one in machines for directory in one.allowed_dirs), "/home/you/project")
     return await page(
         call,
         "runs.html",
         "runs",
         summary=_summary(counts),
-        any_runs=bool(counts),
+        any_runs=any_runs,
         filters=[_chip(one, counts, current=one is chosen) for one in FILTERS],
         runs=await views(call.org_id, shown),
         nothing=chosen.nothing,

@@ -27,6 +27,7 @@ def parse(text: str) -> AbsolutePath | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def covers(root: str, path: str) -> bool:
     """Tell whether `path` is `root` or lies under it. Paths of different kinds never do."""
     parsed_root, parsed_path = parse(root), parse(path)

@@ -62,6 +62,12 @@ async def scan(text: str, *args: Any) -> Rows:
     return await fetch(text, *args)
 
 
+async def checkpoint() -> None:
+    """Keep SQLite's write-ahead log short; run each second by a server's loop. PostgreSQL does so itself."""
+    if _embedded is not None:
+        await _embedded.checkpoint()
+
+
 def dialect() -> str:
     """Return `sqlite` or `postgres`, for the few statements that differ."""
     return "postgres" if _embedded is None else "sqlite"

@@ -1,8 +1,8 @@
 """SQLite, for a server with its own database file: statements run on the loop's thread, where a commit takes 0.05 ms.
 
 A hop to another thread and back costs more than that, and under load each of SQLite's calls there would wait for the
-interpreter. Two things do go to a thread, the one of Tortoise's connection: reads that may be long (`scan`), and writes
-while another process holds the file's lock, which nothing here waits for.
+interpreter. What would keep the loop waiting does go to a thread, the one of Tortoise's connection: reads that may be
+long (`scan`), writes while somebody else holds the file's lock, and checkpoints.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from corral.platform.statements import Duplicate, Rows, Unit
 
 T = TypeVar("T")
 
+#: Pages of 4 KB in the write-ahead log.
+_LONG_LOG = 4000
+
 
 class Embedded:
     """The database file of this process."""
@@ -31,7 +34,9 @@ class Embedded:
         self._own.row_factory = sqlite3.Row
         self._own.execute(f"PRAGMA synchronous={sync}")
         self._own.execute("PRAGMA foreign_keys=ON")
+        self._own.execute("PRAGMA wal_autocheckpoint=0")  # see `checkpoint`
         add_functions(self._own)
+        self._checkpointed = -1  # at so many changes of rows
 
     async def commit(self, unit: Unit[T]) -> T:
         """Run the unit in one transaction."""
@@ -55,6 +60,13 @@ class Embedded:
     async def scan(self, text: str, args: tuple[Any, ...]) -> Rows:
         """Run one statement in the thread."""
         return await _in_thread(lambda connection: _fetch(connection, text, args))
+
+    async def checkpoint(self) -> None:
+        """Move what was committed from the log to the file: a commit that did so itself would take far longer."""
+        changes = self._own.total_changes
+        if changes != self._checkpointed:
+            await _in_thread(_checkpoint)
+            self._checkpointed = changes
 
     def close(self) -> None:
         """Close the file."""
@@ -105,6 +117,13 @@ def _fetch(connection: sqlite3.Connection, text: str, args: tuple[Any, ...]) -> 
         return connection.execute(_numbered(text), args).fetchall()
     except sqlite3.IntegrityError as error:
         raise Duplicate(str(error)) from error
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if pages > _LONG_LOG:
+        # Writers never pause for long enough that the log could begin anew: they wait for the little that is left.
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

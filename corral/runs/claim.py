@@ -8,7 +8,7 @@ import msgspec
 
 from corral.base.ids import new_token
 from corral.platform import database
-from corral.platform.database import Row
+from corral.platform.database import Row, Rows, Statement, Unit, sql
 from corral.wire.runner import Assignment, Limits, Resume
 from corral.wire.runs import Engine, PermissionMode
 
@@ -21,17 +21,31 @@ _TAKE = (
 
 async def claim(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> list[Assignment]:
     """Open an attempt of up to `most` ready runs in these placements: highest priority first, then oldest."""
+    statement = _taking(runner_no, session, placement_ids, most)
+    return _assignments(await database.fetch(statement.sql, *statement.args)) if statement else []
+
+
+def take(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> Unit[list[Assignment]]:
+    """Do the same within another unit."""
+    statement = _taking(runner_no, session, placement_ids, most)
+    return _assignments((yield statement)) if statement else []
+
+
+def _taking(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> Statement | None:
     if not placement_ids or most < 1:
-        return []
+        return None
     lock = " FOR UPDATE SKIP LOCKED" if database.dialect() == "postgres" else ""
     wanted = ",".join(str(int(i)) for i in placement_ids)
-    rows = await database.fetch(
+    return sql(
         f"{_TAKE} (SELECT no FROM runs WHERE {_READY} AND placement_id IN ({wanted}) "  # noqa: S608 - integers
         f"ORDER BY priority DESC, no LIMIT {int(most)}{lock}) RETURNING {COLUMNS}",
         new_token(18),
         runner_no,
         session,
     )
+
+
+def _assignments(rows: Rows) -> list[Assignment]:
     return [assignment(row) for row in sorted(rows, key=lambda row: row["no"])]
 
 

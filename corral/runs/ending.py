@@ -34,14 +34,13 @@ def end(run_no: int, event: EventType, status: RunStatus, reason: Mapping[str, A
 
 def fold_end(run_no: int, status: RunStatus, reason: Mapping[str, Any]) -> Unit[None]:
     """Close the run: no attempt is open, nothing is asked or commanded any more."""
-    yield sql(
-        "UPDATE runs SET attempt_open = FALSE, ended_at = now_ms(), unreachable_since = NULL, reason = $2, "
-        "tries = tries + $3 WHERE no = $1",
+    yield from states.advance(
         run_no,
+        status,
+        ", attempt_open = FALSE, ended_at = now_ms(), unreachable_since = NULL, reason = $3, tries = tries + $4",
         msgspec.json.encode(reason).decode() if status != RunStatus.COMPLETED else None,
         int(status == RunStatus.FAILED),
     )
-    yield from states.advance(run_no, status)
     yield from commands.close(run_no)
     yield sql(
         "UPDATE approvals SET status = 'withdrawn', answered_at = now_ms() WHERE run_no = $1 AND status = 'pending'",
@@ -72,12 +71,9 @@ def fold_interrupted(run_no: int, hints: Hints) -> Unit[None]:
         placement = yield from placements.ensure(
             run["org_id"], run["engine"], msgspec.json.decode(run["labels"]), run["runner_no"], run["cwd"]
         )
-    yield sql(
-        "UPDATE runs SET attempt_open = FALSE, unreachable_since = NULL, placement_id = $2 WHERE no = $1",
-        run_no,
-        placement,
+    yield from states.advance(
+        run_no, RunStatus.QUEUED, ", attempt_open = FALSE, unreachable_since = NULL, placement_id = $3", placement
     )
-    yield from states.advance(run_no, RunStatus.QUEUED)
     yield from commands.close(run_no)
     hints.placement(placement)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from corral.platform.database import Unit, sql
+from corral.platform.database import Unit
 from corral.runs import approvals, ending, states
 from corral.runs.frames import Logged
 from corral.runs.hints import Hints
@@ -18,8 +18,7 @@ def fold(run_no: int, type_: EventType, event: Logged, hints: Hints) -> Unit[Non
     """Apply one event of FOLDED in the transaction that stores it."""
     payload: dict[str, Any] = msgspec.json.decode(event.payload)
     if type_ == EventType.RUN_STARTED:
-        yield sql("UPDATE runs SET started_at = $2 WHERE no = $1", run_no, event.created_at)
-        yield from states.advance(run_no, RunStatus.RUNNING)
+        yield from states.advance(run_no, RunStatus.RUNNING, ", started_at = $3", event.created_at)
     elif type_ == EventType.SESSION_INIT:
         if session_id := payload.get("session_id"):
             yield from ending.session_began(run_no, str(session_id)[:100])

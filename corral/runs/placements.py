@@ -70,12 +70,12 @@ async def remember(org_id: int, engine: str, labels: Sequence[str], runner_no: i
         _ids[org_id, key] = await database.commit(ensure(org_id, engine, labels, runner_no, root))
 
 
-async def satisfied_by(offer: Offer) -> list[int]:
+def satisfied_by(offer: Offer) -> Unit[list[int]]:
     """Return the ids of the org's placements that this runner satisfies."""
-    rows = await database.fetch("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
+    rows = yield sql("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
     missing = [row["id"] for row in rows if row["id"] not in _known]
     if missing:
-        await _read(missing)
+        yield from _read(missing)
     return [row["id"] for row in rows if offer.satisfies(_known[row["id"]])]
 
 
@@ -87,7 +87,7 @@ def cached(placement_id: int) -> Placement | None:
 async def get(placement_id: int) -> Placement | None:
     """Return a placement, read at most once in a process."""
     if placement_id not in _known:
-        await _read([placement_id])
+        await database.commit(_read([placement_id]))
     return _known.get(placement_id)
 
 
@@ -97,9 +97,9 @@ def forget() -> None:
     _ids.clear()
 
 
-async def _read(ids: Sequence[int]) -> None:
+def _read(ids: Sequence[int]) -> Unit[None]:
     wanted = ",".join(str(int(i)) for i in ids)
-    rows = await database.fetch(
+    rows = yield sql(
         f"SELECT id, org_id, engine, labels, runner_no, root FROM placements WHERE id IN ({wanted})"  # noqa: S608
     )
     for row in rows:

@@ -10,7 +10,7 @@ import msgspec
 from corral import bus
 from corral.base.errors import Conflict, NotFound
 from corral.platform.database import Row, Unit, commit, sql
-from corral.runs import claim, commands, ending, log, placements
+from corral.runs import claim, commands, ending, log, placements, runners
 from corral.runs.hints import Hints, decide, runner_topic
 from corral.runs.placements import Offer
 from corral.runs.waiting import Waiter, waiting_room
@@ -25,7 +25,7 @@ class _Arrival(msgspec.Struct):
     void: bool
     offer: Offer
     free_slots: int
-    again: list[Assignment]
+    given: list[Assignment]  #: offered again, or claimed just now
     lost: list[Held]
     commands: list[Command]
 
@@ -36,9 +36,12 @@ async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
     bus.current().publish(runner_topic(arrival.runner_no))  # an older poll of this runner that still waits gives up
     if arrival.void:
         return PollAnswer(void=True)
-    answer = PollAnswer(assignments=arrival.again, commands=arrival.commands, lost=arrival.lost)
+    answer = PollAnswer(assignments=arrival.given, commands=arrival.commands, lost=arrival.lost)
+    if answer.assignments or answer.commands or answer.lost:
+        return answer
     with waiting_room().enter(arrival.offer, wants_runs=arrival.free_slots > 0) as waiter:
-        answer.assignments += await _claim(arrival, body.session)
+        # Once more, now that hints are heard: no run falls between looking and waiting.
+        answer.assignments = await commit(_claim(arrival.runner_no, body.session, arrival.offer, arrival.free_slots))
         deadline = time.monotonic() + min(max(body.wait_seconds, 0.0), WAIT_SECONDS)
         while not (answer.assignments or answer.commands or answer.lost):
             if not await waiter.wait(deadline - time.monotonic()):
@@ -62,18 +65,19 @@ async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: Pol
     return False
 
 
-async def _claim(arrival: _Arrival, session: str) -> list[Assignment]:
-    if arrival.free_slots < 1:
+def _claim(runner_no: int, session: str, offer: Offer, most: int) -> Unit[list[Assignment]]:
+    if most < 1:
         return []
-    mine = await placements.satisfied_by(arrival.offer)
-    return await claim.claim(arrival.runner_no, session, mine, arrival.free_slots)
+    mine = yield from placements.satisfied_by(offer)
+    return (yield from claim.take(runner_no, session, mine, most))
 
 
 def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arrival]:
+    column, name = runners.naming(runner_id)
     rows = yield sql(
-        "UPDATE runners SET seen_at = now_ms(), poll_no = $4, draining = $5 WHERE org_id = $1 "
-        "AND (uid = $2 OR CAST(number AS text) = $2) AND session = $3 AND poll_no <= $4 RETURNING *",
-        org_id, runner_id, body.session, body.poll_no, body.draining,
+        f"UPDATE runners SET seen_at = now_ms(), poll_no = $4, draining = $5 WHERE org_id = $1 AND {column} = $2 "  # noqa: S608
+        "AND session = $3 AND poll_no <= $4 RETURNING *",
+        org_id, name, body.session, body.poll_no, body.draining,
     )  # fmt: skip
     if not rows:
         return (yield from _refuse(org_id, runner_id, body))
@@ -97,12 +101,14 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
         yield from _welcome_back(mine, body.session, hints)
     open_keys = {_key(row) for row in open_rows}
     room = runner["max_pods"] - len(mine) - len(again)
+    free_slots = 0 if body.draining else max(0, min(body.free_slots - len(again), room))
+    offer = _offer(org_id, runner)
     return _Arrival(
         runner_no=runner["no"],
         void=False,
-        offer=_offer(org_id, runner),
-        free_slots=0 if body.draining else max(0, min(body.free_slots - len(again), room)),
-        again=again,
+        offer=offer,
+        free_slots=free_slots,
+        given=again + (yield from _claim(runner["no"], body.session, offer, free_slots)),
         lost=[h for h in body.held if (h.run_id, h.attempt, h.lease) not in open_keys],
         commands=(yield from commands.open_for(runner["no"])),
     )
@@ -110,9 +116,8 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
 
 def _refuse(org_id: int, runner_id: str, body: Poll) -> Unit[_Arrival]:
     """Say why the poll did not match: unknown runner, a newer process, or merely a newer poll."""
-    rows = yield sql(
-        "SELECT * FROM runners WHERE org_id = $1 AND (uid = $2 OR CAST(number AS text) = $2)", org_id, runner_id
-    )
+    column, name = runners.naming(runner_id)
+    rows = yield sql(f"SELECT * FROM runners WHERE org_id = $1 AND {column} = $2", org_id, name)  # noqa: S608
     if not rows:
         raise NotFound(f"There is no runner {runner_id} here; register first")
     if rows[0]["session"] != body.session:

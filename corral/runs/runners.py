@@ -72,15 +72,17 @@ async def page(org_id: int) -> list[Machine]:
 
 async def get(org_id: int, name: str | int) -> Machine:
     """Return the runner with this number or uid; NotFound if the org has none."""
-    column = "number" if str(name).isdigit() and len(str(name)) < 10 else "uid"
-    rows = await database.fetch(
-        _MACHINES + f" WHERE r.org_id = $1 AND r.{column} = $2",
-        org_id,
-        int(name) if column == "number" else str(name),
-    )
+    column, value = naming(name)
+    rows = await database.fetch(_MACHINES + f" WHERE r.org_id = $1 AND r.{column} = $2", org_id, value)
     if not rows:
         raise NotFound(f"There is no runner {name} here")
     return _machine(rows[0])
+
+
+def naming(name: str | int) -> tuple[str, str | int]:
+    """Return the column and the value that a runner's name in a path means: its number, or its uid."""
+    text = str(name)
+    return ("number", int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else ("uid", text)
 
 
 async def known(org_id: int) -> list[Machine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from corral.platform.database import Unit, sql
 from corral.wire.runs import RunStatus
@@ -17,8 +18,13 @@ def on_transition(hook: Hook) -> None:
     _hooks.append(hook)
 
 
-def advance(run_no: int, status: RunStatus) -> Unit[None]:
-    """Write the new state; what else changes with it is the caller's statement in the same unit."""
-    yield sql("UPDATE runs SET status = $2, updated_at = now_ms() WHERE no = $1", run_no, status.value)
+def advance(run_no: int, status: RunStatus, also: str = "", *args: Any) -> Unit[None]:
+    """Write the new state, and what else of the row changes with it: ` , column = $3`, with its arguments."""
+    yield sql(
+        f"UPDATE runs SET status = $2, updated_at = now_ms(){also} WHERE no = $1",  # noqa: S608 - ours, in this package
+        run_no,
+        status.value,
+        *args,
+    )
     for hook in _hooks:
         yield from hook(run_no, status)

@@ -157,6 +157,9 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     """Register everything this process does by itself. Each is safe in several processes at once."""
     approvals.ttl_ms = int(settings.approval_ttl * 1000)
 
+    async def checkpoint(_now: float) -> None:
+        await database.checkpoint()
+
     async def write_last_used(_now: float) -> None:
         await keys.write_last_used()
 
@@ -168,6 +171,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("leases", loops.LeaseSweep(settings.lost_after).run_once, every=5)
     supervisor.add("approvals", loops.expire_approvals, every=5)
+    supervisor.add("checkpoint", checkpoint, every=1)
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from sanic.request import Request
 
-from corral.base.ids import new_id, new_token
+from corral.base.ids import new_id
 from corral.platform.access import Principal
 from corral.platform.settings import Settings
 
@@ -77,5 +77,5 @@ def request_id(request: Request) -> str:
     found: str | None = getattr(request.ctx, "request_id", None)
     if found is None:
         given = request.headers.getone("x-request-id", "")
-        found = request.ctx.request_id = given if _REQUEST_ID.fullmatch(given) else new_token(12)
+        found = request.ctx.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
     return found

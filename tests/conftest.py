@@ -126,6 +126,14 @@ def shared_runner(shared_server: Server, session_folder: Path, model: Model, cla
     runner.stop()
 
 
+@pytest.fixture(scope="session")
+def hand_server(session_folder: Path) -> Iterator[Server]:
+    """A `corral serve` that only runners by hand are connected to; each has directories of its own."""
+    server = Server(session_folder / "by-hand").start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def api(shared_server: Server) -> Iterator[Api]:
     """A caller of the shared server with the full key."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import make_runner
-from tests.contract.conftest import ended, launched
+from tests.contract.conftest import launched
 from tests.contract.reference import RFC3339, assert_shape
+from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
-from tests.support.model import Model
-from tests.support.runner import Runner
 from tests.support.server import Server
-from tests.support.waiting import eventually
 
 RUNNERS = """{
   "runners": [
@@ -69,31 +66,45 @@ POD_STATUSES = {"queued", "running", "waiting", "paused", "terminated", "failed"
 
 
 @pytest.fixture(scope="module")
-def busy(shared_server: Server, session_folder: Path, model: Model, claude_binary: Path) -> Iterator[JSON]:
-    """A runner named, labelled and sized as in the reference, but for one slot, which a run holds."""
-    runner = make_runner(
-        session_folder / "busy", shared_server, model, name="dev-runner-01", labels=("gpu", "high-memory"), max_pods=1
-    ).start()
-    with shared_server.api() as api:
-        shown = runner.wait_online(api)
-        done = launched(api, prompt="%say ok", cwd=str(runner.work), runnerId=shown["id"])
-        ended(api, done["id"])
-        failed = launched(api, prompt="%error 400 no", cwd=str(runner.work), runnerId=shown["id"])
-        ended(api, failed["id"])
-        running = launched(api, prompt="Fix the login bug %% %stall", cwd=str(runner.work), runnerId=shown["id"])
-        eventually(lambda: api.get("/api/v1/runs/:id", running["id"]).json()["status"] == "RUNNING")
-        queued = launched(api, prompt="later", cwd=str(runner.work), runnerId=shown["id"])
-        yield {**shown, "done": done["id"], "failed": failed["id"], "running": running["id"], "queued": queued["id"]}
-        for left in (queued, running):
-            api.post("/api/runs/:id/cancel", left["id"])
-    runner.stop()
+def busy(hand_server: Server) -> Iterator[JSON]:
+    """A runner by hand, labelled and sized as in the reference but for one slot: a run holds it, another waits."""
+    with hand_server.api() as api:
+        hand = ByHand(api, f"dev-runner-{uuid.uuid4().hex[:8]}")
+        hand.card |= {"labels": ["gpu", "high-memory"], "max_pods": 1, "arch": "amd64"}
+        hand.register()
+
+        def claimed(prompt: str) -> JSON:
+            launched(api, prompt=prompt, cwd=hand.root, runnerId=hand.id)
+            attempt = hand.claim()
+            hand.send(attempt, (1, "run.started", {"pid": 1}))
+            return attempt
+
+        done = claimed("finish")
+        hand.send(done, (2, "run.completed", {"text": "done"}))
+        failed = claimed("fail")
+        hand.send(failed, (2, "run.failed", {"code": "cli_error", "message": "no"}))
+        running = claimed("Fix the login bug")
+        queued = launched(api, prompt="later", cwd=hand.root, runnerId=hand.id)
+        runs = {
+            "done": done["run_id"],
+            "failed": failed["run_id"],
+            "running": running["run_id"],
+            "queued": queued["id"],
+        }
+        yield {**api.get("/runners/:id", hand.id).json()["runner"], **runs}
+
+
+@pytest.fixture
+def api(hand_server: Server) -> Iterator[Api]:
+    with hand_server.api() as caller:
+        yield caller
 
 
 def test_runners_are_listed_as_in_the_reference(api: Api, busy: JSON) -> None:
     answer = api.get("/runners")
     assert answer.status_code == 200
     assert_shape(answer.json(), RUNNERS)
-    shown = next(runner for runner in answer.json()["runners"] if runner["name"] == "dev-runner-01")
+    shown = next(runner for runner in answer.json()["runners"] if runner["name"] == busy["name"])
     assert shown["id"] == busy["id"]
     assert isinstance(shown["id"], int)
     assert (shown["status"], shown["labels"]) == ("online", ["gpu", "high-memory"])
@@ -113,13 +124,15 @@ def test_a_runner_is_shown_as_in_the_reference_under_both_roots(api: Api, busy: 
     assert [run["id"] for run in answer.json()["sessions"]] == [run["id"] for run in other["sessions"]]
 
 
-def test_available_runners_are_online_with_a_free_slot(api: Api, busy: JSON, shared_runner: Runner) -> None:
+def test_available_runners_are_online_with_a_free_slot(api: Api, busy: JSON) -> None:
+    idle = ByHand(api, f"idle-{uuid.uuid4().hex[:8]}")
+    idle.register()
     answer = api.get("/runners/available")
     assert answer.status_code == 200
     assert_shape(answer.json(), RUNNERS)
     names = [runner["name"] for runner in answer.json()["runners"]]
-    assert "dev-runner-01" not in names
-    assert shared_runner.name in names
+    assert busy["name"] not in names
+    assert idle.card["name"] in names
     other = api.get("/api/v1/runners/available").json()["runners"]
     assert [runner["name"] for runner in other] == names
 

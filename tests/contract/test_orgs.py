@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.support.http import Api
@@ -14,11 +11,9 @@ from tests.support.server import Server
 
 
 @pytest.fixture(scope="module")
-def both(session_folder: Path) -> Iterator[tuple[Seeds, Api]]:
+def both(hand_server: Server) -> tuple[Seeds, Api]:
     """Things of one org, and a caller of the other."""
-    server = Server(session_folder / "orgs").start()
-    yield Seeds(server.api()), second_org(server)
-    server.stop()
+    return Seeds(hand_server.api()), second_org(hand_server)
 
 
 def test_nothing_of_another_org_is_found_by_its_id(both: tuple[Seeds, Api]) -> None:

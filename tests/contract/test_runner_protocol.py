@@ -6,7 +6,6 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,17 +15,9 @@ from tests.support.http import JSON
 from tests.support.server import Server
 
 
-@pytest.fixture(scope="module")
-def protocol_server(session_folder: Path) -> Iterator[Server]:
-    """One of its own: where runners are known, directories that none of them allows are refused."""
-    server = Server(session_folder / "protocol").start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def hand(protocol_server: Server) -> Iterator[ByHand]:
-    with protocol_server.api() as api:
+def hand(hand_server: Server) -> Iterator[ByHand]:
+    with hand_server.api() as api:
         yield ByHand(api, f"by-hand-{uuid.uuid4().hex[:8]}")
 
 

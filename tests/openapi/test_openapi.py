@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,22 +26,15 @@ EXAMPLES = 6
 
 
 @pytest.fixture(scope="module")
-def server(session_folder: Path) -> Iterator[Server]:
-    made = Server(session_folder / "openapi").start()
-    yield made
-    made.stop()
+def seeds(hand_server: Server) -> Seeds:
+    return Seeds(hand_server.api())
 
 
 @pytest.fixture(scope="module")
-def seeds(server: Server) -> Seeds:
-    return Seeds(server.api())
-
-
-@pytest.fixture(scope="module")
-def operations(server: Server) -> list[Any]:
-    document = httpx.get(f"{server.url}/api/openapi.json", timeout=10).raise_for_status().json()
+def operations(hand_server: Server) -> list[Any]:
+    document = httpx.get(f"{hand_server.url}/api/openapi.json", timeout=10).raise_for_status().json()
     schema = schemathesis.openapi.from_dict(document)
-    schema.config.update(base_url=server.url)
+    schema.config.update(base_url=hand_server.url)
     found: list[Any] = []
     for result in schema.get_all_operations():
         assert isinstance(result, schemathesis.core.result.Ok), result

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import asyncpg
 from tortoise import Tortoise
 from tortoise.connection import get_connection
+from tortoise.exceptions import DBConnectionError
 from tortoise.migrations.api.migrate import migrate as tortoise_migrate
 
 from corral.base.errors import Unavailable
@@ -149,18 +150,29 @@ def _translated() -> Iterator[None]:
     """Turn the driver's many ways of saying 'the server is away' into the one error that answers 503."""
     try:
         yield
-    except (
-        OSError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.InterfaceError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.DeadlockDetectedError,
-        asyncpg.TooManyConnectionsError,
-    ) as error:
-        raise Unavailable from error
     except asyncpg.UniqueViolationError as error:
         raise Duplicate(str(error)) from error
+    except Exception as error:
+        if is_outage(error):
+            raise Unavailable from error
+        raise
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether this is one of the ways in which 'the server is away' is said; a value it cannot take is none."""
+    return isinstance(error, _AWAY) and not isinstance(error, ValueError)
+
+
+_AWAY = (
+    OSError,
+    DBConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.TooManyConnectionsError,
+)
 
 
 def _connection(settings: Settings) -> Any:

@@ -77,5 +77,5 @@ def request_id(request: Request) -> str:
     found: str | None = getattr(request.ctx, "request_id", None)
     if found is None:
         given = request.headers.getone("x-request-id", "")
-        found = request.ctx.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
+        found = request.ctx.request_id = given if given and _REQUEST_ID.fullmatch(given) else new_id()
     return found

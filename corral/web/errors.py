@@ -11,7 +11,7 @@ from sanic.request import Request
 
 from corral.base import errors
 from corral.base.logs import get_logger
-from corral.platform.database import Duplicate
+from corral.platform.database import Duplicate, is_outage
 from corral.web.answers import Answer, as_json, as_text
 
 log = get_logger()
@@ -68,14 +68,15 @@ class Errors:
         error = _own(error)
         meaning = meaning_of(error)
         has_left = isinstance(error, sanic_errors.RequestCancelled)  # the client's doing: no fault of ours to log
-        if not has_left and (not isinstance(error, errors.CorralError) or meaning.status >= 500):
-            log.error("request failed", request_id=request_id, method=request.method, path=request.path, exc_info=error)
-        if not isinstance(error, errors.CorralError) or meaning.status == 500:
+        about = {"request_id": request_id, "method": request.method, "path": request.path}
+        if meaning.status == 500 and not has_left:
+            log.error("request failed", **about, exc_info=error)
+        elif meaning.status == 503:
+            log.warning("the database is away", **about)
+        if meaning.status == 500 or not isinstance(error, errors.CorralError):
             error = errors.CorralError(f"Something went wrong here, and it is logged under {request_id}")
         answer = await self._shaped(request, error, meaning)
         answer.headers.update(_headers(error))
-        if request.stream is not None and request.stream.request_body and meaning.status == 413:
-            answer.headers["connection"] = "close"
         return answer
 
     async def _shaped(self, request: Request, error: errors.CorralError, meaning: Meaning) -> Answer:
@@ -127,5 +128,7 @@ def _own(error: BaseException) -> BaseException:
             return errors.Unavailable("This took too long; try again")
         case sanic_errors.SanicException() if 400 <= error.status_code < 500:
             return errors.BadRequest(str(error) or None)
+        case _ if is_outage(error):  # of a query that went past `database.fetch`
+            return errors.Unavailable()
         case _:
             return error

@@ -41,7 +41,7 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
     async def handle(request: Request, **path: str) -> Answer | None:
         verdict: Verdict | None = None
         try:
-            principal = await _authenticated(request, server, needed=not route.open)
+            principal = None if route.open else await _authenticated(request)
             call = Call(request, server, principal)
             if route.counted:
                 verdict = _counted(server, principal)
@@ -78,7 +78,7 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
     verdict: Verdict | None = None
     try:
         allowed = server.table.allowed(request.path)
-        principal = await _authenticated(request, server, needed=not server.is_open(request.path))
+        principal = None if server.is_open(request.path) else await _authenticated(request)
         verdict = _counted(server, principal)
         _within(verdict)
         if not allowed:
@@ -91,7 +91,7 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
         return _finished(answer, request, verdict)
 
 
-async def _authenticated(request: Request, server: Server, *, needed: bool) -> Principal | None:
+async def _authenticated(request: Request) -> Principal:
     """Return who calls: a bearer key if one is sent, else the console session of the cookie."""
     header = request.headers.getone("authorization", None)
     principal: Principal | None = None
@@ -101,7 +101,7 @@ async def _authenticated(request: Request, server: Server, *, needed: bool) -> P
             principal = keys.recall(token) or await keys.authenticate(token)
     elif session := request.cookies.get(COOKIE):
         principal = sign_in.recall(session) or await sign_in.authenticate(session)
-    if principal is None and needed:
+    if principal is None:
         raise Unauthorized
     return principal
 

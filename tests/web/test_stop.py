@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from corral.runs.waiting import waiting_room
 from tests.support.http import frames
 from tests.support.waiting import eventually
 from tests.web.conftest import Running
@@ -29,7 +30,7 @@ def test_a_stop_ends_streams_and_polls_at_once(tmp_path: Path) -> None:
         waiting = [threading.Thread(target=watch), threading.Thread(target=poll)]
         for thread in waiting:
             thread.start()
-        eventually(lambda: len(running.server.watchers.open) == 1)
+        eventually(lambda: len(running.server.watchers.open) == 1 and len(waiting_room()._waiters) == 1)
         began = time.monotonic()
         running.stop()
         assert time.monotonic() - began < 5

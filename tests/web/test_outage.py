@@ -1,0 +1,100 @@
+"""While the database is away: 503 with Retry-After for what needs it, and everything as before once it is back."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.http import Api
+from tests.support.waiting import eventually
+from tests.web.conftest import Running
+
+
+class Line:
+    """A way to a port that can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self.port = 0
+        self.mend()
+
+    def mend(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        assert self._listener is not None
+        for one in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._open.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._port))
+                self._open += [near, far]
+                for a, b in ((near, far), (far, near)):
+                    threading.Thread(target=_pump, args=(a, b), daemon=True).start()
+
+
+def _pump(a: socket.socket, b: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := a.recv(65_536):
+            b.sendall(data)
+    with contextlib.suppress(OSError):
+        b.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def line(migrated_postgres_url: str) -> Iterator[Line]:
+    made = Line(int(migrated_postgres_url.partition("127.0.0.1:")[2].partition("/")[0]))
+    yield made
+    made.cut()
+
+
+def test_an_outage_of_the_database_is_a_503_and_passes(tmp_path: Path, line: Line, migrated_postgres_url: str) -> None:
+    database = migrated_postgres_url.rpartition("/")[2]
+    running = Running(tmp_path, database_url=f"postgres://postgres@127.0.0.1:{line.port}/{database}")
+    try:
+        with running.api() as api:
+            run = api.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).raise_for_status().json()["id"]
+            assert api.get("/api/v1/runs").status_code == 200
+            line.cut()
+            for method, path, body in CALLS:
+                answer = api.call(method, path.replace("RUN", run), body=body)
+                assert answer.status_code == 503, f"{method} {path}: {answer.status_code} {answer.text}"
+                assert int(answer.headers["Retry-After"]) >= 1
+            assert api.get("/api/health").status_code == 200
+            line.mend()
+            eventually(lambda: api.get("/api/v1/runs").status_code == 200, within=15)
+            assert api.get("/api/v1/runs/:id", run).status_code == 200
+            works(api)
+    finally:
+        running.stop()
+
+
+CALLS = [
+    ("GET", "/api/v1/runs", None),
+    ("GET", "/api/v1/runs/RUN", None),
+    ("GET", "/api/runs/RUN/events", None),
+    ("GET", "/runners", None),
+    ("GET", "/api/v1/keys", None),
+    ("GET", "/api/approvals", None),
+    ("POST", "/api/v1/runs", {"prompt": "p", "cwd": "/srv"}),
+    ("POST", "/api/runs/RUN/cancel", {}),
+]
+
+
+def works(api: Api) -> None:
+    assert api.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).status_code == 201

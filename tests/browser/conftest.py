@@ -12,7 +12,7 @@ from tests.support import requirement
 from tests.support.server import Server
 from tests.support.waiting import PATIENCE
 
-expect.set_options(timeout=15_000 * PATIENCE)
+expect.set_options(timeout=30_000 * PATIENCE)
 
 #: It must not call home: the tests know no network beyond loopback.
 _FLAGS = (

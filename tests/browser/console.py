@@ -31,7 +31,7 @@ class Console:
             is_mobile=is_phone,
             reduced_motion="reduce",
         )
-        self.context.set_default_timeout(15_000 * PATIENCE)
+        self.context.set_default_timeout(30_000 * PATIENCE)
         self.problems: list[str] = []
         self.page = self._new_page()
         if signed_in:

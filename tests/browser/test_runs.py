@@ -93,8 +93,10 @@ def test_a_question_is_answered_with_one_of_its_options(console: Console, shared
 
 
 def test_a_run_is_cancelled_after_a_confirmation(console: Console, shared_runner: Runner) -> None:
-    page = launch(console, shared_runner, "Take your time.\n%say Starting.\n%bash sleep 300", mode="bypassPermissions")
-    expect(page.locator(".log summary", has_text="sleep 300")).to_be_visible()
+    # Claude Code refuses a plain `sleep` of that length.
+    command = "python3 -c 'import time; time.sleep(300)'"
+    page = launch(console, shared_runner, f"Take your time.\n%say Starting.\n%bash {command}", mode="bypassPermissions")
+    expect(page.locator(".log summary", has_text="time.sleep(300)")).to_be_visible()
     page.get_by_role("button", name="Cancel run…").click()
     page.get_by_role("button", name="Keep it running").click()
     expect(page.get_by_role("dialog")).to_be_hidden()

@@ -32,12 +32,19 @@ export function search(page, log) {
 
   async function scan(question) {
     for (let after = 0; after < log.store.total; after += AT_ONCE) {
-      const events = await log.store.fetch(after, AT_ONCE).catch(() => []);
+      const events = await log.store.fetch(after, AT_ONCE).catch(() => null);
       if (asked !== question) return;
+      if (!events) return breakOff();
       hits.push(...events.filter((event) => texts(event.payload).toLowerCase().includes(question)).map((event) => event.sequence));
       if (at < 0 && hits.length) step(1);
       tell(after + AT_ONCE < log.store.total ? Math.round(((after + AT_ONCE) / log.store.total) * 100) : null);
     }
+  }
+
+  // Half a search must not say that there is nothing: the next Enter begins again.
+  function breakOff() {
+    asked = "";
+    says.textContent = "the server did not answer";
   }
 
   function step(by) {

@@ -84,7 +84,7 @@ async def _finish(org_id: int, count: int) -> None:
     run = await queue.launch(org_id, Launch(prompt="Say hello", cwd=CWD, created_by="bench"))
     await database.commit(_ended(run.no))
     rows = await database.fetch("SELECT * FROM runs WHERE no = $1", run.no)
-    columns = [name for name in rows[0].keys() if name not in {"no", "id"}]  # type: ignore[attr-defined]  # noqa: SIM118 - a row is no mapping
+    columns = [name for name in rows[0].keys() if name not in {"no", "id"}]  # noqa: SIM118 - a row yields its values
     new_id = "lower(hex(randomblob(18)))" if database.dialect() == "sqlite" else "gen_random_uuid()::text"
     copies = (
         f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2) INSERT INTO runs "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from corral.base.errors import CorralError
@@ -17,6 +17,12 @@ class Row(Protocol):
 
     def __getitem__(self, key: str | int, /) -> Any:
         """Return one column."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the columns."""
+
+    def keys(self) -> Iterable[str]:
+        """Return the columns' names."""
 
 
 class Statement(NamedTuple):

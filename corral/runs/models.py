@@ -106,9 +106,7 @@ class Run(Model):
         indexes = (
             ("org_id", "no"),
             ("org_id", "status", "no"),
-            ("runner_no", "no"),
-            ("parent_no",),
-        )
+        )  # beside the partial ones of migration 0002
 
 
 class Command(Model):

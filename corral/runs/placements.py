@@ -45,15 +45,14 @@ class Offer(msgspec.Struct, frozen=True):
 
 #: Placements never change, so what was read once stays true. Bounded by how many there are: few for each runner.
 _known: dict[int, Placement] = {}
-_ids: dict[tuple[int, str], int] = {}
+_ids: dict[tuple[object, ...], int] = {}
 
 
 def ensure(org_id: int, engine: str, labels: Sequence[str], runner_no: int | None, root: str) -> Unit[int]:
     """Return the id of the placement with these needs; make it if there is none yet."""
-    needs = msgspec.json.encode([engine, sorted(labels), runner_no, root])
-    key = hashlib.sha256(needs).hexdigest()
-    if found := _ids.get((org_id, key)):
+    if found := _ids.get((org_id, engine, *labels, runner_no, root)):
         return found
+    key = hashlib.sha256(msgspec.json.encode([engine, sorted(labels), runner_no, root])).hexdigest()
     yield sql(
         "INSERT INTO placements (org_id, key, engine, labels, runner_no, root) VALUES ($1, $2, $3, $4, $5, $6) "
         "ON CONFLICT (org_id, key) DO NOTHING",
@@ -65,9 +64,9 @@ def ensure(org_id: int, engine: str, labels: Sequence[str], runner_no: int | Non
 
 async def remember(org_id: int, engine: str, labels: Sequence[str], runner_no: int | None, root: str) -> None:
     """Make sure the placement exists, so that launching into it costs nothing more."""
-    key = hashlib.sha256(msgspec.json.encode([engine, sorted(labels), runner_no, root])).hexdigest()
-    if (org_id, key) not in _ids:
-        _ids[org_id, key] = await database.commit(ensure(org_id, engine, labels, runner_no, root))
+    needs = (org_id, engine, *labels, runner_no, root)
+    if needs not in _ids:
+        _ids[needs] = await database.commit(ensure(org_id, engine, labels, runner_no, root))
 
 
 def satisfied_by(offer: Offer) -> Unit[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -32,6 +33,8 @@ class _Arrival(msgspec.Struct):
 
 async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
     """Answer at once if there is something to do, else when there is, else after the time the runner would wait."""
+    room = waiting_room()
+    heard = room.heard
     arrival = await decide(lambda hints: _arrive(org_id, str(runner_id), body, hints))
     bus.current().publish(runner_topic(arrival.runner_no))  # an older poll of this runner that still waits gives up
     if arrival.void:
@@ -39,9 +42,11 @@ async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
     answer = PollAnswer(assignments=arrival.given, commands=arrival.commands, lost=arrival.lost)
     if answer.assignments or answer.commands or answer.lost:
         return answer
-    with waiting_room().enter(arrival.offer, wants_runs=arrival.free_slots > 0) as waiter:
-        # Once more, now that hints are heard: no run falls between looking and waiting.
-        answer.assignments = await commit(_claim(arrival.runner_no, body.session, arrival.offer, arrival.free_slots))
+    with room.enter(arrival.offer, wants_runs=arrival.free_slots > 0) as waiter:
+        if room.heard != heard:  # a run may have become ready between looking and entering
+            answer.assignments = await commit(
+                _claim(arrival.runner_no, body.session, arrival.offer, arrival.free_slots)
+            )
         deadline = time.monotonic() + min(max(body.wait_seconds, 0.0), WAIT_SECONDS)
         while not (answer.assignments or answer.commands or answer.lost):
             if not await waiter.wait(deadline - time.monotonic()):
@@ -140,13 +145,18 @@ def _current(runner_no: int) -> Unit[Row]:
 
 
 def _offer(org_id: int, runner: Row) -> Offer:
-    clis = msgspec.json.decode(runner["clis"], type=list[Cli])
+    return _parsed(org_id, runner["no"], runner["clis"], runner["labels"], runner["allowed_dirs"])
+
+
+@lru_cache(maxsize=4096)
+def _parsed(org_id: int, runner_no: int, clis: str, labels: str, allowed_dirs: str) -> Offer:
+    """Remember what a runner offers for as long as it says the same."""
     return Offer(
         org_id,
-        runner["no"],
-        frozenset(cli.engine.value for cli in clis),
-        frozenset(msgspec.json.decode(runner["labels"])),
-        tuple(msgspec.json.decode(runner["allowed_dirs"])),
+        runner_no,
+        frozenset(cli.engine.value for cli in msgspec.json.decode(clis, type=list[Cli])),
+        frozenset(msgspec.json.decode(labels)),
+        tuple(msgspec.json.decode(allowed_dirs)),
     )
 
 

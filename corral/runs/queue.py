@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -47,21 +49,18 @@ async def launch(org_id: int, wanted: Launch) -> Run:
     needs = (wanted.engine.value, tuple(wanted.labels), pinned_no, _root(machines, pinned, wanted.cwd))
     await placements.remember(org_id, *needs)
 
-    def unit(hints: Hints) -> Unit[Run]:
+    def unit(hints: Hints) -> Unit[Row]:
         placement = yield from placements.ensure(org_id, *needs)
         return (yield from _enqueue(org_id, wanted, placement, {"pinned_no": pinned_no}, hints))
 
-    try:
-        return await decide(unit)
-    except Duplicate:
-        return await reads.get(org_id, wanted.id)
+    return await _launched(org_id, wanted.id, unit)
 
 
 async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: str | None = None) -> Run:
     """Queue a child run that resumes the parent's CLI session on its machine; a second child forks the session."""
     child_id = run_id or new_id()
 
-    def unit(hints: Hints) -> Unit[Run]:
+    def unit(hints: Hints) -> Unit[Row]:
         rows = yield sql(
             "UPDATE runs SET followups = followups + 1 WHERE id = $1 AND org_id = $2 RETURNING *", parent_id, org_id
         )
@@ -96,10 +95,7 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
         }
         return (yield from _enqueue(org_id, child, placement, resumed, hints))
 
-    try:
-        return await decide(unit)
-    except Duplicate:
-        return await reads.get(org_id, child_id)
+    return await _launched(org_id, child_id, unit)
 
 
 async def say(org_id: int, run_id: str, text: str, by: str) -> None:
@@ -134,6 +130,18 @@ async def cancel(org_id: int, run_id: str, by: str) -> None:
     await decide(unit)
 
 
+async def _launched(org_id: int, run_id: str, unit: Callable[[Hints], Unit[Row]]) -> Run:
+    """Commit the launch and return its run; the one that is there if this id was launched before."""
+    try:
+        row = await decide(unit)
+    except Duplicate:
+        return await reads.get(org_id, run_id)
+    await asyncio.sleep(
+        0
+    )  # the poll that was woken goes first: its runner starts the work, the caller only hears of it
+    return reads.from_row(row)
+
+
 def _pinned(machines: Sequence[Machine], runner: str | int | None) -> Machine | None:
     if runner is None:
         return None
@@ -156,7 +164,7 @@ def _root(machines: Sequence[Machine], pinned: Machine | None, cwd: str) -> str:
     raise BadRequest(f"cwd: {cwd} is in no directory that {whose} ({allowed})", field="cwd")
 
 
-def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], hints: Hints) -> Unit[Run]:
+def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], hints: Hints) -> Unit[Row]:
     columns = {
         "id": run.id,
         "org_id": org_id,
@@ -175,12 +183,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         "fork": False,
         **more,
     }
-    rows = yield sql(
-        f"INSERT INTO runs ({', '.join(columns)}, followups, attempt, attempt_open, tries, last_seq, spool_n, "  # noqa: S608
-        f"created_at, updated_at) VALUES ({', '.join(f'${n}' for n in range(1, len(columns) + 1))}, "
-        "0, 0, FALSE, 0, 1, 0, now_ms(), now_ms()) RETURNING *",
-        *columns.values(),
-    )
+    rows = yield sql(_insert(tuple(columns)), *columns.values())
     created = {
         "prompt": run.prompt,
         "cwd": run.cwd,
@@ -195,7 +198,16 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         rows[0]["created_at"],
     )  # fmt: skip
     hints.placement(placement_id)
-    return reads.from_row(rows[0])
+    return rows[0]
+
+
+@cache
+def _insert(columns: tuple[str, ...]) -> str:
+    return (
+        f"INSERT INTO runs ({', '.join(columns)}, followups, attempt, attempt_open, tries, last_seq, spool_n, "  # noqa: S608
+        f"created_at, updated_at) VALUES ({', '.join(f'${n}' for n in range(1, len(columns) + 1))}, "
+        "0, 0, FALSE, 0, 1, 0, now_ms(), now_ms()) RETURNING *"
+    )
 
 
 def _locked(org_id: int, run_id: str) -> Unit[Row]:

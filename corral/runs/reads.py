@@ -27,7 +27,7 @@ async def get(org_id: int, run_id: str) -> Run:
 
 def from_row(row: database.Row) -> Run:
     """Return the run of a row that a unit has read or written whole: asking for it again would cost more than that."""
-    return Run._init_from_db(**dict(row))  # type: ignore[call-overload] # noqa: SLF001 - what a query of Tortoise does
+    return Run._init_from_db(**dict(zip(row.keys(), row, strict=True)))  # noqa: SLF001 - what a query of Tortoise does
 
 
 async def page(

@@ -81,6 +81,7 @@ class WaitingRoom:
     def __init__(self) -> None:
         """Start empty; `open` makes it hear hints."""
         self.stopping = False
+        self.heard = 0  #: hints of ready runs so far: who looked before the last one may have to look again
         self._waiters: dict[Waiter, None] = {}
         self._unlisten: Callable[[], None] = lambda: None
         self._reads: set[asyncio.Task[None]] = set()
@@ -125,6 +126,7 @@ class WaitingRoom:
                 self.call_one(placement)
 
     def _hear(self, hint: bytes) -> None:
+        self.heard += 1
         placement_id = int(hint)
         if known := placements.cached(placement_id):
             self.call_one(known)

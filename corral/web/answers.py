@@ -40,7 +40,8 @@ class Answer(HTTPResponse):
         for name, value in self.headers.items():
             if name == "alt-svc":  # Sanic's word about a protocol that we do not speak
                 continue
-            yield name.encode("ascii"), f"{value}".translate(_SAFE).encode(errors="surrogateescape")
+            text = value if isinstance(value, str) and value.isprintable() else f"{value}".translate(_SAFE)
+            yield name.encode("ascii"), text.encode(errors="surrogateescape")
 
 
 def as_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:

@@ -144,8 +144,6 @@ class Migration(migrations.Migration):
                 "indexes": [
                     Index(fields=["org_id", "no"]),
                     Index(fields=["org_id", "status", "no"]),
-                    Index(fields=["runner_no", "no"]),
-                    Index(fields=["parent_no"]),
                 ],
                 "pk_attr": "no",
                 "table_description": "One execution of an agent.",

@@ -64,7 +64,7 @@ class RunnerChild:
         theirs, ours = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *[sys.executable, "-m", "corral", "runner"],
+                *[sys.executable, "-P", "-m", "corral", "runner"],
                 env={**self._env, "CORRAL_PARENT_PIPE": str(theirs)},
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs,),

@@ -38,7 +38,7 @@ async def demo(settings: Settings, env: Mapping[str, str]) -> None:
 async def _model() -> AsyncIterator[str]:
     """Run the model server as a child that ends when its stdin does: with us, however we end."""
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "corral.demo", "--port", "0", "--watch-stdin"],
+        *[sys.executable, "-P", "-m", "corral.demo", "--port", "0", "--watch-stdin"],
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # ^C in this terminal reaches the server alone

@@ -75,7 +75,7 @@ def runner(
     }
     env = {**os.environ, **{variable: value for variable, value in flags.items() if value}}
     # A new program in the same process: what parsed these flags would cost an idle runner 20 MB for ever.
-    os.execve(sys.executable, [sys.executable, "-m", "corral", "runner"], env)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "corral", "runner"], env)  # noqa: S606
 
 
 def migrate(data: _Data = None) -> None:

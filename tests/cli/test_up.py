@@ -182,3 +182,14 @@ def test_a_runner_without_directories_does_not_start(corral: Command) -> None:
     done = corral("runner", "--url", "http://127.0.0.1:1", CORRAL_API_KEY="crl_live_x")
     assert done.code == 2
     assert "ALLOWED_DIRS" in done.err
+
+
+def test_files_where_up_is_started_are_no_part_of_it(make_server: ServerMaker, folder: Path) -> None:
+    (folder / "queue.py").write_text("raise SystemExit('this is somebody else')\n")
+    (folder / "corral").mkdir()
+    (folder / "corral" / "__main__.py").write_text("raise SystemExit('this is somebody else')\n")
+    server = make_server(command="up", started=False, cwd=folder)
+    server.process.command.insert(1, "-P")  # as the installed script does
+    server.start()
+    eventually(lambda: online(server), what="the child runner is online")
+    assert "somebody else" not in server.process.output()

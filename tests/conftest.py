@@ -92,8 +92,7 @@ def redis(session_folder: Path) -> Iterator[Redis]:
 @pytest.fixture
 def own_redis(folder: Path) -> Iterator[Redis]:
     """A Redis of this test, which may be killed."""
-    os.environ.pop("CORRAL_TEST_REDIS_URL", None)
-    server = redis_support.start(folder)
+    server = redis_support.start(folder, own=True)
     yield server
     if server.process:
         server.process.stop()
@@ -186,7 +185,7 @@ def make_runner(folder: Path, server: Server, model: Model, **options: Any) -> R
         **options.pop("env", {}),
     }
     key = options.pop("key", server.key)
-    return Runner(folder, url=server.url, key=key, model_url=model.url, env=env, **options)
+    return Runner(folder, url=options.pop("url", server.url), key=key, model_url=model.url, env=env, **options)
 
 
 @pytest.hookimpl(tryfirst=True)

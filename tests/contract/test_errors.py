@@ -129,7 +129,6 @@ def test_an_unknown_or_malformed_id_in_a_path_is_not_found(quiet: Api, id_: str)
         ("/api/v1/runs", {"limit": "0"}, "limit"),
         ("/api/v1/runs", {"limit": "-1"}, "limit"),
         ("/api/v1/runs", {"limit": "1.5"}, "limit"),
-        ("/api/v1/runs", {"limit": "9" * 40}, "limit"),
         ("/api/v1/runs", {"before": "nonsense"}, "before"),
         ("/api/v1/runs", {"before": UNKNOWN}, "before"),
         ("/api/v1/runs", {"status": "sleeping"}, "status"),
@@ -141,8 +140,6 @@ def test_an_unknown_or_malformed_id_in_a_path_is_not_found(quiet: Api, id_: str)
 )
 def test_a_bad_query_is_refused_by_name(quiet: Api, path: str, query: JSON, field: str) -> None:
     answer = quiet.call("GET", path, query=query)
-    if answer.status_code == 200 and query.get("limit") == "9" * 40:
-        return  # clamped
     refused(answer, 400, "BAD_REQUEST", field)
 
 
@@ -156,7 +153,7 @@ def test_a_bad_cursor_of_events_is_refused_by_name(quiet: Api, queued: JSON, aft
 def test_an_unknown_path_of_the_v1_root_is_not_found_with_a_code(quiet: Api, path: str) -> None:
     refused(quiet.call("GET", path), 404, "NOT_FOUND")
     stranger = quiet.as_key(None).call("GET", path)
-    assert stranger.status_code in (401, 404)
+    assert stranger.status_code == 401
 
 
 def test_unknown_paths_of_the_other_roots_have_the_shapes_of_those_roots(quiet: Api) -> None:
@@ -211,19 +208,18 @@ def test_a_method_that_a_path_does_not_have_is_a_405_with_allow(
     assert method not in named
     if path.startswith(("/api/v1", "/runners")):
         assert answer.json()["error"]["code"] == "METHOD_NOT_ALLOWED"
-    else:
-        assert "error" not in answer.headers.get("Content-Type", "")
 
 
 @pytest.mark.parametrize("method", ["BREW", "TRACE", "PROPFIND"])
 def test_a_method_that_nobody_has_is_refused(quiet: Api, method: str) -> None:
     answer = quiet.call(method, "/api/v1/runs")
-    assert 400 <= answer.status_code < 500, answer.status_code
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["Allow"]
 
 
 def test_head_answers_like_get_without_a_body(quiet: Api) -> None:
     answer = quiet.call("HEAD", "/api/v1/runs")
-    assert answer.status_code in (200, 405)
+    assert answer.status_code == 200
     assert answer.content == b""
 
 
@@ -251,8 +247,7 @@ def test_checks_come_in_their_order(quiet: Api, queued: JSON) -> None:
 )
 def test_the_content_type_decides_nothing_about_good_json(quiet: Api, kind: str) -> None:
     answer = quiet.post("/api/v1/runs", body=GOOD, headers={"Content-Type": kind})
-    assert answer.status_code in (201, 400, 415)
-    assert answer.status_code != 415 or "json" not in kind
+    assert answer.status_code == 201
 
 
 def test_a_client_that_says_a_wrong_length_gets_no_500(quiet: Api) -> None:

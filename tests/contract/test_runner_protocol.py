@@ -80,8 +80,7 @@ def test_events_are_stored_once_whatever_is_repeated_and_a_gap_is_refused(hand: 
     assert hand.send(claimed, started) == (200, {"n": 1})
     assert hand.send(claimed, started, said) == (200, {"n": 2})
     assert hand.send(claimed, started, said) == (200, {"n": 2})
-    status, told = hand.send(claimed, (5, "agent.message", {"text": "from the future"}))
-    assert (status, told.get("n")) in ((200, 2), (400, None), (409, None))
+    assert hand.send(claimed, (5, "agent.message", {"text": "from the future"})) == (200, {"n": 2})  # send from there
     assert hand.send(claimed, (3, "run.completed", {"text": "hi"})) == (200, {"n": 3})
     run = hand.api.get("/api/v1/runs/:id", claimed["run_id"]).json()
     assert run["status"] == "COMPLETED"
@@ -118,7 +117,7 @@ def test_a_cancel_is_a_command_until_its_result_is_stored(hand: ByHand, claimed:
     result = {"session": hand.session, "status": "done"}
     for _ in range(2):
         answer = hand.api.post("/api/v1/runners/:id/commands/:command_id", hand.id, command["id"], body=result)
-        assert answer.status_code in (200, 204)
+        assert answer.status_code == 200
     assert hand.poll(held=held)["commands"] == []
     assert hand.send(claimed, (2, "run.cancelled", {"message": "Cancelled"})) == (200, {"n": 2})
     assert hand.api.get("/api/v1/runs/:id", claimed["run_id"]).json()["status"] == "CANCELLED"

@@ -127,13 +127,15 @@ def test_a_runner_told_to_end_drains_and_takes_nothing_new(make_fleet: FleetMake
 def test_a_second_signal_ends_what_still_runs(make_fleet: FleetMaker) -> None:
     fleet = make_fleet()
     escaped = Escaped(fleet.runner.work)
-    fleet.launch(escaped.script)
+    run = fleet.launch(escaped.script)
     pids = escaped.pids()
     fleet.runner.process.signal(signal.SIGTERM)
     eventually(lambda: fleet.api.get("/api/v1/runners/available").json()["runners"] == [], what="it is draining")
     fleet.runner.process.signal(signal.SIGTERM)
     fleet.runner.process.wait(30)
     escaped.assert_gone(pids)
+    fleet.wait(run, "CANCELLED")
+    fleet.hold(run)
 
 
 def test_corral_up_interrupts_its_runs_at_a_signal_and_resumes_them_at_the_next_start(

@@ -124,7 +124,7 @@ def die_with_parent() -> None:
 
 def base_env(home: Path) -> dict[str, str]:
     """What every child gets, and nothing else of this process's environment."""
-    kept = ("PATH", "LANG", "LC_ALL", "TZ", "COVERAGE_PROCESS_START")
+    kept = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "COVERAGE_PROCESS_START")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "HOME": str(home),

@@ -20,9 +20,9 @@ class Redis:
         self.process = process
 
 
-def start(folder: Path) -> Redis:
-    """Return a Redis that answers. One of our own keeps nothing on disk."""
-    if url := os.environ.get("CORRAL_TEST_REDIS_URL"):
+def start(folder: Path, *, own: bool = False) -> Redis:
+    """Return a Redis that answers. One of our `own` keeps nothing on disk, and may be killed."""
+    if not own and (url := os.environ.get("CORRAL_TEST_REDIS_URL")):
         return Redis(url)
     port = free_port()
     command = [binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]

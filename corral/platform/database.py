@@ -43,7 +43,7 @@ async def commit(unit: Unit[T]) -> T:
     if _embedded is not None:
         return await _embedded.commit(unit)
     with _translated():
-        async with get_connection("default").acquire_connection() as connection, connection.transaction():
+        async with get_connection("default").acquire_connection() as connection:
             return await _drive_postgres(connection, unit)
 
 
@@ -130,6 +130,16 @@ async def disconnect() -> None:
 async def _drive_postgres(connection: asyncpg.Connection, unit: Unit[T]) -> T:
     try:
         statement = next(unit)
+        if statement.alone:
+            statement = unit.send(await connection.fetch(statement.sql, *statement.args))
+    except StopIteration as done:
+        return cast("T", done.value)
+    async with connection.transaction():
+        return await _drive_transaction(connection, unit, statement)
+
+
+async def _drive_transaction(connection: asyncpg.Connection, unit: Unit[T], statement: Statement) -> T:
+    try:
         while True:
             try:
                 if statement.many is not None:

@@ -31,6 +31,7 @@ class Statement(NamedTuple):
     sql: str
     args: tuple[Any, ...] = ()
     many: Sequence[tuple[Any, ...]] | None = None
+    alone: bool = False  #: if it comes first, PostgreSQL commits it by itself and saves two round trips
 
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from corral.base.errors import BadRequest, LeaseLost, NotFound
-from corral.platform.database import Unit, many, sql
+from corral.platform import database
+from corral.platform.database import Row, Rows, Statement, Unit, many, sql
 from corral.runs import fold, log
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
@@ -59,13 +60,7 @@ def _one_line(event: RunnerEvent, index: int) -> str:
 
 
 def _store(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints) -> Unit[_Outcome]:
-    first, last = (batch.events[0].n, batch.events[-1].n) if batch.events else (0, 0)
-    rows = yield sql(
-        "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5 WHERE id = $1 AND org_id = $2 "
-        "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6) "
-        "RETURNING no, last_seq, spool_n, now_ms() AS now",
-        run_id, org_id, batch.attempt, batch.lease, len(batch.events), first - 1,
-    )  # fmt: skip
+    rows = yield from _append(org_id, run_id, batch, payloads)
     if not rows:
         return (yield from _store_rest(org_id, run_id, batch, payloads, hints))
     run = rows[0]
@@ -73,24 +68,58 @@ def _store(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hin
         yield from ledger.record(org_id, run["no"], batch.usage, run["now"])
     if not batch.events:
         return _Outcome(run["no"], run["spool_n"])
-    seq = run["last_seq"] - len(batch.events)
-    now = run["now"]
-    logged = [
-        Logged(seq + index, batch.attempt, event.type.value, payload, now - max(0, int(event.age * 1000)))
-        for index, (event, payload) in enumerate(zip(batch.events, payloads, strict=True), 1)
-    ]
-    yield many(
-        log.INSERT,
-        [
-            (run["no"], e.seq, org_id, e.attempt, event.n, e.type, e.payload, e.created_at)
-            for e, event in zip(logged, batch.events, strict=True)
-        ],
-    )
+    logged = _logged(run, batch, payloads)
     hints.log(run["no"], log_hint(run_id, logged))
     for event, entry in zip(batch.events, logged, strict=True):
         if event.type in FOLDED:
             yield from fold.fold(run["no"], event.type, entry, hints)
-    return _Outcome(run["no"], last)
+    return _Outcome(run["no"], batch.events[-1].n)
+
+
+def _append(org_id: int, run_id: str, batch: EventBatch, payloads: list[str]) -> Unit[Rows]:
+    """Number the events and store them; no rows if they do not fit on what is stored."""
+    first = batch.events[0].n if batch.events else 0
+    args = (run_id, org_id, batch.attempt, batch.lease, len(batch.events), first - 1)
+    if batch.events and database.dialect() == "postgres":
+        types, ages = [event.type.value for event in batch.events], [_age(event) for event in batch.events]
+        alone = not batch.usage and FOLDED.isdisjoint(types)
+        return (yield Statement(_APPEND_AT_ONCE, (*args, types, payloads, ages), alone=alone))
+    rows = yield sql(_NUMBER, *args)
+    if rows and batch.events:
+        yield many(
+            log.INSERT,
+            [
+                (rows[0]["no"], e.seq, org_id, e.attempt, event.n, e.type, e.payload, e.created_at)
+                for e, event in zip(_logged(rows[0], batch, payloads), batch.events, strict=True)
+            ],
+        )
+    return rows
+
+
+def _logged(run: Row, batch: EventBatch, payloads: list[str]) -> list[Logged]:
+    before = run["last_seq"] - len(batch.events)
+    return [
+        Logged(before + index, batch.attempt, event.type.value, payload, run["now"] - _age(event))
+        for index, (event, payload) in enumerate(zip(batch.events, payloads, strict=True), 1)
+    ]
+
+
+def _age(event: RunnerEvent) -> int:
+    return max(0, int(event.age * 1000))
+
+
+_NUMBER = (
+    "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5 WHERE id = $1 AND org_id = $2 "
+    "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6) "
+    "RETURNING no, last_seq, spool_n, now_ms() AS now"
+)
+#: The same and the insert in one round trip, for PostgreSQL.
+_APPEND_AT_ONCE = (
+    f"WITH run AS ({_NUMBER}), stored AS ("  # noqa: S608 - constants
+    "INSERT INTO events (run_no, seq, org_id, attempt, n, type, payload, created_at) "
+    "SELECT no, last_seq - $5 + i, $2, $3, $6 + i, type, payload, now - age FROM run, "
+    "unnest($7::text[], $8::text[], $9::bigint[]) WITH ORDINALITY AS e(type, payload, age, i)) SELECT * FROM run"
+)
 
 
 def _store_rest(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints) -> Unit[_Outcome]:

@@ -46,6 +46,7 @@ class Offer(msgspec.Struct, frozen=True):
 #: Placements never change, so what was read once stays true. Bounded by how many there are: few for each runner.
 _known: dict[int, Placement] = {}
 _ids: dict[tuple[object, ...], int] = {}
+_of_org: dict[int, list[int]] = {}
 
 
 def ensure(org_id: int, engine: str, labels: Sequence[str], runner_no: int | None, root: str) -> Unit[int]:
@@ -69,13 +70,16 @@ async def remember(org_id: int, engine: str, labels: Sequence[str], runner_no: i
         _ids[needs] = await database.commit(ensure(org_id, engine, labels, runner_no, root))
 
 
-def satisfied_by(offer: Offer) -> Unit[list[int]]:
-    """Return the ids of the org's placements that this runner satisfies."""
-    rows = yield sql("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
-    missing = [row["id"] for row in rows if row["id"] not in _known]
-    if missing:
-        yield from _read(missing)
-    return [row["id"] for row in rows if offer.satisfies(_known[row["id"]])]
+def satisfied_by(offer: Offer, count: int | None = None) -> Unit[list[int]]:
+    """Return the ids of the org's placements that this runner satisfies; `count` is how many the org has, if known."""
+    ids = _of_org.get(offer.org_id, [])
+    if len(ids) != count:
+        rows = yield sql("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
+        ids = _of_org[offer.org_id] = [row["id"] for row in rows]
+        missing = [placement_id for placement_id in ids if placement_id not in _known]
+        if missing:
+            yield from _read(missing)
+    return [placement_id for placement_id in ids if offer.satisfies(_known[placement_id])]
 
 
 def cached(placement_id: int) -> Placement | None:
@@ -94,6 +98,7 @@ def forget() -> None:
     """Drop what was read; for a process that opens another database."""
     _known.clear()
     _ids.clear()
+    _of_org.clear()
 
 
 def _read(ids: Sequence[int]) -> Unit[None]:

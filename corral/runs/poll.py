@@ -70,10 +70,22 @@ async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: Pol
     return False
 
 
-def _claim(runner_no: int, session: str, offer: Offer, most: int) -> Unit[list[Assignment]]:
+_OPEN = (
+    f"SELECT {claim.COLUMNS}, org_id, started_at, runner_session, unreachable_since FROM runs "  # noqa: S608
+    "WHERE runner_no = $1 AND attempt_open ORDER BY no"
+)
+#: What a poll looks for, so that only what is there costs statements of its own.
+_AT_ONCE = (
+    "(SELECT count(*) FROM runs WHERE runner_no = runners.no AND attempt_open) AS held, "
+    "(SELECT count(*) FROM commands WHERE runner_no = runners.no AND done_at IS NULL) AS asked, "
+    "(SELECT count(*) FROM placements WHERE org_id = runners.org_id) AS placements"
+)
+
+
+def _claim(runner_no: int, session: str, offer: Offer, most: int, among: int | None = None) -> Unit[list[Assignment]]:
     if most < 1:
         return []
-    mine = yield from placements.satisfied_by(offer)
+    mine = yield from placements.satisfied_by(offer, among)
     return (yield from claim.take(runner_no, session, mine, most))
 
 
@@ -81,17 +93,13 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     column, name = runners.naming(runner_id)
     rows = yield sql(
         f"UPDATE runners SET seen_at = now_ms(), poll_no = $4, draining = $5 WHERE org_id = $1 AND {column} = $2 "  # noqa: S608
-        "AND session = $3 AND poll_no <= $4 RETURNING *",
+        f"AND session = $3 AND poll_no <= $4 RETURNING *, {_AT_ONCE}",
         org_id, name, body.session, body.poll_no, body.draining,
     )  # fmt: skip
     if not rows:
         return (yield from _refuse(org_id, runner_id, body))
     runner = rows[0]
-    open_rows = yield sql(
-        f"SELECT {claim.COLUMNS}, org_id, started_at, runner_session, unreachable_since FROM runs "  # noqa: S608
-        "WHERE runner_no = $1 AND attempt_open ORDER BY no",
-        runner["no"],
-    )
+    open_rows = (yield sql(_OPEN, runner["no"])) if runner["held"] else ()
     held = {(h.run_id, h.attempt, h.lease) for h in body.held}
     mine = [row for row in open_rows if _key(row) in held]
     again: list[Assignment] = []
@@ -113,9 +121,9 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
         void=False,
         offer=offer,
         free_slots=free_slots,
-        given=again + (yield from _claim(runner["no"], body.session, offer, free_slots)),
+        given=again + (yield from _claim(runner["no"], body.session, offer, free_slots, runner["placements"])),
         lost=[h for h in body.held if (h.run_id, h.attempt, h.lease) not in open_keys],
-        commands=(yield from commands.open_for(runner["no"])),
+        commands=(yield from commands.open_for(runner["no"])) if runner["asked"] else [],
     )
 
 

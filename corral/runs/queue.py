@@ -12,7 +12,8 @@ import msgspec
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
-from corral.platform.database import Duplicate, Row, Unit, sql
+from corral.platform import database
+from corral.platform.database import Duplicate, Row, Statement, Unit, sql
 from corral.runs import commands, ending, log, placements, reads, runners
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
@@ -183,7 +184,6 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         "fork": False,
         **more,
     }
-    rows = yield sql(_insert(tuple(columns)), *columns.values())
     created = {
         "prompt": run.prompt,
         "cwd": run.cwd,
@@ -193,10 +193,15 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         "parent_run_id": more.get("parent_id"),
         "by": run.created_by,
     }
-    yield sql(
-        log.INSERT, rows[0]["no"], 1, org_id, 0, None, EventType.RUN_CREATED.value, _json(created),
-        rows[0]["created_at"],
-    )  # fmt: skip
+    insert, args = _insert(tuple(columns)), tuple(columns.values())
+    if database.dialect() == "postgres":
+        rows = yield Statement(_insert_at_once(insert, len(args)), (*args, _json(created)), alone=True)
+    else:
+        rows = yield sql(insert, *args)
+        yield sql(
+            log.INSERT, rows[0]["no"], 1, org_id, 0, None, EventType.RUN_CREATED.value, _json(created),
+            rows[0]["created_at"],
+        )  # fmt: skip
     hints.placement(placement_id)
     return rows[0]
 
@@ -207,6 +212,16 @@ def _insert(columns: tuple[str, ...]) -> str:
         f"INSERT INTO runs ({', '.join(columns)}, followups, attempt, attempt_open, tries, last_seq, spool_n, "  # noqa: S608
         f"created_at, updated_at) VALUES ({', '.join(f'${n}' for n in range(1, len(columns) + 1))}, "
         "0, 0, FALSE, 0, 1, 0, now_ms(), now_ms()) RETURNING *"
+    )
+
+
+@cache
+def _insert_at_once(insert: str, columns: int) -> str:
+    """Return the statement that also logs the run's creation, in one round trip."""
+    return (
+        f"WITH run AS ({insert}), created AS (INSERT INTO events (run_no, seq, org_id, attempt, n, type, payload, "  # noqa: S608
+        f"created_at) SELECT no, 1, org_id, 0, NULL, '{EventType.RUN_CREATED}', ${columns + 1}, created_at FROM run) "
+        "SELECT * FROM run"
     )
 
 

@@ -73,3 +73,19 @@ def send(api: Api, claimed: Any, n: int, type_: str, payload: Any) -> None:
     events = [{"n": n, "type": type_, "payload": payload}]
     body = {"attempt": claimed["attempt"], "lease": claimed["lease"], "events": events}
     api.post("/api/v1/runs/:id/events", claimed["run_id"], body=body).raise_for_status()
+
+
+def test_a_long_log_is_read_whole_and_in_parts(full: Api) -> None:
+    run = launched(full)
+    claimed, said = claim(full, run), {"text": "x"}
+    for first in range(1, 2500, 500):
+        events = [{"n": n, "type": "agent.message", "payload": said} for n in range(first, first + 500)]
+        body = {"attempt": claimed["attempt"], "lease": claimed["lease"], "events": events}
+        full.post("/api/v1/runs/:id/events", run, body=body).raise_for_status()
+    whole = full.get("/api/runs/:id/events", run).json()
+    assert [event["sequence"] for event in whole] == list(range(1, 2502))
+    entries = full.get("/api/v1/runs/:id/events", run, query={"after": 1000, "limit": 1200}).json()["data"]
+    assert [entry["seq"] for entry in entries] == list(range(1001, 2201))
+    last = full.get("/api/runs/:id/events", run, query={"before": 2000, "limit": 3}).json()
+    assert [event["sequence"] for event in last] == [1997, 1998, 1999]
+    assert len(full.get("/api/v1/runs/:id", run).json()["logs"]) == 2501

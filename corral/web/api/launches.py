@@ -6,11 +6,12 @@ from typing import Annotated
 
 import msgspec
 
-from corral.runs import feed, queue, reads
+from corral.runs import queue, reads
 from corral.runs.queue import Launch
 from corral.web.api.paging import Count, Limit, Page, cut
 from corral.web.call import Call
 from corral.web.present.entries import Entry, entries
+from corral.web.present.logs import pages
 from corral.web.present.runs import RunDetail, RunList, RunView, detail, view, views
 from corral.web.present.statuses import fleet, stored_for_fleet
 from corral.web.routes import Routes
@@ -96,7 +97,8 @@ async def get_run(call: Call, id: str) -> RunDetail:
 async def list_run_entries(call: Call, id: str, query: EntriesAsked) -> EntryList:
     """Read a run's log from a sequence number on."""
     run = await reads.get(call.org_id, id)
-    return EntryList(entries(await feed.events(run.no, after=query.after, limit=bounded(query.limit))))
+    log = pages(run.no, after=query.after, limit=query.limit)
+    return EntryList([entry async for page in log for entry in entries(page)])
 
 
 @route.post("/api/v1/runs/<id>/followup", scope="runs:write", status=201, answers=(RunDetail,), also=(409,))
@@ -104,11 +106,6 @@ async def follow_up_run(call: Call, id: str, body: FollowUp) -> RunView:
     """Continue an ended run: a new child run resumes its session."""
     run = await queue.follow_up(call.org_id, id, body.prompt, call.actor, call.new_id())
     return await view(call.org_id, run)
-
-
-def bounded(limit: int | None) -> int | None:
-    """Return a limit that fits into a statement."""
-    return None if limit is None else min(limit, 2**31)
 
 
 def _launch(call: Call, body: LaunchRun) -> Launch:

@@ -11,9 +11,10 @@ from corral.runs import feed, queue, reads
 from corral.runs.frames import event_json
 from corral.web import answers, sse
 from corral.web.answers import Answer
-from corral.web.api.launches import Prompt, bounded
-from corral.web.api.paging import Count, Limit
+from corral.web.api.launches import Prompt
+from corral.web.api.paging import MOST, Count, Limit
 from corral.web.call import Call
+from corral.web.present.logs import pages
 from corral.web.routes import Routes
 from corral.wire.runs import ENDED
 
@@ -44,7 +45,7 @@ class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
     """Which part of a log."""
 
     after: Count = 0  #: only events with a higher sequence
-    before: Count | None = None  #: the last ones with a lower sequence
+    before: Count | None = None  #: the last ones, at most 1,000, with a lower sequence
     limit: Limit | None = None
 
 
@@ -65,9 +66,13 @@ class Say(msgspec.Struct, forbid_unknown_fields=True):
 async def list_run_events(call: Call, id: str, query: EventsAsked) -> bytes:
     """List a run's events by sequence: all of them, unless a limit is given."""
     run = await reads.get(call.org_id, id)
-    log = await feed.events(run.no, after=query.after, before=query.before, limit=bounded(query.limit))
-    # The payloads are JSON already.
-    return f"[{','.join([event_json(run.id, event) for event in log])}]".encode()
+    if query.before is not None:
+        log = await feed.events(run.no, after=query.after, before=query.before, limit=min(query.limit or MOST, MOST))
+        shown = [event_json(run.id, event) for event in log]
+    else:
+        log_pages = pages(run.no, after=query.after, limit=query.limit)
+        shown = [event_json(run.id, event) async for page in log_pages for event in page]
+    return f"[{','.join(shown)}]".encode()  # their payloads are JSON already
 
 
 @route.get("/api/runs/<id>/events/stream", scope="runs:read", counted=False, content=answers.EVENTS, also=(204,))

@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from corral.runs import feed, reads, runners
+from corral.runs import reads, runners
 from corral.runs.models import Run
 from corral.runs.runners import Machine
 from corral.usage import ledger
 from corral.usage.ledger import Totals
 from corral.web.present.entries import Entry, entries
+from corral.web.present.logs import pages
 from corral.web.present.statuses import fleet
 from corral.web.present.times import shown
 from corral.wire.runs import PermissionMode
@@ -97,7 +98,7 @@ async def detail(org_id: int, run: Run) -> RunDetail:
         engine=run.engine,
         session_id=run.session_id,
         attempt=run.attempt,
-        logs=entries(await feed.events(run.no)),
+        logs=[entry async for page in pages(run.no) for entry in entries(page)],
         cost_usd=total.cost_usd,
         usage=_usage(total),
         usage_by_model=[ModelUsage(model, used.cost_usd, _usage(used)) for model, used in models.items()],

@@ -22,7 +22,7 @@ from tortoise.migrations.api.migrate import migrate as tortoise_migrate
 from corral.base.errors import Unavailable
 from corral.platform.embedded import Embedded, add_functions
 from corral.platform.settings import Settings
-from corral.platform.statements import Duplicate, Row, Rows, Statement, Unit, many, sql
+from corral.platform.statements import Duplicate, Row, Rows, Statement, Unit, alone, many, sql
 
 #: One Tortoise app per sub-package with tables, low to high. Names, not imports: the arrows still point down.
 APPS = ("platform", "usage", "runs")
@@ -32,7 +32,16 @@ _MIGRATION_LOCK = 4_207_849_484
 
 T = TypeVar("T")
 
-__all__ = ["Duplicate", "Row", "Rows", "Statement", "Unit", "many", "sql"]  # written with, and imported from here
+__all__ = [
+    "Duplicate",
+    "Row",
+    "Rows",
+    "Statement",
+    "Unit",
+    "alone",
+    "many",
+    "sql",
+]  # written with, and imported from here
 
 #: The SQLite file of this process, where there is one.
 _embedded: Embedded | None = None
@@ -130,7 +139,7 @@ async def disconnect() -> None:
 async def _drive_postgres(connection: asyncpg.Connection, unit: Unit[T]) -> T:
     try:
         statement = next(unit)
-        if statement.alone:
+        while statement.alone:
             statement = unit.send(await connection.fetch(statement.sql, *statement.args))
     except StopIteration as done:
         return cast("T", done.value)

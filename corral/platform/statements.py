@@ -31,7 +31,7 @@ class Statement(NamedTuple):
     sql: str
     args: tuple[Any, ...] = ()
     many: Sequence[tuple[Any, ...]] | None = None
-    alone: bool = False  #: if it comes first, PostgreSQL commits it by itself and saves two round trips
+    alone: bool = False  #: before the first other one PostgreSQL commits it by itself, saving two round trips
 
 
 T = TypeVar("T")
@@ -43,6 +43,11 @@ Unit = Generator[Statement, Rows, T]
 def sql(text: str, *args: Any) -> Statement:
     """Return a statement for a unit to yield; it is sent the rows."""
     return Statement(text, args)
+
+
+def alone(text: str, *args: Any) -> Statement:
+    """Return a statement that needs no transaction with those before it, which have none either."""
+    return Statement(text, args, alone=True)
 
 
 def many(text: str, rows: Sequence[tuple[Any, ...]]) -> Statement:

@@ -8,11 +8,12 @@ import msgspec
 
 from corral.base.ids import new_token
 from corral.platform import database
-from corral.platform.database import Row, Rows, Statement, Unit, sql
+from corral.platform.database import Row, Rows, Statement, Unit, alone
 from corral.wire.runner import Assignment, Limits, Resume
 from corral.wire.runs import Engine, PermissionMode
 
-_READY = "status = 'queued' AND hold IS NULL AND NOT attempt_open"
+#: What makes a run one that may be claimed, as the partial index has it.
+READY = "status = 'queued' AND hold IS NULL AND NOT attempt_open"
 _TAKE = (
     "UPDATE runs SET attempt = attempt + 1, lease = $1 || '-' || no, attempt_open = TRUE, runner_no = $2, "
     "runner_session = $3, claimed_at = now_ms(), started_at = NULL, spool_n = 0, updated_at = now_ms() WHERE no IN "
@@ -36,8 +37,8 @@ def _taking(runner_no: int, session: str, placement_ids: Sequence[int], most: in
         return None
     lock = " FOR UPDATE SKIP LOCKED" if database.dialect() == "postgres" else ""
     wanted = ",".join(str(int(i)) for i in placement_ids)
-    return sql(
-        f"{_TAKE} (SELECT no FROM runs WHERE {_READY} AND placement_id IN ({wanted}) "  # noqa: S608 - integers
+    return alone(
+        f"{_TAKE} (SELECT no FROM runs WHERE {READY} AND placement_id IN ({wanted}) "  # noqa: S608 - integers
         f"ORDER BY priority DESC, no LIMIT {int(most)}{lock}) RETURNING {COLUMNS}",
         new_token(18),
         runner_no,
@@ -51,7 +52,7 @@ def _assignments(rows: Rows) -> list[Assignment]:
 
 async def ready_placements() -> list[int]:
     """Return the placements that have a ready run; what a process that missed hints asks every two seconds."""
-    rows = await database.fetch(f"SELECT DISTINCT placement_id FROM runs WHERE {_READY}")  # noqa: S608
+    rows = await database.fetch(f"SELECT DISTINCT placement_id FROM runs WHERE {READY}")  # noqa: S608
     return [row["placement_id"] for row in rows]
 
 

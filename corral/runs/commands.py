@@ -8,7 +8,7 @@ import msgspec
 
 from corral.base.errors import Conflict, NotFound
 from corral.base.ids import new_id
-from corral.platform.database import Row, Unit, sql
+from corral.platform.database import Row, Unit, alone, sql
 from corral.runs.hints import Hints, decide
 from corral.wire.runner import Command, CommandKind, CommandResult, CommandStatus
 
@@ -26,7 +26,7 @@ def issue(run: Row, kind: CommandKind, payload: msgspec.Struct, hints: Hints) ->
 
 def open_for(runner_no: int) -> Unit[list[Command]]:
     """Return the runner's commands without a result, oldest first."""
-    rows = yield sql(
+    rows = yield alone(
         "SELECT id, kind, run_id, attempt, payload FROM commands WHERE runner_no = $1 AND done_at IS NULL "
         "ORDER BY no LIMIT 50",
         runner_no,

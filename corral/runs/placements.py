@@ -9,7 +9,7 @@ import msgspec
 
 from corral.base.paths import covers
 from corral.platform import database
-from corral.platform.database import Unit, sql
+from corral.platform.database import Unit, alone, sql
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ def satisfied_by(offer: Offer, count: int | None = None) -> Unit[list[int]]:
     """Return the ids of the org's placements that this runner satisfies; `count` is how many the org has, if known."""
     ids = _of_org.get(offer.org_id, [])
     if len(ids) != count:
-        rows = yield sql("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
+        rows = yield alone("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
         ids = _of_org[offer.org_id] = [row["id"] for row in rows]
         missing = [placement_id for placement_id in ids if placement_id not in _known]
         if missing:
@@ -103,7 +103,7 @@ def forget() -> None:
 
 def _read(ids: Sequence[int]) -> Unit[None]:
     wanted = ",".join(str(int(i)) for i in ids)
-    rows = yield sql(
+    rows = yield alone(
         f"SELECT id, org_id, engine, labels, runner_no, root FROM placements WHERE id IN ({wanted})"  # noqa: S608
     )
     for row in rows:

@@ -10,7 +10,7 @@ import msgspec
 
 from corral import bus
 from corral.base.errors import Conflict, NotFound
-from corral.platform.database import Row, Unit, commit, sql
+from corral.platform.database import Row, Unit, alone, commit, sql
 from corral.runs import claim, commands, ending, log, placements, runners
 from corral.runs.hints import Hints, decide, runner_topic
 from corral.runs.placements import Offer
@@ -76,9 +76,10 @@ _OPEN = (
 )
 #: What a poll looks for, so that only what is there costs statements of its own.
 _AT_ONCE = (
-    "(SELECT count(*) FROM runs WHERE runner_no = runners.no AND attempt_open) AS held, "
+    "(SELECT count(*) FROM runs WHERE runner_no = runners.no AND attempt_open) AS held, "  # noqa: S608 - constants
     "(SELECT count(*) FROM commands WHERE runner_no = runners.no AND done_at IS NULL) AS asked, "
-    "(SELECT count(*) FROM placements WHERE org_id = runners.org_id) AS placements"
+    "(SELECT count(*) FROM placements WHERE org_id = runners.org_id) AS placements, "
+    f"EXISTS (SELECT 1 FROM runs WHERE {claim.READY}) AS ready"
 )
 
 
@@ -91,7 +92,7 @@ def _claim(runner_no: int, session: str, offer: Offer, most: int, among: int | N
 
 def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arrival]:
     column, name = runners.naming(runner_id)
-    rows = yield sql(
+    rows = yield alone(
         f"UPDATE runners SET seen_at = now_ms(), poll_no = $4, draining = $5 WHERE org_id = $1 AND {column} = $2 "  # noqa: S608
         f"AND session = $3 AND poll_no <= $4 RETURNING *, {_AT_ONCE}",
         org_id, name, body.session, body.poll_no, body.draining,
@@ -99,7 +100,7 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     if not rows:
         return (yield from _refuse(org_id, runner_id, body))
     runner = rows[0]
-    open_rows = (yield sql(_OPEN, runner["no"])) if runner["held"] else ()
+    open_rows = (yield alone(_OPEN, runner["no"])) if runner["held"] else ()
     held = {(h.run_id, h.attempt, h.lease) for h in body.held}
     mine = [row for row in open_rows if _key(row) in held]
     again: list[Assignment] = []
@@ -116,12 +117,13 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     room = runner["max_pods"] - len(mine) - len(again)
     free_slots = 0 if body.draining else max(0, min(body.free_slots - len(again), room))
     offer = _offer(org_id, runner)
+    most = free_slots if runner["ready"] else 0
     return _Arrival(
         runner_no=runner["no"],
         void=False,
         offer=offer,
         free_slots=free_slots,
-        given=again + (yield from _claim(runner["no"], body.session, offer, free_slots, runner["placements"])),
+        given=again + (yield from _claim(runner["no"], body.session, offer, most, runner["placements"])),
         lost=[h for h in body.held if (h.run_id, h.attempt, h.lease) not in open_keys],
         commands=(yield from commands.open_for(runner["no"])) if runner["asked"] else [],
     )

@@ -13,7 +13,7 @@ from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
 from corral.platform import database
-from corral.platform.database import Duplicate, Row, Statement, Unit, sql
+from corral.platform.database import Duplicate, Row, Unit, alone, sql
 from corral.runs import commands, ending, log, placements, reads, runners
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
@@ -195,7 +195,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
     }
     insert, args = _insert(tuple(columns)), tuple(columns.values())
     if database.dialect() == "postgres":
-        rows = yield Statement(_insert_at_once(insert, len(args)), (*args, _json(created)), alone=True)
+        rows = yield alone(_insert_at_once(insert, len(args)), *args, _json(created))
     else:
         rows = yield sql(insert, *args)
         yield sql(

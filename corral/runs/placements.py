@@ -75,10 +75,11 @@ def satisfied_by(offer: Offer, count: int | None = None) -> Unit[list[int]]:
     ids = _of_org.get(offer.org_id, [])
     if len(ids) != count:
         rows = yield alone("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
-        ids = _of_org[offer.org_id] = [row["id"] for row in rows]
+        ids = [row["id"] for row in rows]
         missing = [placement_id for placement_id in ids if placement_id not in _known]
         if missing:
             yield from _read(missing)
+        _of_org[offer.org_id] = ids
     return [placement_id for placement_id in ids if offer.satisfies(_known[placement_id])]
 
 

@@ -21,7 +21,7 @@ def fold(run_no: int, type_: EventType, event: Logged, hints: Hints) -> Unit[Non
         yield from states.advance(run_no, RunStatus.RUNNING, ", started_at = $3", event.created_at)
     elif type_ == EventType.SESSION_INIT:
         if session_id := payload.get("session_id"):
-            yield from ending.session_began(run_no, str(session_id)[:100])
+            yield from ending.session_began(run_no, str(session_id).replace("\0", "")[:100])
     elif type_ == EventType.PERMISSION_REQUESTED:
         yield from approvals.request(run_no, event, hints)
     elif type_ == EventType.PERMISSION_WITHDRAWN:

@@ -11,7 +11,15 @@ from corral.runs import fold, log
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
 from corral.usage import ledger
-from corral.wire.events import FOLDED, SERVER_WRITES, EventBatch, EventsStored, EventType, RunnerEvent
+from corral.wire.events import (
+    FOLDED,
+    SERVER_WRITES,
+    ApprovalRequest,
+    EventBatch,
+    EventsStored,
+    EventType,
+    RunnerEvent,
+)
 
 
 async def ingest(org_id: int, run_id: str, batch: EventBatch) -> EventsStored:
@@ -44,7 +52,20 @@ def _check(batch: EventBatch) -> list[str]:
             field = f"events[{index}].type"
             raise BadRequest(f"{field}: a runner does not write {event.type}", field=field)
         payloads.append(_one_line(event, index))
+        if event.type == EventType.PERMISSION_REQUESTED:
+            _check_request(payloads[-1], f"events[{index}].payload")
     return payloads
+
+
+def _check_request(payload: str, field: str) -> None:
+    """Refuse a question that cannot become a row: its parts are columns."""
+    try:
+        asked = msgspec.json.decode(payload, type=ApprovalRequest)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{field} is not a question: {error}", field=field) from error
+    for name in ("request_id", "tool", "cwd", "description"):
+        if "\0" in getattr(asked, name):
+            raise BadRequest(f"{field}.{name} must not hold a NUL character", field=f"{field}.{name}")
 
 
 def _one_line(event: RunnerEvent, index: int) -> str:

@@ -96,6 +96,17 @@ async def test_usage_sent_again_adds_nothing(world: World) -> None:
         ([RunnerEvent(2, MESSAGE, msgspec.Raw(b"{}")), RunnerEvent(4, MESSAGE, msgspec.Raw(b"{}"))], "events[1].n"),
         ([RunnerEvent(2, EventType.USER_MESSAGE, msgspec.Raw(b"{}"))], "events[0].type"),
         ([RunnerEvent(2, MESSAGE, msgspec.Raw(b"[]"))], "events[0].payload"),
+        ([RunnerEvent(2, EventType.PERMISSION_REQUESTED, msgspec.Raw(b'{"tool":"Bash"}'))], "events[0].payload"),
+        (
+            [
+                RunnerEvent(
+                    2,
+                    EventType.PERMISSION_REQUESTED,
+                    msgspec.Raw(b'{"request_id":"r","kind":"tool","tool":"B\\u0000","input":{},"cwd":"/"}'),
+                )
+            ],
+            "events[0].payload.tool",
+        ),
         ([RunnerEvent(2, MESSAGE, msgspec.Raw(b'{"text":"\xff"}'))], "events[0].payload"),
     ],
 )

@@ -209,8 +209,8 @@ def test_a_question_survives_a_killed_runner_and_is_answered_after(make_fleet: F
 
 
 def test_waiting_counts_neither_as_idleness_nor_as_run_time(fleet: Fleet) -> None:
-    run = fleet.launch(f"%bash touch {fresh()} %% %say done", mode="default", idleSeconds=8, maxRunSeconds=9)
+    run = fleet.launch(f"%bash touch {fresh()} %% %say done", mode="default", idleSeconds=15, maxRunSeconds=16)
     asked = fleet.asked(run)
-    never(lambda: fleet.run(run)["status"] != "WAITING", during=10)
+    never(lambda: fleet.run(run)["status"] != "WAITING", during=17)
     fleet.answer(asked, "allow")
     fleet.completed(run)

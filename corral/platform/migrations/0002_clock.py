@@ -13,8 +13,10 @@ class Migration(migrations.Migration):
     operations = [
         DialectSql(
             postgres=[
-                ("CREATE OR REPLACE FUNCTION now_ms() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE AS "
-                "$$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$")
+                (
+                    "CREATE OR REPLACE FUNCTION now_ms() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE AS "
+                    "$$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$"
+                )
             ]
         )
     ]

@@ -27,11 +27,15 @@ GET    /api/openapi.json
 GET    /api/v1/runs
 GET    /api/v1/keys
 POST   /api/v1/keys
+GET    /api/v1/keys/:id
 DELETE /api/v1/keys/:id
+POST   /api/v1/sign-in-links
 GET    /api/runs/:id/events
 GET    /api/runs/:id/events/stream
 POST   /api/runs/:id/cancel
+POST   /api/runs/:id/message
 GET    /api/approvals
+GET    /api/approvals/:id
 POST   /api/approvals/:id
 """
 

@@ -43,6 +43,7 @@ def test_an_approval_is_listed_and_answered_once(api: Api, shared_runner: Runner
     assert RFC3339.fullmatch(asked["created_at"])
     assert RFC3339.fullmatch(asked["expires_at"])
     assert api.get("/api/v1/runs/:id", run["id"]).json()["status"] == "WAITING"
+    assert api.get("/api/approvals/:id", asked["id"]).json() == asked
     answer = api.post("/api/approvals/:id", asked["id"], body={"decision": "allow"})
     assert answer.status_code == 200, answer.text
     again = api.post("/api/approvals/:id", asked["id"], body={"decision": "deny"})
@@ -78,6 +79,7 @@ def test_an_unknown_approval_is_not_found(quiet: Api, id_: str) -> None:
     answer = quiet.post("/api/approvals/:id", id_, body={"decision": "allow"})
     assert answer.status_code == 404
     assert isinstance(answer.json()["error"], str)
+    assert quiet.get("/api/approvals/:id", id_).status_code == 404
 
 
 def test_reading_and_answering_need_their_scopes(key_for: Callable[..., Api]) -> None:

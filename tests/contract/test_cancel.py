@@ -1,4 +1,4 @@
-"""`POST /api/runs/:id/cancel`, as Abbado has it."""
+"""What is done to a run: `POST /api/runs/:id/cancel` as Abbado has it, and a message to a live one."""
 
 from __future__ import annotations
 
@@ -30,3 +30,18 @@ def test_a_completed_run_cannot_be_cancelled(api: Api, finished: JSON) -> None:
     answer = api.post("/api/runs/:id/cancel", finished["id"], headers={"Accept": "application/json"})
     assert answer.status_code == 409
     assert isinstance(answer.json()["error"], str)
+
+
+def test_only_a_live_run_takes_a_message(quiet: Api, queued: JSON) -> None:
+    refused = quiet.post("/api/runs/:id/message", queued["id"], body={"text": "hello"})
+    assert refused.status_code == 409
+    assert refused.headers["Content-Type"].startswith("text/plain")
+    for body, field in (
+        ({}, "text"),
+        ({"text": ""}, "text"),
+        ({"text": 7}, "text"),
+        ({"text": "x", "colour": 1}, "colour"),
+    ):
+        answer = quiet.post("/api/runs/:id/message", queued["id"], body=body)
+        assert answer.status_code == 400, body
+        assert field in answer.text

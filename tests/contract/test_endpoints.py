@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.contract.endpoints import DELIVERED, TO_COME
 from tests.contract.reference import curl
+from tests.support.http import Api
 
 HERE = Path(__file__).parent
 VERBS = {"get": "GET", "post": "POST", "delete": "DELETE", "stream": "GET"}
@@ -16,6 +17,12 @@ VERBS = {"get": "GET", "post": "POST", "delete": "DELETE", "stream": "GET"}
 def test_every_endpoint_of_a_delivered_face_is_called_by_a_contract_test() -> None:
     uncalled = DELIVERED - set(called())
     assert not uncalled, f"no contract test calls: {sorted(uncalled)} (still to come, whole: {', '.join(TO_COME)})"
+
+
+def test_the_document_lists_just_what_is_delivered(quiet: Api) -> None:
+    paths = quiet.get("/api/openapi.json").json()["paths"]
+    documented = {(method.upper(), path.replace("{", ":").replace("}", "")) for path in paths for method in paths[path]}
+    assert documented == DELIVERED
 
 
 def test_the_contract_tests_import_nothing_of_the_product() -> None:

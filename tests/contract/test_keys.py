@@ -91,6 +91,7 @@ def test_a_key_is_made_shown_once_and_listed_without_itself(quiet: Api) -> None:
     assert shown["id"] == made["id"]
     assert made["key"].startswith(shown["prefix"])
     assert len(shown["prefix"]) < 20
+    assert quiet.get("/api/v1/keys/:id", made["id"]).json() == shown
     assert "key" not in shown
     assert "hash" not in shown
 
@@ -185,6 +186,14 @@ def test_each_endpoint_names_the_scope_that_a_key_lacks(
 def test_an_ordinary_full_key_also_works_for_a_runner(quiet: Api, key_for: Callable[..., Api]) -> None:
     refused = key_for("*").post("/api/v1/runners/register", body={})
     assert refused.status_code == 400  # not 403
+
+
+def test_a_sign_in_link_is_made_for_the_console_by_a_full_key_alone(quiet: Api, key_for: Callable[..., Api]) -> None:
+    made = quiet.post("/api/v1/sign-in-links")
+    assert made.status_code == 201
+    assert made.json()["url"].startswith(f"{quiet.url}/app/")
+    assert RFC3339.fullmatch(made.json()["expiresAt"])
+    assert key_for("keys:write", "runs:write").post("/api/v1/sign-in-links").status_code == 403
 
 
 def test_a_run_of_one_key_is_seen_by_the_other_keys_of_the_org(quiet: Api, key_for: Callable[..., Api]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.flows.conftest import FleetMaker
 from tests.flows.fleet import Escaped, Fleet
 
 
@@ -33,19 +32,6 @@ def test_cancelling_while_the_model_stalls_is_quick(fleet: Fleet) -> None:
     fleet.cancel(run)
     fleet.wait(run, "CANCELLED", within=15)
     fleet.hold(run)
-
-
-def test_a_queued_run_is_cancelled_without_a_runner(make_fleet: FleetMaker) -> None:
-    fleet = make_fleet(max_pods=1)
-    first = fleet.launch("%stall")
-    fleet.wait(first, "RUNNING")
-    second = fleet.launch("%say never")
-    fleet.cancel(second)
-    assert fleet.run(second)["status"] == "CANCELLED"
-    third = fleet.launch("%say next")
-    fleet.cancel(first)
-    fleet.completed(third)
-    assert [event["event_type"] for event in fleet.events(second)] == ["run.created", "run.cancelled"]
 
 
 def test_an_agent_that_falls_silent_is_ended_by_the_watchdog(fleet: Fleet) -> None:

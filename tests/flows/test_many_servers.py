@@ -41,18 +41,3 @@ def test_a_run_launched_on_one_is_run_and_watched_and_cancelled_through_the_othe
     one.wait(stalled, "RUNNING")
     one.cancel(stalled)
     two.wait(stalled, "CANCELLED")
-
-
-def test_one_of_two_servers_is_killed_and_the_runner_goes_on_when_it_is_back(
-    pair: tuple[Server, Server], start_runner: RunnerMaker, model: Model
-) -> None:
-    first, second = pair
-    runner = start_runner(second)
-    fleet = Fleet(first, runner, model)
-    run = fleet.launch("%repeat 6 %% %bash echo {{turn}}; sleep 0.1 %% %end %% %say whole")
-    fleet.wait_event(run, "agent.tool_result")
-    second.kill()
-    second.restart()
-    fleet.completed(run)
-    fleet.hold(run)
-    assert len(fleet.payloads(run, "run.started")) == 1

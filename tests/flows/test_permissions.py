@@ -156,22 +156,6 @@ def test_an_unanswered_question_expires_as_a_denial(make_fleet: FleetMaker) -> N
     assert fleet.answer(asked, "allow") == 409
 
 
-def test_a_question_survives_a_killed_server_and_is_answered_after(make_fleet: FleetMaker) -> None:
-    fleet = make_fleet()
-    name = fresh()
-    run = fleet.launch(f"%bash touch {name} %% %say done", mode="default")
-    asked = fleet.asked(run)
-    fleet.server.kill()
-    fleet.server.restart()
-    assert fleet.approvals(run)[0]["status"] == "pending"
-    assert fleet.run(run)["status"] == "WAITING"
-    assert fleet.answer(asked, "allow") == 200
-    fleet.completed(run)
-    assert (fleet.runner.work / name).exists()
-    fleet.hold(run)
-    assert len(fleet.payloads(run, "permission.requested")) == 1
-
-
 #: Its turn is cut off before the answer comes, so the agent asks for the same action when its session is resumed.
 AGAIN = "%keep\n%bash touch {name}\n%say done"
 
@@ -192,11 +176,17 @@ def test_an_answer_given_while_the_runner_was_dead_applies_once_to_the_same_acti
     fleet.hold(run)
 
 
-def test_a_question_survives_a_killed_runner_and_is_answered_after(make_fleet: FleetMaker) -> None:
+def test_a_question_survives_a_killed_server_and_then_a_killed_runner_and_is_answered_after(
+    make_fleet: FleetMaker,
+) -> None:
     fleet = make_fleet()
     name = fresh()
     run = fleet.launch(AGAIN.format(name=name), mode="default")
     asked = fleet.asked(run)
+    fleet.server.kill()
+    fleet.server.restart()
+    assert fleet.approvals(run)[0]["status"] == "pending"
+    assert fleet.run(run)["status"] == "WAITING"
     fleet.runner.kill()
     fleet.runner.start()
     fleet.wait_event(run, "session.interrupted")
@@ -206,6 +196,7 @@ def test_a_question_survives_a_killed_runner_and_is_answered_after(make_fleet: F
     assert fleet.answer(asked, "allow") == 200
     fleet.completed(run)
     assert (fleet.runner.work / name).exists()
+    fleet.hold(run)
 
 
 def test_waiting_counts_neither_as_idleness_nor_as_run_time(fleet: Fleet) -> None:

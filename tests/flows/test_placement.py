@@ -36,25 +36,23 @@ def test_pins_labels_and_directories_choose_between_two_runners(
         (fleet.launch("%say a", runnerId=shown["one"]["runnerId"]), "one"),
         (fleet.launch("%say b", runnerId=shown["two"]["id"]), "two"),
         (fleet.launch("%say c", labels=["gpu"]), "two"),
-        (fleet.launch("%say d", labels=["big", "gpu"]), "two"),
-        (fleet.launch("%say e", labels=["cpu"]), "one"),
+        (fleet.launch("%say d", labels=["cpu"]), "one"),
     ]
     for run, name in cases:
         assert fleet.completed(run)["runnerId"] == shown[name]["runnerId"], name
-    lonely = fleet.launch("%say f", labels=["cpu", "gpu"])
+    lonely = fleet.launch("%say e", labels=["cpu", "gpu"])
     two.stop()
     pinned = fleet.launch("%say g", runnerId=shown["two"]["id"])
-    fleet.completed(fleet.launch("%say h", labels=["cpu"]))
     assert fleet.run(lonely)["status"] == "QUEUED"
     assert fleet.run(pinned)["status"] == "QUEUED"
 
 
 def test_a_runner_takes_no_more_runs_than_it_has_slots(make_fleet: FleetMaker) -> None:
     fleet = make_fleet(max_pods=2)
-    runs = [fleet.launch(f"%bash touch started-{n}; while [ ! -e go ]; do sleep 0.05; done") for n in range(5)]
+    runs = [fleet.launch(f"%bash touch started-{n}; while [ ! -e go ]; do sleep 0.05; done") for n in range(4)]
     eventually(lambda: len(list(fleet.runner.work.glob("started-*"))) == 2, what="two runs have started")
     statuses = [fleet.run(run)["status"] for run in runs]
-    assert (statuses.count("RUNNING"), statuses.count("QUEUED")) == (2, 3)
+    assert (statuses.count("RUNNING"), statuses.count("QUEUED")) == (2, 2)
     runner = fleet.api.get("/api/v1/runners").json()["runners"][0]
     assert (runner["pod_count"], runner["max_pods"]) == (2, 2)
     assert fleet.api.get("/api/v1/runners/available").json()["runners"] == []
@@ -74,9 +72,9 @@ def test_two_runners_never_run_the_same_run(
             runner.wait_online(api)
     fleet = Fleet(server, runners[0], model)
     log = folder / "log"
-    runs = [fleet.launch(f"%bash echo run-{n} >> {log} %% %say done") for n in range(6)]
+    runs = [fleet.launch(f"%bash echo run-{n} >> {log} %% %say done") for n in range(4)]
     for run in runs:
         fleet.completed(run)
         fleet.hold(run)
         assert len(fleet.payloads(run, "run.started")) == 1
-    assert sorted(log.read_text().split()) == sorted(f"run-{n}" for n in range(6))
+    assert sorted(log.read_text().split()) == sorted(f"run-{n}" for n in range(4))

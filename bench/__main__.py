@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 
 import uvloop
@@ -40,13 +41,18 @@ def main() -> None:
     if not chosen:
         parser.error(f"there are {', '.join(BENCHMARKS)}")
     figures: list[Figure] = []
+    failed: list[str] = []
     bench = Bench(options.store, quick=options.quick)
     began = time.monotonic()
     try:
         for name in chosen:
             print(f"{name} …", end=" ", flush=True, file=sys.stderr)
             at = time.monotonic()
-            figures += uvloop.run(measured(name, bench))
+            try:
+                figures += uvloop.run(measured(name, bench))
+            except Exception:  # noqa: BLE001 - the others are worth knowing all the same
+                failed.append(name)
+                traceback.print_exc()
             print(f"{time.monotonic() - at:.0f} s", file=sys.stderr)
     finally:
         bench.close()
@@ -60,6 +66,8 @@ def main() -> None:
         print(as_json(figures, **about, seconds=round(time.monotonic() - began)))
     else:
         show(figures)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 async def measured(name: str, bench: Bench) -> list[Figure]:

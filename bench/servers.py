@@ -46,7 +46,7 @@ class Target(Protocol):
     name: str
     url: str
     key: str
-    log_before: int  #: events a job's log has before its worker reports any
+    shown_before: int  #: events of a started job that a watcher is shown although they were before it came
 
     @property
     def pid(self) -> int: ...
@@ -68,7 +68,7 @@ class Target(Protocol):
 class Raw:
     """The raw baseline: `bench.raw`."""
 
-    log_before = 0
+    shown_before = 0
 
     def __init__(self, folder: Path, database: str, *, fanout: str = "direct") -> None:
         folder.mkdir(parents=True)
@@ -126,7 +126,7 @@ class Corral:
     """`corral serve`."""
 
     name = "corral"
-    log_before = 1
+    shown_before = 2
 
     def __init__(self, folder: Path, database: str) -> None:
         env = {"CORRAL_DATABASE_URL": database} if database else {}

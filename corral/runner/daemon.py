@@ -171,7 +171,9 @@ class Daemon:
         await self._commands.told(within=0.5)
         if not any(news) and time.monotonic() - asked < 0.1:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._next_change(), NOTHING_NEW_SECONDS)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes together with the change.
+                async with asyncio.timeout(NOTHING_NEW_SECONDS):
+                    await self._next_change()
 
     async def _next_change(self) -> None:
         again = asyncio.create_task(self._poll_again.wait())
@@ -210,7 +212,9 @@ class Daemon:
             await self._flush(FLUSH_SECONDS[self.stopping.phase])
         finally:
             changed.cancel()
-            serving.cancel()
+            while not serving.done():  # a library may swallow a cancellation; it does not get to keep us here
+                serving.cancel()
+                await asyncio.wait({serving}, timeout=1.0)
             await asyncio.gather(changed, serving, return_exceptions=True)
 
     async def _flush(self, seconds: float) -> None:

@@ -16,6 +16,8 @@ _COMPLETED = {"type": "run.completed", "payload": {"text": "Hello"}}
 _SUBMITTERS = 8
 _WORKERS = 16
 
+Crew = tuple[list[Connection], list[Worker]]
+
 
 async def idle(bench: Bench) -> list[Figure]:
     """Submit to a server that has nothing else to do, whose one worker waits."""
@@ -41,11 +43,12 @@ async def load(bench: Bench) -> list[Figure]:
     rounds, jobs = (3, 400) if bench.quick else (5, 2000)
     with bench.both() as targets:
         rates: dict[str, list[float]] = {}
-        for target in targets:
-            await _many(target, 200)  # warm
+        crews = [(target, await _crew(target)) for target in targets]
+        for target, crew in crews:
+            await _many(target, crew, 200)  # warm
         for _ in range(rounds):
-            for target in targets:
-                rates.setdefault(target.name, []).append(await _many(target, jobs))
+            for target, crew in crews:
+                rates.setdefault(target.name, []).append(await _many(target, crew, jobs))
     corral, raw = median(rates["corral"]), median(rates["raw"])
     return [
         Figure("dispatch load", f"{_SUBMITTERS} submitters, {_WORKERS} workers", "jobs/s", corral, raw, at_least=0.5)
@@ -76,10 +79,14 @@ async def _take(worker: Worker) -> tuple[Job, int]:
     return job, taken_at
 
 
-async def _many(target: Target, jobs: int) -> float:
-    """Return the jobs a second from the first submission to the last report."""
+async def _crew(target: Target) -> Crew:
     submitters = [await Connection(target.url, target.key).open() for _ in range(_SUBMITTERS)]
-    workers = [await target.worker() for _ in range(_WORKERS)]
+    return submitters, [await target.worker() for _ in range(_WORKERS)]
+
+
+async def _many(target: Target, crew: Crew, jobs: int) -> float:
+    """Return the jobs a second from the first submission to the last report."""
+    submitters, workers = crew
     left = jobs
     submitted: set[str] = set()
     reported: set[str] = set()
@@ -110,6 +117,4 @@ async def _many(target: Target, jobs: int) -> float:
         await finished.wait()
         seconds = time.perf_counter() - began
     assert submitted == reported, "a job was lost"
-    for connection in (*submitters, *(worker.connection for worker in workers)):
-        connection.close()
     return jobs / seconds

@@ -10,7 +10,8 @@ _HOT = [
         "WHERE status = 'queued' AND hold IS NULL AND NOT attempt_open"
     ),
     "CREATE INDEX runs_held ON runs (runner_no) WHERE attempt_open",
-    "CREATE INDEX runs_of_runner ON runs (runner_no, no) WHERE runner_no IS NOT NULL",
+    # The org comes first so that no query for a runner's open attempts takes this one, with all its ended runs.
+    "CREATE INDEX runs_of_runner ON runs (org_id, runner_no, no) WHERE runner_no IS NOT NULL",
     "CREATE INDEX runs_followups ON runs (parent_no) WHERE parent_no IS NOT NULL",
     "CREATE INDEX commands_open ON commands (runner_no, no) WHERE done_at IS NULL",
     "CREATE INDEX approvals_pending ON approvals (org_id, expires_at) WHERE status = 'pending'",

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from corral.base.ids import new_token
@@ -33,9 +35,12 @@ class RedisBus:
 
     def __init__(self, url: str) -> None:
         """Take the URL; connects in `start`."""
-        self._redis: Redis = Redis.from_url(url, socket_connect_timeout=2, health_check_interval=10)
-        self._pubsub: PubSub | None = None
+        # No retries inside of the driver: what fails begins anew as a whole, with every topic.
+        self._redis: Redis = Redis.from_url(
+            url, socket_connect_timeout=2, health_check_interval=10, retry=Retry(NoBackoff(), 0)
+        )
         self._local = MemoryBus()
+        self._topics_changed = asyncio.Event()
         self._me = new_token(6).encode() + b" "
         self._waiting: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
         self._tasks: list[asyncio.Task[None]] = []
@@ -51,11 +56,11 @@ class RedisBus:
     def listen(self, topic: str, listener: Listener) -> Callable[[], None]:
         """Listen to this process and, from the subscription on, to the others."""
         stop_local = self._local.listen(topic, listener)
-        self._change(topic)
+        self._topics_changed.set()
 
         def stop() -> None:
             stop_local()
-            self._change(topic)
+            self._topics_changed.set()
 
         return stop
 
@@ -100,30 +105,41 @@ class RedisBus:
             await pipeline.execute()
 
     async def _read(self) -> None:
-        self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         try:
-            await self._pubsub.subscribe(_IDLE, *(_PREFIX + topic for topic in self._local.topics()))
-            while True:
-                message = await self._pubsub.get_message(timeout=5)
-                if message is None or message["data"].startswith(self._me):
-                    continue
-                topic = message["channel"].decode().removeprefix(_PREFIX)
-                self._local.publish(topic, message["data"].partition(b" ")[2])
+            await pubsub.subscribe(_IDLE)
+            hearing, following = asyncio.create_task(self._hear(pubsub)), asyncio.create_task(self._follow(pubsub))
+            try:
+                await asyncio.wait({hearing, following}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                hearing.cancel()
+                following.cancel()
+                failed = await asyncio.gather(hearing, following, return_exceptions=True)
+            for error in failed:
+                if error is not None and not isinstance(error, asyncio.CancelledError):
+                    raise error
         finally:
-            pubsub, self._pubsub = self._pubsub, None
             with contextlib.suppress(RedisError, OSError):
                 await pubsub.aclose()  # type: ignore[no-untyped-call] # redis leaves it untyped
 
-    def _change(self, topic: str) -> None:
-        """Bring the subscription in line with who listens here; after an outage `_read` subscribes to all anew."""
-        task = asyncio.get_running_loop().create_task(self._resubscribe(topic))
-        self._tasks = [t for t in self._tasks if not t.done()] + [task]
+    async def _hear(self, pubsub: PubSub) -> None:
+        """Pass on what the other servers publish."""
+        while True:
+            message = await pubsub.get_message(timeout=5)
+            if message is None or message["data"].startswith(self._me):
+                continue
+            topic = message["channel"].decode().removeprefix(_PREFIX)
+            self._local.publish(topic, message["data"].partition(b" ")[2])
 
-    async def _resubscribe(self, topic: str) -> None:
-        if self._pubsub is None:
-            return
-        with contextlib.suppress(RedisError, OSError):
-            if topic in self._local.topics():
-                await self._pubsub.subscribe(_PREFIX + topic)
-            else:
-                await self._pubsub.unsubscribe(_PREFIX + topic)
+    async def _follow(self, pubsub: PubSub) -> None:
+        """Keep the subscription in line with who listens here: alone, so that no two changes of it overtake."""
+        subscribed: set[str] = set()
+        while True:
+            self._topics_changed.clear()
+            wanted = set(self._local.topics())
+            if new := wanted - subscribed:
+                await pubsub.subscribe(*(_PREFIX + topic for topic in new))
+            if gone := subscribed - wanted:
+                await pubsub.unsubscribe(*(_PREFIX + topic for topic in gone))
+            subscribed = wanted
+            await self._topics_changed.wait()

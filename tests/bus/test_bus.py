@@ -70,6 +70,30 @@ async def test_a_hint_reaches_listeners_of_its_topic_in_every_process_in_order(p
     assert [hint for hint in there if hint != b"?"] == expected
 
 
+async def test_topics_that_come_and_go_while_the_bus_connects_are_heard(
+    redis: Redis,
+) -> None:
+    here, there = RedisBus(redis.url), RedisBus(redis.url)
+    await here.start()
+    await there.start()
+    heard: set[str] = set()
+    try:
+        for n in range(20):
+            stop = there.listen(f"t{n}", lambda _hint, topic=f"t{n}": heard.add(topic))  # type: ignore[misc]
+            await asyncio.sleep(0)
+            if n % 2:
+                stop()
+                there.listen(f"t{n}", lambda _hint, topic=f"t{n}": heard.add(topic))  # type: ignore[misc]
+        async with asyncio.timeout(10):
+            while len(heard) < 20:
+                for n in range(20):
+                    here.publish(f"t{n}")
+                await asyncio.sleep(0.05)
+    finally:
+        await here.stop()
+        await there.stop()
+
+
 async def test_data_is_made_only_when_somebody_might_listen(pair: Pair) -> None:
     if isinstance(pair.here, RedisBus):
         pytest.skip("other servers may listen, so it is always made")

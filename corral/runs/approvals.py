@@ -127,17 +127,17 @@ def request(run_no: int, event: Logged, hints: Hints) -> Unit[None]:
             asked.tool[:200], bytes(asked.input).decode(), action, asked.cwd, asked.description,
             run["runner_name"] or "", ttl_ms,
         )  # fmt: skip
-    yield from states.advance(run_no, RunStatus.WAITING)
+    yield from states.advance(run_no, RunStatus.WAITING, hints)
 
 
-def withdraw(run_no: int, attempt: int, request_id: str) -> Unit[None]:
+def withdraw(run_no: int, attempt: int, request_id: str, hints: Hints) -> Unit[None]:
     """Close what the agent no longer asks."""
     yield sql(
         "UPDATE approvals SET status = 'withdrawn', answered_at = now_ms() WHERE run_no = $1 AND attempt = $2 "
         "AND request_id = $3 AND status = 'pending'",
         run_no, attempt, request_id,
     )  # fmt: skip
-    yield from _go_on(run_no)
+    yield from states.go_on(run_no, hints)
 
 
 def _expire(no: int, hints: Hints) -> Unit[None]:
@@ -167,17 +167,7 @@ def _resolve(approval: Row, hints: Hints) -> Unit[None]:
     run = rows[0]
     if run["attempt_open"] and run["attempt"] == approval["attempt"]:
         yield from commands.issue(run, CommandKind.APPROVE, _command(approval), hints)
-        yield from _go_on(run_no)
-
-
-def _go_on(run_no: int) -> Unit[None]:
-    rows = yield sql(
-        "SELECT 1 FROM runs r WHERE r.no = $1 AND r.status = 'waiting' AND NOT EXISTS "
-        "(SELECT 1 FROM approvals a WHERE a.run_no = r.no AND a.status = 'pending')",
-        run_no,
-    )
-    if rows:
-        yield from states.advance(run_no, RunStatus.RUNNING)
+        yield from states.go_on(run_no, hints)
 
 
 def _command(approval: Row) -> Approve:

@@ -9,6 +9,7 @@ import msgspec
 from corral.base.ids import new_token
 from corral.platform import database
 from corral.platform.database import Row, Rows, Statement, Unit, alone
+from corral.wire.agents import AgentSnapshot, system_prompt
 from corral.wire.runner import Assignment, Limits, Resume
 from corral.wire.runs import Engine, PermissionMode
 
@@ -59,12 +60,13 @@ async def ready_placements() -> list[int]:
 #: What an assignment is made of.
 COLUMNS = (
     "no, id, attempt, lease, engine, prompt, next_prompt, cwd, permission_mode, model, session_id, resume, fork, "
-    "allowed_tools, limits, spool_n"
+    "allowed_tools, limits, spool_n, status, agent"
 )
 
 
 def assignment(run: Row) -> Assignment:
-    """Present a claimed run to the runner that holds its lease."""
+    """Present a claimed run to the runner that holds its lease; its agent's secrets and servers come with `outfit`."""
+    agent = msgspec.json.decode(run["agent"], type=AgentSnapshot) if run["agent"] is not None else None
     return Assignment(
         run_id=run["id"],
         attempt=run["attempt"],
@@ -79,5 +81,7 @@ def assignment(run: Row) -> Assignment:
         fork=bool(run["fork"]),
         allowed_tools=msgspec.json.decode(run["allowed_tools"]),
         limits=msgspec.json.decode(run["limits"], type=Limits),
+        system_prompt=system_prompt(agent) if agent else None,
         stored_n=run["spool_n"],
+        agent=agent,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from corral.platform.database import Unit, sql
-from corral.runs import commands, log, placements, states
+from corral.runs import commands, inputs, log, states
 from corral.runs.hints import Hints
 from corral.wire.events import EventType
 from corral.wire.runner import Resume
@@ -29,18 +29,34 @@ INTERRUPTED = (
 def end(run_no: int, event: EventType, status: RunStatus, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
     """End the run on the server's own word: append the event and fold it."""
     yield from log.append(run_no, event, reason, hints)
-    yield from fold_end(run_no, status, reason)
+    yield from fold_end(run_no, status, reason, hints)
 
 
-def fold_end(run_no: int, status: RunStatus, reason: Mapping[str, Any]) -> Unit[None]:
+def fold_end(run_no: int, status: RunStatus, told: Mapping[str, Any], hints: Hints) -> Unit[None]:
     """Close the run: no attempt is open, nothing is asked or commanded any more."""
-    yield from states.advance(
+    awaits = yield from states.advance(
         run_no,
         status,
+        hints,
         ", attempt_open = FALSE, ended_at = now_ms(), unreachable_since = NULL, reason = $3, tries = tries + $4",
-        msgspec.json.encode(reason).decode() if status != RunStatus.COMPLETED else None,
+        msgspec.json.encode(told).decode() if status != RunStatus.COMPLETED else None,
         int(status == RunStatus.FAILED),
+        told=told,
     )
+    if awaits:
+        yield from inputs.drop(run_no)
+    yield from _close(run_no)
+
+
+def fold_waiting(run_no: int, hints: Hints) -> Unit[None]:
+    """Close the attempt of a turn that has ended before its run may: it goes on with what the run will be told."""
+    yield from states.advance(run_no, RunStatus.WAITING, hints, ", attempt_open = FALSE, unreachable_since = NULL")
+    yield from _close(run_no)
+    yield from inputs.resume(run_no, hints)
+
+
+def _close(run_no: int) -> Unit[None]:
+    """Nobody is there any more for what was commanded and asked."""
     yield from commands.close(run_no)
     yield sql(
         "UPDATE approvals SET status = 'withdrawn', answered_at = now_ms() WHERE run_no = $1 AND status = 'pending'",
@@ -57,8 +73,8 @@ def interrupt(run_no: int, message: str, hints: Hints) -> Unit[None]:
 def fold_interrupted(run_no: int, hints: Hints) -> Unit[None]:
     """Queue the next attempt: on the same machine if a CLI session is there to resume. A cancelled run ends instead."""
     rows = yield sql(
-        "SELECT org_id, engine, labels, cwd, session_id, runner_no, resume, placement_id, cancel_requested_at, "
-        "cancel_by FROM runs WHERE no = $1",
+        "SELECT org_id, engine, labels, cwd, session_id, runner_no, placement_id, cancel_requested_at, cancel_by "
+        "FROM runs WHERE no = $1",
         run_no,
     )
     run = rows[0]
@@ -66,13 +82,13 @@ def fold_interrupted(run_no: int, hints: Hints) -> Unit[None]:
         reason = {"code": "cancelled", "message": "Cancelled by a person", "by": run["cancel_by"]}
         yield from end(run_no, EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
         return
-    placement = run["placement_id"]
-    if run["session_id"] is not None:
-        placement = yield from placements.ensure(
-            run["org_id"], run["engine"], msgspec.json.decode(run["labels"]), run["runner_no"], run["cwd"]
-        )
+    placement = yield from inputs.home(run)
     yield from states.advance(
-        run_no, RunStatus.QUEUED, ", attempt_open = FALSE, unreachable_since = NULL, placement_id = $3", placement
+        run_no,
+        RunStatus.QUEUED,
+        hints,
+        ", attempt_open = FALSE, unreachable_since = NULL, placement_id = $3",
+        placement,
     )
     yield from commands.close(run_no)
     hints.placement(placement)

@@ -32,6 +32,10 @@ class Hints:
         """There is a command for this runner, or something about it has changed."""
         self._hints.append((runner_topic(runner_no), b""))
 
+    def call(self, run_no: int) -> None:
+        """A call of this run to one of Corral's tools has its answer."""
+        self._hints.append((call_topic(run_no), b""))
+
     def publish(self) -> None:
         """Publish and forget them."""
         hints, self._hints = self._hints, []
@@ -51,6 +55,11 @@ def log_topic(run_no: int) -> str:
 def runner_topic(runner_no: int) -> str:
     """Name the topic of a runner."""
     return f"runner:{runner_no}"
+
+
+def call_topic(run_no: int) -> str:
+    """Name the topic of a run's calls of Corral's tools."""
+    return f"call:{run_no}"
 
 
 async def decide(unit: Callable[[Hints], Unit[T]]) -> T:

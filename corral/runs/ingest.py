@@ -7,7 +7,7 @@ import msgspec
 from corral.base.errors import BadRequest, LeaseLost, NotFound
 from corral.platform import database
 from corral.platform.database import Row, Rows, Statement, Unit, many, sql
-from corral.runs import fold, log
+from corral.runs import fold, inputs, log
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
 from corral.usage import ledger
@@ -101,11 +101,16 @@ def _append(org_id: int, run_id: str, batch: EventBatch, payloads: list[str]) ->
     """Number the events and store them; no rows if they do not fit on what is stored."""
     first = batch.events[0].n if batch.events else 0
     args = (run_id, org_id, batch.attempt, batch.lease, len(batch.events), first - 1)
-    if batch.events and database.dialect() == "postgres":
+    completes = bool(batch.events) and batch.events[-1].type == EventType.RUN_COMPLETED
+    if batch.events and database.dialect() == "postgres" and not completes:
         types, ages = [event.type.value for event in batch.events], [_age(event) for event in batch.events]
         alone = not batch.usage and FOLDED.isdisjoint(types)
         return (yield Statement(_APPEND_AT_ONCE, (*args, types, payloads, ages), alone=alone))
     rows = yield sql(_NUMBER, *args)
+    if rows and completes and rows[0]["awaits"]:
+        told = msgspec.json.decode(payloads[-1]).get("inputs")
+        if (yield from inputs.taken(rows[0]["no"], told)):
+            batch.events[-1].type = EventType.SESSION_WAITING  # its turn is over, the run is not
     if rows and batch.events:
         yield many(
             log.INSERT,
@@ -132,7 +137,7 @@ def _age(event: RunnerEvent) -> int:
 _NUMBER = (
     "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5 WHERE id = $1 AND org_id = $2 "
     "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6) "
-    "RETURNING no, last_seq, spool_n, now_ms() AS now"
+    "RETURNING no, last_seq, spool_n, awaits, now_ms() AS now"
 )
 #: The same and the insert in one round trip, for PostgreSQL.
 _APPEND_AT_ONCE = (

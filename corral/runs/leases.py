@@ -37,7 +37,8 @@ def _expire(run_no: int, lost_after: int, hints: Hints) -> Unit[None]:
     rows = yield sql(
         "UPDATE runs SET followups = followups WHERE no = $1 AND attempt_open AND runner_no IN "
         "(SELECT no FROM runners WHERE seen_at < now_ms() - $2) RETURNING started_at, unreachable_since, placement_id, "
-        "cancel_requested_at, cancel_by, now_ms() AS now",
+        "cancel_requested_at, cancel_by, now_ms() AS now, "
+        "(SELECT m.org_id = 0 FROM runners m WHERE m.no = runs.runner_no) AS is_platform",
         run_no,
         _LEASE_MS,
     )
@@ -49,8 +50,10 @@ def _expire(run_no: int, lost_after: int, hints: Hints) -> Unit[None]:
         yield from ending.end(run_no, EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
     elif run["started_at"] is None:
         yield sql("UPDATE runs SET attempt_open = FALSE WHERE no = $1", run_no)
-        yield from states.advance(run_no, RunStatus.QUEUED)
+        yield from states.advance(run_no, RunStatus.QUEUED, hints)
         hints.placement(run["placement_id"])
+    elif run["is_platform"]:  # its writes are fenced, and the conversation is in the database: any process may go on
+        yield from ending.interrupt(run_no, "The server process that executed it is gone", hints)
     elif run["unreachable_since"] is None:
         yield sql("UPDATE runs SET unreachable_since = now_ms() WHERE no = $1", run_no)
         message = "The runner has not been heard of for 90 s; the run goes on there if the machine is well"

@@ -76,6 +76,11 @@ class Run(Model):
     fork = fields.BooleanField(default=False)
     followups = fields.IntField(default=0)  # children that went on with this run's session; the second forks it
 
+    agent_id = fields.CharField(max_length=36, null=True)
+    agent = fields.TextField(null=True)  # JSON of wire.AgentSnapshot: the agent as it was at the launch
+    task_id = fields.CharField(max_length=36, null=True)
+    awaits = fields.IntField(db_default=0, default=0)  # what it must still hear before it may end
+
     labels = fields.TextField()  # JSON list: a runner must have all of them
     placement_id = fields.BigIntField()
     hold = fields.CharField(max_length=200, null=True)  # why policy forbids a claim now
@@ -129,6 +134,42 @@ class Command(Model):
     class Meta:
         table = "commands"
         indexes = (("run_no",),)
+
+
+class Input(Model):
+    """Something a run must be told, by its live attempt or by its next one."""
+
+    no = fields.BigIntField(primary_key=True)
+    org_id = fields.BigIntField()
+    run_no = fields.BigIntField()
+    text = fields.TextField()
+    created_at = fields.BigIntField()
+    done_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "inputs"
+        indexes = (("run_no", "no"),)
+
+
+class Call(Model):
+    """An agent's call of one of Corral's tools, and its answer."""
+
+    no = fields.BigIntField(primary_key=True)
+    org_id = fields.BigIntField()
+    run_no = fields.BigIntField()
+    call_id = fields.CharField(max_length=100)
+    attempt = fields.IntField()
+    tool = fields.CharField(max_length=40)
+    input_hash = fields.CharField(max_length=64)
+    answer = fields.TextField(null=True)
+    is_error = fields.BooleanField(default=False)
+    created_at = fields.BigIntField()
+    done_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "calls"
+        unique_together = (("run_no", "call_id"),)
+        indexes = (("run_no", "input_hash"),)
 
 
 class Approval(Model):

@@ -10,6 +10,10 @@ import msgspec
 from corral.base.paths import covers
 from corral.platform import database
 from corral.platform.database import Unit, alone, sql
+from corral.wire.runs import Engine
+
+#: The org of the platform's own runner rows: one for each process that executes provider agents, of every org.
+PLATFORM = 0
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -24,7 +28,7 @@ class Placement(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What a runner has, as far as placements ask."""
+    """What a runner has, as far as placements ask. The platform's own, of no org, executes what needs no machine."""
 
     org_id: int
     runner_no: int
@@ -35,7 +39,7 @@ class Offer(msgspec.Struct, frozen=True):
     def satisfies(self, placement: Placement) -> bool:
         """Tell whether this runner may execute the runs of `placement`."""
         return (
-            placement.org_id == self.org_id
+            (placement.org_id == self.org_id or (self.org_id == PLATFORM and placement.engine == Engine.PROVIDER))
             and placement.runner_no in {None, self.runner_no}
             and placement.engine in self.engines
             and placement.labels <= self.labels
@@ -74,7 +78,8 @@ def satisfied_by(offer: Offer, count: int | None = None) -> Unit[list[int]]:
     """Return the ids of the org's placements that this runner satisfies; `count` is how many the org has, if known."""
     ids = _of_org.get(offer.org_id, [])
     if len(ids) != count:
-        rows = yield alone("SELECT id FROM placements WHERE org_id = $1", offer.org_id)
+        mine = "engine = 'provider'" if offer.org_id == PLATFORM else f"org_id = {int(offer.org_id)}"
+        rows = yield alone(f"SELECT id FROM placements WHERE {mine}")  # noqa: S608 - a constant or a number
         ids = [row["id"] for row in rows]
         missing = [placement_id for placement_id in ids if placement_id not in _known]
         if missing:

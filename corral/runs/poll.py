@@ -17,6 +17,7 @@ from corral.runs.placements import Offer
 from corral.runs.waiting import Waiter, waiting_room
 from corral.wire.events import EventType
 from corral.wire.runner import WAIT_SECONDS, Assignment, Cli, Command, Held, Poll, PollAnswer
+from corral.wire.runs import RunStatus
 
 
 class _Arrival(msgspec.Struct):
@@ -78,7 +79,8 @@ _OPEN = (
 _AT_ONCE = (
     "(SELECT count(*) FROM runs WHERE runner_no = runners.no AND attempt_open) AS held, "  # noqa: S608 - constants
     "(SELECT count(*) FROM commands WHERE runner_no = runners.no AND done_at IS NULL) AS asked, "
-    "(SELECT count(*) FROM placements WHERE org_id = runners.org_id) AS placements, "
+    "CASE org_id WHEN 0 THEN (SELECT count(*) FROM placements WHERE engine = 'provider') "
+    "ELSE (SELECT count(*) FROM placements WHERE org_id = runners.org_id) END AS placements, "
     f"EXISTS (SELECT 1 FROM runs WHERE {claim.READY}) AS ready"
 )
 
@@ -114,7 +116,8 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     if any(row["unreachable_since"] is not None or row["runner_session"] != body.session for row in mine):
         yield from _welcome_back(mine, body.session, hints)
     open_keys = {_key(row) for row in open_rows}
-    room = runner["max_pods"] - len(mine) - len(again)
+    # Who waits for a person or for a task holds no slot that others need.
+    room = runner["max_pods"] - sum(row["status"] != RunStatus.WAITING for row in mine) - len(again)
     free_slots = 0 if body.draining else max(0, min(body.free_slots - len(again), room))
     offer = _offer(org_id, runner)
     most = free_slots if runner["ready"] else 0

@@ -14,10 +14,11 @@ from corral.base.ids import new_id
 from corral.base.paths import covers, parse
 from corral.platform import database
 from corral.platform.database import Duplicate, Row, Unit, alone, sql
-from corral.runs import commands, ending, log, placements, reads, runners
+from corral.runs import commands, ending, inputs, log, placements, reads, runners
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.runs.runners import Machine
+from corral.wire.agents import AgentSnapshot
 from corral.wire.events import EventType
 from corral.wire.runner import Cancel, CommandKind, Limits, Message, Resume
 from corral.wire.runs import ENDED, LIVE, Engine, PermissionMode, RunStatus
@@ -38,23 +39,52 @@ class Launch(msgspec.Struct, kw_only=True):
     allowed_tools: Sequence[str] = ()
     limits: Limits = msgspec.field(default_factory=Limits)
     priority: int = 0
+    agent: AgentSnapshot | None = None  #: whom it executes
+    task_id: str | None = None  #: the task it works on
+    hold: str | None = None  #: why policy forbids that it is claimed now
+
+
+class Prepared(msgspec.Struct):
+    """A launch whose place has been found: what can be enqueued within another unit."""
+
+    wanted: Launch
+    needs: tuple[str, tuple[str, ...], int | None, str]  #: of its placement: engine, labels, pinned runner, root
 
 
 async def launch(org_id: int, wanted: Launch) -> Run:
     """Queue a run; BadRequest if no runner that is known could ever take it. The same id twice is the same run."""
-    if parse(wanted.cwd) is None:
-        raise BadRequest(f"cwd must be an absolute path, not {wanted.cwd!r}", field="cwd")
-    machines = await runners.known(org_id)
-    pinned = _pinned(machines, wanted.runner)
-    pinned_no = pinned.no if pinned else None
-    needs = (wanted.engine.value, tuple(wanted.labels), pinned_no, _root(machines, pinned, wanted.cwd))
-    await placements.remember(org_id, *needs)
+    prepared = await prepare(org_id, wanted)
+    return await _launched(org_id, wanted.id, lambda hints: enqueue(org_id, prepared, hints))
 
-    def unit(hints: Hints) -> Unit[Row]:
-        placement = yield from placements.ensure(org_id, *needs)
-        return (yield from _enqueue(org_id, wanted, placement, {"pinned_no": pinned_no}, hints))
 
-    return await _launched(org_id, wanted.id, unit)
+async def prepare(org_id: int, wanted: Launch) -> Prepared:
+    """Find where a run may go; BadRequest if no runner that is known could ever take it."""
+    if wanted.engine == Engine.PROVIDER:
+        prepared = Prepared(wanted, (wanted.engine.value, (), None, "/"))
+    else:
+        if parse(wanted.cwd) is None:
+            raise BadRequest(f"cwd must be an absolute path, not {wanted.cwd!r}", field="cwd")
+        machines = await runners.known(org_id)
+        pinned = _pinned(machines, wanted.runner)
+        root = _root(machines, pinned, wanted.cwd)
+        prepared = Prepared(wanted, (wanted.engine.value, tuple(wanted.labels), pinned.no if pinned else None, root))
+    await placements.remember(org_id, *prepared.needs)
+    return prepared
+
+
+def enqueue(org_id: int, prepared: Prepared, hints: Hints) -> Unit[Row]:
+    """Queue what was prepared; Duplicate if its id was launched before."""
+    placement = yield from placements.ensure(org_id, *prepared.needs)
+    wanted, pinned_no = prepared.wanted, prepared.needs[2]
+    more: dict[str, Any] = {"pinned_no": pinned_no}
+    if wanted.agent is not None:
+        more |= {
+            "agent_id": wanted.agent.id,
+            "agent": _json(wanted.agent),
+            "task_id": wanted.task_id,
+            "hold": wanted.hold,
+        }
+    return (yield from _enqueue(org_id, wanted, placement, more, hints))
 
 
 async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: str | None = None) -> Run:
@@ -93,6 +123,8 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             "resume": Resume.FOLLOWUP.value,
             "fork": parent["followups"] > 1,
             "pinned_no": parent["runner_no"],
+            "agent_id": parent["agent_id"],
+            "agent": parent["agent"],
         }
         return (yield from _enqueue(org_id, child, placement, resumed, hints))
 
@@ -100,14 +132,17 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
 
 
 async def say(org_id: int, run_id: str, text: str, by: str) -> None:
-    """Tell a live run something; it is in the log at once and reaches the CLI with the runner's next poll."""
+    """Tell a live run something; it is in the log at once and reaches the agent with the runner's next poll."""
 
     def unit(hints: Hints) -> Unit[None]:
-        run = yield from _locked(org_id, run_id)
-        if run["status"] not in LIVE or not run["attempt_open"]:
+        run = yield from locked(org_id, run_id)
+        if run["status"] not in LIVE:
             raise Conflict(f"The run is {run['status']}; only a live run takes messages. Follow it up instead")
         yield from log.append(run["no"], EventType.USER_MESSAGE, {"text": text, "by": by}, hints)
-        yield from commands.issue(run, CommandKind.MESSAGE, Message(text=text), hints)
+        if run["attempt_open"]:
+            yield from commands.issue(run, CommandKind.MESSAGE, Message(text=text), hints)
+        else:  # it has ended its turn and waits
+            yield from inputs.tell(run, text, hints)
 
     await decide(unit)
 
@@ -116,7 +151,7 @@ async def cancel(org_id: int, run_id: str, by: str) -> None:
     """Ask for a run's end. A queued one ends now, a live one when its runner has ended the processes."""
 
     def unit(hints: Hints) -> Unit[None]:
-        run = yield from _locked(org_id, run_id)
+        run = yield from locked(org_id, run_id)
         if run["status"] in ENDED:
             raise Conflict(f"The run has already ended: it is {run['status']}")
         message = "Cancelled by a person"
@@ -209,9 +244,9 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
 @cache
 def _insert(columns: tuple[str, ...]) -> str:
     return (
-        f"INSERT INTO runs ({', '.join(columns)}, followups, attempt, attempt_open, tries, last_seq, spool_n, "  # noqa: S608
+        f"INSERT INTO runs ({', '.join(columns)}, followups, attempt, attempt_open, tries, awaits, last_seq, spool_n, "  # noqa: S608
         f"created_at, updated_at) VALUES ({', '.join(f'${n}' for n in range(1, len(columns) + 1))}, "
-        "0, 0, FALSE, 0, 1, 0, now_ms(), now_ms()) RETURNING *"
+        "0, 0, FALSE, 0, 0, 1, 0, now_ms(), now_ms()) RETURNING *"
     )
 
 
@@ -225,7 +260,7 @@ def _insert_at_once(insert: str, columns: int) -> str:
     )
 
 
-def _locked(org_id: int, run_id: str) -> Unit[Row]:
+def locked(org_id: int, run_id: str) -> Unit[Row]:
     """Read the run and keep others from changing it until the commit, on either database."""
     rows = yield sql("UPDATE runs SET followups = followups WHERE id = $1 AND org_id = $2 RETURNING *", run_id, org_id)
     return _found(rows, run_id)

@@ -14,8 +14,9 @@ from corral.platform import database
 from corral.platform.database import Unit, sql
 from corral.runs import placements
 from corral.runs.hints import Hints, decide
-from corral.runs.placements import Offer
+from corral.runs.placements import PLATFORM, Offer
 from corral.wire.runner import LEASE_SECONDS, Cli, Register, Registered
+from corral.wire.runs import Engine
 
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 #: Seconds that a process may go on with the runners it has read; its own registrations count at once.
@@ -40,7 +41,7 @@ class Machine(msgspec.Struct, frozen=True):
     online: bool
     seen_at: int
     created_at: int
-    pod_count: int  #: attempts it holds
+    pod_count: int  #: attempts it works on; those that wait hold no slot
 
     @property
     def available(self) -> bool:
@@ -58,6 +59,8 @@ async def register(org_id: int, body: Register) -> Registered:
     """Begin a new session of the runner with this uid; the same uid keeps its number. A live namesake is a Conflict."""
     if not body.allowed_dirs:
         raise BadRequest("allowed_dirs: name at least one directory this runner may work in", field="allowed_dirs")
+    if org_id != PLATFORM and any(cli.engine == Engine.PROVIDER for cli in body.clis):
+        raise BadRequest("clis: the engine provider is the platform's own", field="clis")
     session = new_token()
     number = await decide(lambda hints: _register(org_id, body, session, hints))
     _cache.pop(org_id, None)
@@ -110,7 +113,8 @@ def forget() -> None:
 _cache: dict[int, tuple[float, list[Machine]]] = {}
 _MACHINES = (
     f"SELECT r.*, r.seen_at > now_ms() - {_LEASE_MS} AS online, "  # noqa: S608 - a constant
-    "(SELECT count(*) FROM runs h WHERE h.runner_no = r.no AND h.attempt_open) AS pod_count FROM runners r"
+    "(SELECT count(*) FROM runs h WHERE h.runner_no = r.no AND h.attempt_open AND h.status <> 'waiting') AS pod_count "
+    "FROM runners r"
 )
 
 

@@ -15,12 +15,15 @@ class EventType(StrEnum):
     RUN_STARTED = "run.started"  # R {pid, runner, engine, cwd}
     RUN_RESULT = "run.result"  # R {text, turns, duration_seconds, cost_usd, subtype, is_error, session_id}
     RUN_PAUSED = "run.paused"  # SR {reason}
-    RUN_COMPLETED = "run.completed"  # R {text}: the final text of the agent
+    RUN_COMPLETED = "run.completed"  # R {text, inputs}: the final text of the agent; the messages it has taken up
     RUN_FAILED = "run.failed"  # SR {code, message, hint}
     RUN_CANCELLED = "run.cancelled"  # SR {message, by}
     SESSION_INIT = "session.init"  # R {session_id, cli_version, model, permission_mode, tools}
-    SESSION_INTERRUPTED = "session.interrupted"  # SR {message}: this attempt's process is gone; the run is queued again
+    SESSION_INTERRUPTED = (
+        "session.interrupted"  # SR {message, inputs}: this attempt's process is gone; the run is queued again
+    )
     SESSION_RETRY = "session.retry"  # R {message, status, attempt, delay_seconds}: the model's API asked for patience
+    SESSION_WAITING = "session.waiting"  # S {text}: in place of run.completed while the run must still hear something
     SESSION_UNREACHABLE = "session.unreachable"  # S {message}
     SESSION_REACHABLE = "session.reachable"  # S {message}
     AGENT_MESSAGE = "agent.message"  # R {text, model, message_id, parent_tool_use_id}
@@ -34,6 +37,11 @@ class EventType(StrEnum):
     PERMISSION_RESOLVED = "permission.resolved"  # S {approval_id, request_id, decision, reason, answers, by}
     PERMISSION_WITHDRAWN = "permission.withdrawn"  # R {request_id}: the agent no longer asks (interrupted, timed out)
     USER_MESSAGE = "user.message"  # S {text, by}: a follow-up or a message while it runs
+    BUS_DELEGATED = "bus.delegated"  # S {task_id, to, name, title}: this run handed a task to another agent
+    BUS_RESULT = "bus.result"  # S {task_id, from, title, status, text}: what became of a task it handed out
+    BUS_PROGRESS = "bus.progress"  # S {task_id, from, text}: how far such a task is
+    BUS_MESSAGE = "bus.message"  # S {message_id, type, from, text}: another agent or a person told it something
+    BUS_REFUSED = "bus.refused"  # S {tool, code, message}: a governor stopped it
     AGENT_TOKEN = "agent.token"  # R, live only: {block, offset, text}; never stored, has no seq
 
 
@@ -41,10 +49,16 @@ class EventType(StrEnum):
 SERVER_WRITES = frozenset(
     {
         EventType.RUN_CREATED,
+        EventType.SESSION_WAITING,
         EventType.SESSION_UNREACHABLE,
         EventType.SESSION_REACHABLE,
         EventType.PERMISSION_RESOLVED,
         EventType.USER_MESSAGE,
+        EventType.BUS_DELEGATED,
+        EventType.BUS_RESULT,
+        EventType.BUS_PROGRESS,
+        EventType.BUS_MESSAGE,
+        EventType.BUS_REFUSED,
     }
 )
 #: Types that end an attempt; the first of them to commit wins, later events of the attempt are fenced.
@@ -54,6 +68,7 @@ ENDS_ATTEMPT = ENDS_RUN | {EventType.SESSION_INTERRUPTED}
 FOLDED = ENDS_ATTEMPT | {
     EventType.RUN_STARTED,
     EventType.SESSION_INIT,
+    EventType.SESSION_WAITING,
     EventType.PERMISSION_REQUESTED,
     EventType.PERMISSION_WITHDRAWN,
 }

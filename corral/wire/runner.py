@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from corral.wire.agents import AgentSnapshot, McpServer
 from corral.wire.runs import Engine, PermissionMode
 
 PROTOCOL = 1
@@ -106,7 +107,9 @@ class Assignment(msgspec.Struct):
     allowed_tools: list[str] = []  #: run without asking
     system_prompt: str | None = None  #: appended to the CLI's own
     limits: Limits = msgspec.field(default_factory=Limits)
-    env: dict[str, str] = {}
+    env: dict[str, str] = {}  #: the org's and the agent's secrets, by name
+    agent: AgentSnapshot | None = None  #: whom it executes; such a run may call Corral's own tools
+    mcp_servers: list[McpServer] = []
     stored_n: int = 0  #: events of this attempt that the server has (not 0 when an assignment is offered again)
 
 
@@ -145,9 +148,10 @@ class Cancel(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """Payload of `message`: what a person says to a live run."""
+    """Payload of `message`: what a live run is told."""
 
     text: str
+    input: int = 0  #: if not 0: name it in `inputs` of the attempt's last event once the agent has taken it up
 
 
 class PollAnswer(msgspec.Struct):

@@ -34,8 +34,9 @@ class PermissionMode(StrEnum):
 
 
 class Engine(StrEnum):
-    """The CLI that executes a run; a runner says at registration which ones it found."""
+    """What executes a run: a CLI, of which a runner says at registration which it found, or the platform itself."""
 
     CLAUDE_CODE = "claude-code"
     CODEX = "codex"
     OPENCLAW = "openclaw"
+    PROVIDER = "provider"  # inside the platform, through a provider's API; no machine's runner may offer it

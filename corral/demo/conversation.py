@@ -34,6 +34,7 @@ class Message(msgspec.Struct, frozen=True):
     text: str = ""
     results: tuple[ToolResult, ...] = ()
     aside: bool = False  #: said while a turn was under way: a script in it counts, but plain words end nothing
+    answers: int = 0  #: how many answers the client left out and put this in their place
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -70,7 +71,8 @@ class Conversation(msgspec.Struct, frozen=True):
         One whose tool calls were all cut off by the end of the session is given again, as a model would.
         """
         since = self.messages[self.scripted + 1 :]
-        return sum(message.role == "assistant" for message in since) - sum(_cut_off(message) for message in since)
+        given = sum(message.answers or message.role == "assistant" for message in since)
+        return given - sum(_cut_off(message) for message in since)
 
     @property
     def results(self) -> tuple[ToolResult, ...]:

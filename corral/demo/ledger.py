@@ -55,27 +55,32 @@ class Ledger:
         self._attempts: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._no = 0
 
-    def next_no(self) -> int:
-        """A number greater than all before."""
-        self._no += 1
-        return self._no
-
     def receive(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         """Note a request."""
         told = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
-        self.received.append(Received(self.next_no(), time.time(), method, path, told, _raw(body)))
+        self.received.append(Received(self._next_no(), time.time(), method, path, told, _raw(body)))
 
-    def open(self, entry: Served) -> None:
+    def begin(
+        self, *, id: str, model: str, session: str, key: str, kind: Literal["turn", "side"], turn: int, stream: bool
+    ) -> Served:
         """Note an answer that begins; its fields change as it goes on."""
+        attempt = self._next_attempt(key, turn) if kind == "turn" else 0
+        entry = Served(self._next_no(), time.time(), id, model, session, key, kind, turn, attempt, stream)
         self.served.append(entry)
+        return entry
 
-    def next_attempt(self, key: str, turn: int) -> int:
+    def _next_attempt(self, key: str, turn: int) -> int:
         """How often this turn was asked for before, and count it."""
         seen = self._attempts.pop((key, turn), 0)
         self._attempts[key, turn] = seen + 1
         if len(self._attempts) > KEPT_ATTEMPTS:
             self._attempts.popitem(last=False)
         return seen
+
+    def _next_no(self) -> int:
+        """A number greater than all before."""
+        self._no += 1
+        return self._no
 
 
 def _raw(body: bytes) -> msgspec.Raw | None:

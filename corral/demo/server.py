@@ -16,6 +16,8 @@ from sanic.exceptions import SanicException
 from corral.demo.anthropic.answer import error_body
 from corral.demo.anthropic.face import AnthropicFace
 from corral.demo.ledger import Ledger
+from corral.demo.models import model, models
+from corral.demo.openai.face import OpenAIFace
 from corral.demo.turns import Style
 
 #: how fast a person can read along, in tokens a second
@@ -119,7 +121,10 @@ def _app(ledger: Ledger, style: Style) -> Sanic[Any, Any]:
         body = error_body(status, f"{request.method} {request.path}: {error}")
         return HTTPResponse(body, status, error.headers, content_type="application/json")
 
+    app.add_route(models, "/v1/models", methods=["GET"], name="models")
+    app.add_route(model, "/v1/models/<name:str>", methods=["GET"], name="model")
     AnthropicFace(ledger, style).add_to(app)
+    OpenAIFace(ledger, style).add_to(app)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Who speaks in a message? Claude Code puts words of its own into a person's mouth, and a person's into its own."""
+"""Who speaks in a message? Clients put words of their own into a person's mouth, and a person's into their own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from corral.demo.conversation import Message, ToolResult
+from corral.demo.summary import answers_left_out
 
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
 _INTERRUPTED = re.compile(r"\[Request interrupted by user[^\]]*\]")
@@ -37,6 +38,9 @@ def tell_apart(role: str, text: str, results: tuple[ToolResult, ...]) -> Iterato
     if role == "assistant":
         if text.strip() != _NOTHING_SAID:
             yield Message("assistant", text)
+        return
+    if answers := answers_left_out(text):
+        yield Message("system", text, answers=answers)
         return
     reminders = text if role == "system" else "\n".join(_REMINDER.findall(text))
     if role == "user":

@@ -6,40 +6,57 @@ import uuid
 from collections.abc import Iterator
 
 import msgspec
+from sanic import HTTPResponse
 
 from corral.demo.conversation import Conversation
 from corral.demo.play import Begin, Close, Delta, End, Open, Part, content
 from corral.demo.script import error_type
 from corral.demo.tokens import Usage
-from corral.demo.turns import Block, Call, Say, Think
-
-#: what is listed as available; any other name is answered as well
-MODELS = ("claude-opus-5-5", "claude-sonnet-5", "claude-haiku-4-5")
+from corral.demo.turns import Block, Call, Fail, Say, Think, Turn
 
 #: clients send it back and don't look inside
 _SIGNATURE = "c2NyaXB0ZWQgYnkgY29ycmFsLmRlbW8="
 
 
-class Events:
-    """Turns the parts of one answer into server-sent events."""
+class Message:
+    """How the API writes one answer (a `corral.demo.answering.Shape`)."""
 
-    def __init__(self, message_id: str, model: str, used: Usage) -> None:
+    def __init__(self, message_id: str, turn: Turn, talk: Conversation, used: Usage) -> None:
         self.message_id = message_id
-        self.model = model
+        self.turn = turn
+        self.talk = talk
         self.used = used
 
-    def render(self, part: Part) -> bytes:
+    def part(self, part: Part) -> bytes:
         return b"".join(_event(body) for body in self._bodies(part))
 
-    def failure(self, status: int, kind: str, message: str) -> bytes:
-        """An error in mid-stream."""
-        return _event({"type": "error", "error": {"type": kind or error_type(status), "message": message}})
+    def failure(self, fail: Fail) -> bytes:
+        return _event({"type": "error", "error": {"type": fail.kind, "message": fail.message}})
+
+    def whole(self) -> bytes:
+        blocks = [_whole_block(step, self.talk) for step in self.turn.steps if isinstance(step, Block)]
+        return msgspec.json.encode(self._body(blocks, self.turn.stop_reason, self.used))
+
+    def error(self, fail: Fail) -> HTTPResponse:
+        return failure(fail)
+
+    def _body(self, blocks: list[dict[str, object]], stop_reason: str | None, used: Usage) -> dict[str, object]:
+        return {
+            "id": self.message_id,
+            "type": "message",
+            "role": "assistant",
+            "model": self.talk.model,
+            "content": blocks,
+            "stop_reason": stop_reason,
+            "stop_sequence": None,
+            "usage": _usage_body(used),
+        }
 
     def _bodies(self, part: Part) -> Iterator[dict[str, object]]:
         match part:
             case Begin():
-                started = usage_body(msgspec.structs.replace(self.used, output_tokens=1))
-                yield {"type": "message_start", "message": message_body(self.message_id, self.model, [], None, started)}
+                started = msgspec.structs.replace(self.used, output_tokens=1)
+                yield {"type": "message_start", "message": self._body([], None, started)}
                 yield {"type": "ping"}
             case Open(index, block):
                 yield {"type": "content_block_start", "index": index, "content_block": _opened(block)}
@@ -52,7 +69,7 @@ class Events:
                 yield {"type": "content_block_stop", "index": index}
             case End(stop_reason):
                 ended = {"stop_reason": stop_reason, "stop_sequence": None}
-                yield {"type": "message_delta", "delta": ended, "usage": usage_body(self.used)}
+                yield {"type": "message_delta", "delta": ended, "usage": _usage_body(self.used)}
                 yield {"type": "message_stop"}
 
 
@@ -61,23 +78,7 @@ def new_message_id() -> str:
     return f"msg_{uuid.uuid4().hex[:24]}"
 
 
-def message_body(
-    message_id: str, model: str, blocks: list[dict[str, object]], stop_reason: str | None, used: dict[str, object]
-) -> dict[str, object]:
-    """A message as the API shapes it."""
-    return {
-        "id": message_id,
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "content": blocks,
-        "stop_reason": stop_reason,
-        "stop_sequence": None,
-        "usage": used,
-    }
-
-
-def whole_block(block: Block, talk: Conversation) -> dict[str, object]:
+def _whole_block(block: Block, talk: Conversation) -> dict[str, object]:
     """A block of an answer that isn't streamed."""
     text = content(block, talk)
     match block:
@@ -89,7 +90,7 @@ def whole_block(block: Block, talk: Conversation) -> dict[str, object]:
             return {"type": "tool_use", "id": _tool_id(), "name": tool, "input": msgspec.json.decode(text)}
 
 
-def usage_body(used: Usage) -> dict[str, object]:
+def _usage_body(used: Usage) -> dict[str, object]:
     """Usage as the API spells it."""
     return {
         "input_tokens": used.input_tokens,
@@ -102,6 +103,15 @@ def usage_body(used: Usage) -> dict[str, object]:
         "output_tokens": used.output_tokens,
         "service_tier": "standard",
     }
+
+
+def failure(fail: Fail) -> HTTPResponse:
+    """An error in place of an answer."""
+    headers = {"x-should-retry": "true" if fail.status in {408, 409, 429} or fail.status >= 500 else "false"}
+    if fail.retry_after is not None:
+        headers["retry-after"] = f"{fail.retry_after:g}"
+    body = error_body(fail.status, fail.message, fail.kind)
+    return HTTPResponse(body, fail.status, headers, content_type="application/json")
 
 
 def error_body(status: int, message: str, kind: str = "") -> bytes:

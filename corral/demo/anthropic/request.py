@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import msgspec
 
-from corral.demo import voices
+from corral.demo import decoding, voices
 from corral.demo.conversation import Conversation, Message, ToolResult
 
 
@@ -95,11 +94,9 @@ class Refused(Exception):
 def decode(body: bytes, *, counting: bool = False) -> MessagesRequest:
     """The request of a body. Raises Refused."""
     try:
-        request = msgspec.json.decode(body, type=MessagesRequest)
-    except msgspec.ValidationError as error:
-        raise Refused(400, f"{_where(str(error))}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused(400, f"The request body is not valid JSON: {error}") from None
+        request = decoding.decode(body, MessagesRequest)
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
     if not counting and request.max_tokens is None:
         raise Refused(400, "max_tokens: Field required")
     if not request.messages:
@@ -166,12 +163,3 @@ def _check_turns(messages: list[RequestMessage]) -> None:
             ids = ", ".join(sorted(stray))
             raise Refused(400, f"messages.{at}: unexpected `tool_use_id` found in `tool_result` blocks: {ids}")
         open_calls = {block.id for block in message.blocks if block.type == "tool_use"}
-
-
-def _where(error: str) -> str:
-    """Msgspec's "Expected … - at `$.messages[0].role`" as "messages.0.role: Expected …"; a missing field likewise."""
-    what, _, at = error.partition(" - at `$")
-    path = at.rstrip("`").replace("[", ".").replace("]", "").strip(".")
-    if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
-        return f"{'.'.join(filter(None, (path, missing[1])))}: Field required"
-    return f"{path or 'body'}: {what}"

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from corral.demo.anthropic.request import MessagesRequest
+from corral.demo.summary import summary
 
 _TITLE = re.compile(r"\b(titles?|isNewTopic|summari[sz]e)\b")
 
@@ -16,8 +17,8 @@ def side_answer(request: MessagesRequest) -> str | None:
     newest = "\n".join(block.text for block in request.messages[-1].blocks if block.type == "text")
     if request.max_tokens == 1:
         return "OK"
-    if "create a detailed summary of" in newest:
-        return "<summary>The conversation so far, as a scripted model sums it up.</summary>"
+    if (asked := summary(newest)) is not None:
+        return asked
     if request.tools:
         return None
     schema = request.output_config.format.schema if request.output_config and request.output_config.format else None

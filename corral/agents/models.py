@@ -126,6 +126,7 @@ class Message(Model):
     task_id = fields.CharField(max_length=36, null=True)
     run_id = fields.CharField(max_length=36, null=True)  # the run that sent it
     reply_to = fields.CharField(max_length=36, null=True)
+    answer_run_id = fields.CharField(max_length=36, null=True)  # the run that was begun to answer it
     inbox_seq = fields.BigIntField(null=True)  # of its receiver, without gaps; null if that is a person
     created_at = fields.BigIntField()
     handled_at = fields.BigIntField(null=True)  # when it had its effect, in that transaction

@@ -11,6 +11,7 @@ class Org(Model):
 
     id = fields.BigIntField(primary_key=True)
     name = fields.CharField(max_length=200)
+    policy = fields.TextField(default="{}", db_default="{}")  # JSON of `policy.Policy`
     created_at = fields.BigIntField()
 
     class Meta:

@@ -13,11 +13,11 @@ from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id, new_id
 from corral.platform import database
 from corral.platform.database import Row, Unit, sql
-from corral.runs import commands, log, states
+from corral.runs import calls, commands, log, states
 from corral.runs.frames import Logged
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Approval
-from corral.wire.events import ApprovalRequest, EventType
+from corral.wire.events import ApprovalKind, ApprovalRequest, EventType
 from corral.wire.runner import Approve, CommandKind
 from corral.wire.runs import RunStatus
 
@@ -130,6 +130,24 @@ def request(run_no: int, event: Logged, hints: Hints) -> Unit[None]:
     yield from states.advance(run_no, RunStatus.WAITING, hints)
 
 
+def ask(run: Row, call_no: int, question: str, options: Sequence[str], hints: Hints) -> Unit[None]:
+    """Put an agent's question to people; the answer answers its call of `ask_human`."""
+    options_ = [{"label": option, "description": ""} for option in options]
+    asked = {"questions": [{"question": question, "header": "Question", "options": options_, "multiSelect": False}]}
+    names = yield sql("SELECT name FROM runners WHERE no = $1 AND org_id = $2", run["runner_no"], run["org_id"])
+    request_id, tool = f"call-{call_no}", "ask_human"
+    yield sql(
+        "INSERT INTO approvals (id, org_id, run_no, run_id, attempt, request_id, kind, tool, input, action_hash, "
+        "cwd, description, runner_name, status, created_at, expires_at, call_no) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $6, $10, $11, $12, 'pending', now_ms(), now_ms() + $13, $14)",
+        new_id(), run["org_id"], run["no"], run["id"], run["attempt"], request_id, ApprovalKind.QUESTION.value, tool,
+        msgspec.json.encode(asked).decode(), run["cwd"], question, names[0]["name"] if names else "", ttl_ms, call_no,
+    )  # fmt: skip
+    told = {"request_id": request_id, "kind": "question", "tool": tool, "input": asked, "description": question}
+    yield from log.append(run["no"], EventType.PERMISSION_REQUESTED, {**told, "cwd": run["cwd"]}, hints)
+    yield from calls.block(run, hints)
+
+
 def withdraw(run_no: int, attempt: int, request_id: str, hints: Hints) -> Unit[None]:
     """Close what the agent no longer asks."""
     yield sql(
@@ -165,9 +183,19 @@ def _resolve(approval: Row, hints: Hints) -> Unit[None]:
     yield from log.append(run_no, EventType.PERMISSION_RESOLVED, payload, hints)
     rows = yield sql("SELECT no, id, org_id, attempt, runner_no, attempt_open FROM runs WHERE no = $1", run_no)
     run = rows[0]
-    if run["attempt_open"] and run["attempt"] == approval["attempt"]:
+    if approval["call_no"] is not None:
+        yield from calls.finish(approval["call_no"], *_told(approval), hints)
+    elif run["attempt_open"] and run["attempt"] == approval["attempt"]:
         yield from commands.issue(run, CommandKind.APPROVE, _command(approval), hints)
         yield from states.go_on(run_no, hints)
+
+
+def _told(approval: Row) -> tuple[str, bool]:
+    """Return what the agent that asked hears, and whether that is an error."""
+    if approval["decision"] == "deny":
+        return f"No answer: {approval['reason'] or 'a person declined to answer'}", True
+    answers: dict[str, str] = msgspec.json.decode(approval["answers"] or "{}")
+    return "\n".join(answers.values()) or approval["reason"] or "Yes", False
 
 
 def _command(approval: Row) -> Approve:

@@ -58,19 +58,22 @@ def block(run: Row, hints: Hints) -> Unit[None]:
         yield from states.advance(run["no"], RunStatus.WAITING, hints)
 
 
-def finish(call_no: int, text: str, hints: Hints, *, is_error: bool = False) -> Unit[bool]:
-    """Answer a call; False if it has its answer already, or the attempt that asked is gone."""
+def finish(call_no: int, text: str, is_error: bool, hints: Hints) -> Unit[bool]:
+    """Answer a call, once; False if nobody waits for that now, because the attempt that asked is gone.
+
+    The answer is kept even then: a later attempt that repeats the call has it at once.
+    """
     rows = yield sql(
         "UPDATE calls SET answer = $2, is_error = $3, done_at = now_ms() WHERE no = $1 AND done_at IS NULL "
-        "AND EXISTS (SELECT 1 FROM runs r WHERE r.no = calls.run_no AND r.attempt_open AND r.attempt = calls.attempt) "
-        "RETURNING run_no",
+        "RETURNING run_no, (SELECT r.attempt_open AND r.attempt = calls.attempt FROM runs r WHERE r.no = calls.run_no) "
+        "AS is_heard",
         call_no, text, is_error,
     )  # fmt: skip
     if not rows:
         return False
     hints.call(rows[0]["run_no"])
     yield from states.go_on(rows[0]["run_no"], hints)
-    return True
+    return bool(rows[0]["is_heard"])
 
 
 async def wait(run_no: int, call_no: int, seconds: float) -> ToolAnswer:
@@ -92,6 +95,12 @@ async def wait(run_no: int, call_no: int, seconds: float) -> ToolAnswer:
                 continue
     finally:
         stop()
+
+
+def look(call_no: int) -> Unit[Call]:
+    """Return a call after its effect was had."""
+    rows = yield sql("SELECT * FROM calls WHERE no = $1", call_no)
+    return Call(call_no, is_new=False, answer=_answer(rows[0]))
 
 
 async def read(call_no: int) -> ToolAnswer:

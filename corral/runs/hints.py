@@ -19,6 +19,7 @@ class Hints:
     def __init__(self) -> None:
         """Start with none."""
         self._hints: list[tuple[str, Data]] = []
+        self._mail: list[str] = []
 
     def log(self, run_no: int, data: Data) -> None:
         """A run's log has grown; `data` is what `feed` understands."""
@@ -36,11 +37,22 @@ class Hints:
         """A call of this run to one of Corral's tools has its answer."""
         self._hints.append((call_topic(run_no), b""))
 
+    def mail(self, receiver: str) -> None:
+        """This agent has mail."""
+        self._mail.append(receiver)
+
+    def message(self, org_id: int) -> None:
+        """A message was sent on the org's bus: for those who watch it."""
+        self._hints.append((bus_topic(org_id), b""))
+
     def publish(self) -> None:
         """Publish and forget them."""
         hints, self._hints = self._hints, []
         for topic, data in hints:
             bus.current().publish(topic, data)
+        mail, self._mail = self._mail, []
+        for receiver in dict.fromkeys(mail):
+            bus.current().mail(receiver)
 
 
 #: One topic for all placements: a process listens once and wakes the polls that wait in it.
@@ -60,6 +72,11 @@ def runner_topic(runner_no: int) -> str:
 def call_topic(run_no: int) -> str:
     """Name the topic of a run's calls of Corral's tools."""
     return f"call:{run_no}"
+
+
+def bus_topic(org_id: int) -> str:
+    """Name the topic of an org's messages."""
+    return f"bus:{org_id}"
 
 
 async def decide(unit: Callable[[Hints], Unit[T]]) -> T:

@@ -197,6 +197,7 @@ class Approval(Model):
     created_at = fields.BigIntField()
     expires_at = fields.BigIntField()
     answered_at = fields.BigIntField(null=True)
+    call_no = fields.BigIntField(null=True)  # the call of Corral's own tool that the answer answers
     applied_at = fields.BigIntField(null=True)  # when a runner was given the answer; it applies once
 
     class Meta:

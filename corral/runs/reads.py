@@ -78,6 +78,12 @@ async def children(org_id: int, run: Run) -> list[Run]:
     return await Run.filter(org_id=org_id, parent_no=run.no).order_by("no").limit(100)
 
 
+async def some(org_id: int, run_ids: Iterable[str]) -> list[Run]:
+    """Return the runs with these ids."""
+    wanted = list(set(run_ids))
+    return await Run.filter(org_id=org_id, id__in=wanted) if wanted else []
+
+
 async def prompts(org_id: int, run_ids: Iterable[str]) -> dict[str, str]:
     """Return what runs were told, by id."""
     rows = await Run.filter(org_id=org_id, id__in=list(set(run_ids))).values_list("id", "prompt")

@@ -12,6 +12,7 @@ _HOT = [
     "CREATE INDEX messages_dead ON messages (org_id, no) WHERE dead_at IS NOT NULL",
     "CREATE INDEX tasks_to_retry ON tasks (retry_at) WHERE retry_at IS NOT NULL",
     "CREATE INDEX tasks_due ON tasks (due_at) WHERE due_at IS NOT NULL AND ended_at IS NULL",
+    "CREATE INDEX messages_to_answer ON messages (answer_run_id) WHERE answer_run_id IS NOT NULL",
     "CREATE UNIQUE INDEX tasks_of_call ON tasks (origin_call_no) WHERE origin_call_no IS NOT NULL",
 ]
 
@@ -111,6 +112,7 @@ class Migration(migrations.Migration):
                 ("task_id", fields.CharField(null=True, max_length=36)),
                 ("run_id", fields.CharField(null=True, max_length=36)),
                 ("reply_to", fields.CharField(null=True, max_length=36)),
+                ("answer_run_id", fields.CharField(null=True, max_length=36)),
                 ("inbox_seq", fields.BigIntField(null=True)),
                 ("created_at", fields.BigIntField()),
                 ("handled_at", fields.BigIntField(null=True)),

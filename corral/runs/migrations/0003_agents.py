@@ -68,6 +68,11 @@ class Migration(migrations.Migration):
             bases=["Model"],
         ),
         ops.AddField(
+            model_name="Approval",
+            name="call_no",
+            field=fields.BigIntField(null=True),
+        ),
+        ops.AddField(
             model_name="Run",
             name="agent",
             field=fields.TextField(null=True, unique=False),

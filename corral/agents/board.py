@@ -1,0 +1,363 @@
+"""Tasks: made, read, changed and cancelled. Their status follows their runs (`following`)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from corral.agents import holds, mail, results, roster
+from corral.agents.mail import Letter, MessageType
+from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.ids import is_id
+from corral.platform import database
+from corral.platform.database import Row, Unit, many, sql
+from corral.runs import queue, reads
+from corral.runs.hints import Hints, decide
+from corral.wire.runs import ENDED
+
+PENDING, RUNNING, DONE, ERROR, WAITING = "pending", "running", "done", "error", "waiting"
+STATUSES = (PENDING, RUNNING, DONE, ERROR, WAITING)
+#: Statuses in which a task has no end.
+OPEN = (PENDING, RUNNING, WAITING)
+PRIORITIES = {"low": -1, "normal": 0, "high": 1}
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A task as it is stored."""
+
+    no: int
+    id: str
+    org_id: int
+    title: str
+    input: str
+    assignee_id: str
+    requester_id: str | None
+    created_by: str
+    priority: int
+    epic_id: str | None
+    parent_id: str | None
+    root_id: str
+    depth: int
+    status: str
+    result: str | None
+    error: str | None
+    wanted_at: int | None
+    run_id: str | None
+    retries: int
+    tries: int
+    retry_at: int | None
+    due_at: int | None
+    origin_run_no: int | None
+    origin_call_no: int | None
+    created_at: int
+    updated_at: int
+    ended_at: int | None
+
+
+class NewTask(msgspec.Struct, kw_only=True):
+    """A task somebody makes."""
+
+    id: str
+    title: str
+    input: str
+    assignee_id: str
+    created_by: str
+    requester_id: str | None = None
+    priority: int = 0
+    epic_id: str | None = None
+    parent_id: str | None = None
+    blocked_by: Sequence[str] = ()
+    retries: int = 0
+
+
+COLUMNS = ", ".join(Task.__struct_fields__)
+
+
+async def page(
+    org_id: int,
+    *,
+    statuses: Sequence[str] = (),
+    assignee: str | None = None,
+    epic: str | None = None,
+    priority: int | None = None,
+    parent: str | None = None,
+    root: str | None = None,
+    limit: int = 1000,
+    before: str | None = None,
+) -> list[Task]:
+    """Return tasks, newest first; `before` is a task's id, exclusive."""
+    where, args = ["org_id = $1"], [org_id]
+
+    def also(column: str, value: object) -> None:
+        if value is not None:
+            args.append(value)  # type: ignore[arg-type] # of every type a column has
+            where.append(f"{column} ${len(args)}")
+
+    if statuses:
+        where.append(f"status IN ({', '.join(repr(one) for one in statuses if one in STATUSES)})")
+    also("assignee_id =", assignee)
+    also("epic_id =", epic)
+    also("priority =", priority)
+    also("parent_id =", parent)
+    also("root_id =", root)
+    also("no <", (await get(org_id, before, field="before")).no if before is not None else None)
+    rows = await database.fetch(
+        f"SELECT {COLUMNS} FROM tasks WHERE {' AND '.join(where)} ORDER BY no DESC LIMIT {int(limit)}",  # noqa: S608
+        *args,
+    )
+    return [from_row(row) for row in rows]
+
+
+async def get(org_id: int, task_id: str, *, field: str | None = None) -> Task:
+    """Return one task; NotFound, or BadRequest about `field` where its id was part of a body."""
+    query = f"SELECT {COLUMNS} FROM tasks WHERE org_id = $1 AND id = $2"  # noqa: S608 - a constant
+    rows = await database.fetch(query, org_id, task_id) if is_id(task_id) else ()
+    if rows:
+        return from_row(rows[0])
+    if field is not None:
+        raise BadRequest(f"{field}: there is no task {task_id} here", field=field)
+    raise NotFound(f"There is no task {task_id} here")
+
+
+async def create(org_id: int, new: NewTask) -> Task:
+    """Add a task; the same id twice is the same task. With an agent that starts by itself, it does."""
+    agent = await roster.get(org_id, new.assignee_id, field="assignee")
+    if agent.state == roster.ARCHIVED:
+        raise BadRequest(f"assignee: {agent.name} is archived", field="assignee")
+    parent = await get(org_id, new.parent_id, field="parent") if new.parent_id is not None else None
+    for other in new.blocked_by:
+        await get(org_id, other, field="blocked_by")
+
+    def unit(hints: Hints) -> Unit[None]:
+        made = yield from insert(org_id, new, parent)
+        if not made:
+            return
+        yield from _block(org_id, new.id, new.blocked_by)
+        if agent.autostart:
+            yield sql("UPDATE tasks SET wanted_at = now_ms() WHERE id = $1", new.id)
+            letter = Letter(
+                type=MessageType.TASK_ASSIGNED,
+                sender=new.created_by,
+                receiver=agent.id,
+                text=new.title,
+                task_id=new.id,
+            )
+            yield from mail.send(org_id, letter, hints)
+
+    await decide(unit)
+    return await get(org_id, new.id)
+
+
+def insert(org_id: int, new: NewTask, parent: Task | None, **more: Any) -> Unit[bool]:
+    """Insert the row, below its parent's; False if it is there."""
+    columns = {
+        "id": new.id,
+        "org_id": org_id,
+        "title": new.title,
+        "input": new.input,
+        "assignee_id": new.assignee_id,
+        "requester_id": new.requester_id,
+        "created_by": new.created_by,
+        "priority": new.priority,
+        "epic_id": new.epic_id if new.epic_id is not None or parent is None else parent.epic_id,
+        "parent_id": new.parent_id,
+        "root_id": parent.root_id if parent else new.id,
+        "depth": parent.depth + 1 if parent else 0,
+        "status": PENDING,
+        "retries": new.retries,
+        "content_hash": content_hash(new.assignee_id, new.input),
+        **more,
+    }
+    marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
+    rows = yield sql(
+        f"INSERT INTO tasks ({', '.join(columns)}, tries, created_at, updated_at) "  # noqa: S608 - our columns
+        f"VALUES ({marks}, 0, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING RETURNING no",
+        *columns.values(),
+    )
+    return bool(rows)
+
+
+def content_hash(assignee_id: str, text: str) -> str:
+    """Return what two tasks with the same target and, but for spaces and case, the same text have in common."""
+    return hashlib.sha256(f"{assignee_id}\0{' '.join(text.split()).casefold()}".encode()).hexdigest()
+
+
+async def update(
+    org_id: int, task_id: str, fields: Mapping[str, Any], *, blocked_by: Sequence[str] | None = None
+) -> Task:
+    """Change columns. Its status is set by hand only while no run of it is live, and never to `running`."""
+    if "assignee_id" in fields:
+        await roster.get(org_id, fields["assignee_id"], field="assignee")
+    for other in blocked_by or ():
+        await get(org_id, other, field="blocked_by")
+
+    def unit(hints: Hints) -> Unit[None]:
+        task = yield from locked(org_id, task_id)
+        live = yield from live_run(task)
+        for column, word in (("status", "status"), ("assignee_id", "assignee")):
+            if live is not None and fields.get(column, task[column]) != task[column]:
+                raise Conflict(f"{word}: the task has a live run; cancel that first")
+        changed = dict(fields)
+        if (status := changed.get("status")) is not None and live is None:
+            ended = status in {DONE, ERROR}
+            changed |= {"retry_at": None, "wanted_at": None} if ended or status == PENDING else {}
+        if "assignee_id" in changed or "input" in changed:
+            text, who = changed.get("input", task["input"]), changed.get("assignee_id", task["assignee_id"])
+            changed["content_hash"] = content_hash(who, text)
+        sets = "".join(f", {column} = ${n}" for n, column in enumerate(changed, 2))
+        yield sql(
+            f"UPDATE tasks SET updated_at = now_ms(){sets} WHERE id = $1",  # noqa: S608 - our columns
+            task_id,
+            *changed.values(),
+        )
+        if blocked_by is not None:
+            yield sql("DELETE FROM task_blocks WHERE task_id = $1", task_id)
+            yield from _block(org_id, task_id, blocked_by)
+        if "priority" in changed and live is not None:
+            yield sql("UPDATE runs SET priority = $2 WHERE no = $1", live["no"], changed["priority"])
+        yield from holds.refresh(task["assignee_id"], hints)
+        if changed.get("status") == DONE:
+            yield from release(task_id, hints)
+
+    await decide(unit)
+    return await get(org_id, task_id)
+
+
+async def cancel(org_id: int, task_id: str, by: str, *, tree: bool = False) -> int:
+    """End a task, or it and everything below it; returns how many had no end. Conflict if there was nothing to end."""
+    await get(org_id, task_id)
+    rows = await database.fetch(
+        "WITH RECURSIVE down(id) AS (SELECT id FROM tasks WHERE org_id = $1 AND id = $2 UNION "
+        "SELECT t.id FROM tasks t JOIN down ON t.parent_id = down.id WHERE $3) "
+        "SELECT t.id FROM tasks t JOIN down ON down.id = t.id WHERE t.status IN ('pending', 'running', 'waiting') "
+        "ORDER BY t.no",
+        org_id,
+        task_id,
+        tree,
+    )
+    if not rows:
+        raise Conflict("The task has already ended")
+    for row in rows:  # the parents first, so that nothing new comes below them
+        await _cancel(org_id, row["id"], by)
+    return len(rows)
+
+
+async def _cancel(org_id: int, task_id: str, by: str) -> None:
+    def unit(hints: Hints) -> Unit[str | None]:
+        task = yield from locked(org_id, task_id)
+        live = yield from live_run(task)
+        if live is not None:
+            return str(live["id"])
+        if task["status"] in OPEN:
+            yield from end(task, ERROR, hints, error="Cancelled by a person")
+        return None
+
+    run_id = await decide(unit)
+    if run_id is not None:
+        try:
+            await queue.cancel(org_id, run_id, by)
+        except Conflict:  # it has just ended by itself
+            return
+
+
+def end(task: Row, status: str, hints: Hints, *, result: str | None = None, error: str | None = None) -> Unit[None]:
+    """Give a task its end and tell whoever waits for it."""
+    rows = yield sql(
+        "UPDATE tasks SET status = $2, result = $3, error = $4, ended_at = now_ms(), updated_at = now_ms(), "
+        "retry_at = NULL WHERE id = $1 AND status IN ('pending', 'running', 'waiting') RETURNING *",
+        task["id"], status, result, error,
+    )  # fmt: skip
+    if not rows:
+        return
+    yield from results.report(rows[0], hints)
+    if status == DONE:
+        yield from release(task["id"], hints)
+
+
+def release(task_id: str, hints: Hints) -> Unit[None]:
+    """Let the tasks go on that were blocked by this one."""
+    rows = yield sql(
+        "SELECT DISTINCT t.assignee_id FROM task_blocks b JOIN tasks t ON t.id = b.task_id WHERE b.blocked_by = $1",
+        task_id,
+    )
+    yield from holds.refresh_all([row["assignee_id"] for row in rows], hints)
+
+
+def locked(org_id: int, task_id: str) -> Unit[Row]:
+    """Read the task and keep others from changing it until the commit."""
+    rows = yield sql("UPDATE tasks SET tries = tries WHERE id = $1 AND org_id = $2 RETURNING *", task_id, org_id)
+    if not rows:
+        raise NotFound(f"There is no task {task_id} here")
+    return rows[0]
+
+
+def live_run(task: Row) -> Unit[Row | None]:
+    """Return the task's run that has not ended, if there is one."""
+    if task["run_id"] is None:
+        return None
+    rows = yield sql("SELECT no, id, status FROM runs WHERE id = $1", task["run_id"])
+    return rows[0] if rows and rows[0]["status"] not in ENDED else None
+
+
+async def blockers(org_id: int, task_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return what each task waits for, done or not, by task id."""
+    if not task_ids:
+        return {}
+    marks = ", ".join(f"${n}" for n in range(2, len(task_ids) + 2))
+    rows = await database.fetch(
+        f"SELECT task_id, blocked_by FROM task_blocks WHERE org_id = $1 AND task_id IN ({marks}) ORDER BY id",  # noqa: S608
+        org_id,
+        *task_ids,
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["task_id"], []).append(row["blocked_by"])
+    return found
+
+
+async def why(org_id: int, tasks: Sequence[Task]) -> dict[str, str]:
+    """Say for each task without an end that isn't running what it waits for, by task id."""
+    still = [task for task in tasks if task.status in {PENDING, WAITING}]
+    runs = {run.id: run for run in await reads.some(org_id, [task.run_id for task in still if task.run_id is not None])}
+    reasons = await reads.why(org_id, list(runs.values()))
+    found: dict[str, str] = {}
+    for task in still:
+        if task.retry_at is not None:
+            found[task.id] = f"tries again soon: {task.error}"
+        elif task.run_id in reasons:
+            found[task.id] = reasons[task.run_id]
+        elif task.status == WAITING:
+            found[task.id] = "waits for an answer, or for a task it handed out"
+        elif task.run_id is None or runs[task.run_id].status in ENDED:
+            found[task.id] = "about to start" if task.wanted_at is not None else "not started"
+    return found
+
+
+def from_row(row: Row) -> Task:
+    """Return the task of a row."""
+    return Task(*(row[name] for name in Task.__struct_fields__))
+
+
+def _block(org_id: int, task_id: str, others: Sequence[str]) -> Unit[None]:
+    """Note what a task waits for; BadRequest if it would wait for itself."""
+    if not others:
+        return
+    marks = ", ".join(f"${n}" for n in range(1, len(others) + 1))
+    circle = yield sql(
+        "WITH RECURSIVE before(id) AS ("  # noqa: S608 - placeholders
+        f"SELECT id FROM tasks WHERE id IN ({marks}) UNION "
+        "SELECT b.blocked_by FROM task_blocks b JOIN before ON b.task_id = before.id) "
+        f"SELECT 1 FROM before WHERE id = ${len(others) + 1}",
+        *others,
+        task_id,
+    )
+    if circle:
+        raise BadRequest("blocked_by: the task would wait for itself", field="blocked_by")
+    yield many(
+        "INSERT INTO task_blocks (org_id, task_id, blocked_by) VALUES ($1, $2, $3) "
+        "ON CONFLICT (task_id, blocked_by) DO NOTHING",
+        [(org_id, task_id, other) for other in others],
+    )

@@ -1,0 +1,80 @@
+"""Epics: tasks that belong together, and how far they are."""
+
+from __future__ import annotations
+
+import msgspec
+
+from corral.base.errors import BadRequest, NotFound
+from corral.base.ids import is_id
+from corral.platform import database
+from corral.platform.database import Row
+
+
+class Epic(msgspec.Struct, frozen=True):
+    """An epic with its progress."""
+
+    no: int
+    id: str
+    title: str
+    description: str
+    tasks: int  #: how many it has
+    done: int  #: how many of them are done
+    failed: int
+    created_at: int
+    updated_at: int
+
+
+_EPICS = (
+    "SELECT e.*, (SELECT count(*) FROM tasks t WHERE t.epic_id = e.id) AS tasks, "
+    "(SELECT count(*) FROM tasks t WHERE t.epic_id = e.id AND t.status = 'done') AS done, "
+    "(SELECT count(*) FROM tasks t WHERE t.epic_id = e.id AND t.status = 'error') AS failed "
+    "FROM epics e WHERE e.org_id = $1"
+)
+
+
+async def page(org_id: int, *, limit: int = 1000, before: str | None = None) -> list[Epic]:
+    """Return the org's epics, newest first; `before` is an epic's id, exclusive."""
+    last = (await get(org_id, before, field="before")).no if before is not None else 1 << 62
+    rows = await database.fetch(f"{_EPICS} AND e.no < $2 ORDER BY e.no DESC LIMIT $3", org_id, last, limit)
+    return [_epic(row) for row in rows]
+
+
+async def get(org_id: int, epic_id: str, *, field: str | None = None) -> Epic:
+    """Return one epic; NotFound, or BadRequest about `field` where its id was part of a body."""
+    rows = await database.fetch(f"{_EPICS} AND e.id = $2", org_id, epic_id) if is_id(epic_id) else ()
+    if rows:
+        return _epic(rows[0])
+    if field is not None:
+        raise BadRequest(f"{field}: there is no epic {epic_id} here", field=field)
+    raise NotFound(f"There is no epic {epic_id} here")
+
+
+async def create(org_id: int, epic_id: str, title: str, description: str = "") -> Epic:
+    """Add an epic; the same id twice is the same epic."""
+    await database.fetch(
+        "INSERT INTO epics (id, org_id, title, description, created_at, updated_at) "
+        "VALUES ($1, $2, $3, $4, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
+        epic_id, org_id, title, description,
+    )  # fmt: skip
+    return await get(org_id, epic_id)
+
+
+async def update(org_id: int, epic_id: str, *, title: str | None = None, description: str | None = None) -> Epic:
+    """Rename or describe an epic."""
+    await database.fetch(
+        "UPDATE epics SET title = coalesce($3, title), description = coalesce($4, description), updated_at = now_ms() "
+        "WHERE org_id = $1 AND id = $2",
+        org_id, epic_id, title, description,
+    )  # fmt: skip
+    return await get(org_id, epic_id)
+
+
+async def remove(org_id: int, epic_id: str) -> None:
+    """Delete an epic; its tasks stay, without one."""
+    await get(org_id, epic_id)
+    await database.fetch("UPDATE tasks SET epic_id = NULL WHERE org_id = $1 AND epic_id = $2", org_id, epic_id)
+    await database.fetch("DELETE FROM epics WHERE org_id = $1 AND id = $2", org_id, epic_id)
+
+
+def _epic(row: Row) -> Epic:
+    return Epic(*(row[name] for name in Epic.__struct_fields__))

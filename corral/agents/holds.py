@@ -1,0 +1,67 @@
+"""May an agent's queued run be claimed now? One at a time, the most urgent first; the others say what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corral.platform.database import Row, Unit, sql
+from corral.runs.hints import Hints
+
+_LONGEST = 200
+
+
+def refresh(agent_id: str, hints: Hints) -> Unit[None]:
+    """Decide anew which of the agent's queued runs is ready. Runs that wait for others don't keep it busy."""
+    agents = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING name, state", agent_id)
+    if not agents:
+        return
+    runs = yield sql(
+        "SELECT no, status, hold, attempt_open, placement_id, task_id FROM runs WHERE agent_id = $1 "
+        "AND status IN ('queued', 'running', 'waiting', 'paused') ORDER BY priority DESC, no",
+        agent_id,
+    )
+    queued = [run for run in runs if run["status"] == "queued" and not run["attempt_open"]]
+    busy = any(run["status"] == "running" or (run["status"] == "queued" and run["attempt_open"]) for run in runs)
+    ready: Row | None = None
+    for run in queued:
+        reason = _off_duty(agents[0]) or (yield from _blocked(run["task_id"]))
+        if reason is None and not busy and ready is None:
+            ready = run
+        elif not (yield from _hold(run, reason or f"agent {agents[0]['name']} is busy")):
+            busy = True  # it was claimed just now
+    if ready is not None and ready["hold"] is not None and not busy:
+        yield sql("UPDATE runs SET hold = NULL WHERE no = $1", ready["no"])
+        hints.placement(ready["placement_id"])
+
+
+def refresh_all(agent_ids: Sequence[str], hints: Hints) -> Unit[None]:
+    """Do so for several, always in the same order."""
+    for agent_id in sorted(set(agent_ids)):
+        yield from refresh(agent_id, hints)
+
+
+def _off_duty(agent: Row) -> str | None:
+    return f"agent {agent['name']} is {agent['state']}" if agent["state"] != "active" else None
+
+
+def _blocked(task_id: str | None) -> Unit[str | None]:
+    if task_id is None:
+        return None
+    rows = yield sql(
+        "SELECT t.title FROM task_blocks b JOIN tasks t ON t.id = b.blocked_by "
+        "WHERE b.task_id = $1 AND t.status <> 'done' ORDER BY t.no LIMIT 1",
+        task_id,
+    )
+    return f"blocked by {rows[0]['title']}" if rows else None
+
+
+def _hold(run: Row, reason: str) -> Unit[bool]:
+    """Hold a run; False if it was claimed before we could."""
+    if run["hold"] == reason[:_LONGEST]:
+        return True
+    rows = yield sql(
+        "UPDATE runs SET hold = $2 WHERE no = $1 AND status = 'queued' AND NOT attempt_open RETURNING no",
+        run["no"],
+        reason[:_LONGEST],
+    )
+    return bool(rows)

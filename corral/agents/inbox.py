@@ -1,0 +1,157 @@
+"""An agent's mail has its effect: in the order it came, each message once, whoever was killed in between.
+
+`handled_at` is set in the transaction of the message's one effect. Several servers may drain one inbox at a time:
+the update that sets it decides. What fails again and again is given up with its reason, and can be replayed.
+"""
+
+from __future__ import annotations
+
+from corral.agents import board, holds, results, roster, starting
+from corral.agents.mail import COLUMNS, MessageType
+from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.ids import is_id, new_id
+from corral.base.logs import get_logger
+from corral.platform import database
+from corral.platform.database import Row, Unit, sql
+from corral.runs import inputs, log, queue
+from corral.runs.hints import Hints, decide
+from corral.runs.queue import Prepared
+from corral.wire.events import EventType
+
+log_ = get_logger()
+
+#: How often a message is tried before it is given up, and the pause after each failure, in ms, doubling.
+MOST_TRIES = 5
+_PAUSE = 500
+
+
+async def drain(receiver: str) -> None:
+    """Handle everything in this agent's inbox. What the bus calls when it hears that there is mail."""
+    while (message := await _next(receiver)) is not None:
+        try:
+            await _handle(message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is kept with the message
+            if await _failed(message, error):
+                return
+
+
+async def reread(_now: float) -> None:
+    """Make up for lost hints: drain every inbox in which something waits."""
+    rows = await database.fetch(
+        "SELECT DISTINCT receiver FROM messages WHERE handled_at IS NULL AND dead_at IS NULL "
+        "AND (retry_at IS NULL OR retry_at <= now_ms()) LIMIT 500"
+    )
+    for row in rows:
+        await drain(row["receiver"])
+
+
+async def _next(receiver: str) -> Row | None:
+    """Return the first message that has had no effect yet; None also while it rests after a failure."""
+    rows = await database.fetch(
+        f"SELECT {COLUMNS}, coalesce(retry_at, 0) <= now_ms() AS is_ready FROM messages WHERE receiver = $1 "  # noqa: S608
+        "AND handled_at IS NULL AND dead_at IS NULL ORDER BY inbox_seq LIMIT 1",
+        receiver,
+    )
+    return rows[0] if rows and rows[0]["is_ready"] else None
+
+
+async def _handle(message: Row) -> None:
+    """Have the message's effect in one transaction; what takes waiting is prepared before."""
+    prepared = await _prepared(message)
+
+    def unit(hints: Hints) -> Unit[None]:
+        mine = yield sql(
+            "UPDATE messages SET handled_at = now_ms(), error = NULL WHERE no = $1 AND handled_at IS NULL "
+            "AND dead_at IS NULL AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.receiver = messages.receiver "
+            "AND m.inbox_seq < messages.inbox_seq AND m.handled_at IS NULL AND m.dead_at IS NULL) RETURNING no",
+            message["no"],
+        )
+        if mine:
+            yield from _effect(message, prepared, hints)
+
+    await decide(unit)
+
+
+async def _prepared(message: Row) -> Prepared | str | None:
+    """Return where the run goes that this message begins, or why there can be none."""
+    try:
+        match message["type"]:
+            case MessageType.TASK_ASSIGNED:
+                task = await board.get(message["org_id"], message["task_id"])
+                return await starting.prepare(message["org_id"], task.id, task.created_by)
+            case MessageType.QUESTION | MessageType.NOTE if not is_id(message["sender"]):
+                agent = await roster.get(message["org_id"], message["receiver"])
+                return await starting.launch_of(agent, message["text"], message["sender"], run_id=new_id())
+    except (BadRequest, Conflict, NotFound) as error:  # trying again would not help
+        return error.message
+    return None
+
+
+def _effect(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[None]:
+    match message["type"]:
+        case MessageType.TASK_ASSIGNED:
+            yield from _start(message, prepared, hints)
+        case MessageType.TASK_RESULT:
+            yield from results.deliver(message, hints)
+        case MessageType.TASK_PROGRESS:
+            yield from results.progress(message, hints)
+        case MessageType.QUESTION | MessageType.NOTE | MessageType.ANSWER:
+            yield from _tell(message, prepared, hints)
+        case _:
+            return  # it is there to be read
+
+
+def _start(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[None]:
+    if not isinstance(prepared, Prepared):
+        yield from starting.fail(message["org_id"], message["task_id"], prepared or "It cannot be started", hints)
+        return
+    task = yield from board.locked(message["org_id"], message["task_id"])
+    if task["status"] == board.PENDING and task["wanted_at"] is not None:  # not cancelled meanwhile
+        yield from starting.begin(message["org_id"], task, prepared, hints)
+
+
+def _tell(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[None]:
+    """Tell the agent's live run; a person's message to an agent without one begins a run that answers it."""
+    from_person = not is_id(message["sender"])
+    if not from_person and message["type"] != MessageType.ANSWER:
+        return  # another agent's note waits in the inbox until it is read
+    runs = yield sql(
+        "SELECT no FROM runs WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') "
+        "AND status IN ('running', 'waiting') ORDER BY no DESC LIMIT 1",
+        message["receiver"],
+    )
+    if runs:
+        locked = yield sql("UPDATE runs SET followups = followups WHERE no = $1 RETURNING *", runs[0]["no"])
+        run = locked[0]
+        if run["status"] in {"running", "waiting"}:
+            told = {"message_id": message["id"], "type": message["type"], "from": message["sender"]}
+            yield from log.append(run["no"], EventType.BUS_MESSAGE, {**told, "text": message["text"]}, hints)
+            yield sql("UPDATE messages SET read_at = now_ms() WHERE no = $1", message["no"])
+            yield from inputs.tell(run, message["text"], hints)
+            return
+    if from_person and isinstance(prepared, Prepared):
+        row = yield from queue.enqueue(message["org_id"], prepared, hints)
+        yield sql("UPDATE messages SET answer_run_id = $2, read_at = now_ms() WHERE no = $1", message["no"], row["id"])
+        yield from holds.refresh(message["receiver"], hints)
+    elif from_person and isinstance(prepared, str):
+        raise Conflict(prepared)
+
+
+async def _failed(message: Row, error: Exception) -> bool:
+    """Keep why handling failed; True if the inbox has to wait before the message is tried again."""
+    tries = message["tries"] + 1
+    is_dead = tries >= MOST_TRIES or isinstance(error, BadRequest | Conflict | NotFound)
+    log_.warning("a message could not be handled", message=message["id"], tries=tries, error=str(error) or repr(error))
+
+    def unit(hints: Hints) -> Unit[None]:
+        rows = yield sql(
+            "UPDATE messages SET tries = $2, error = $3, retry_at = now_ms() + $4, "
+            "dead_at = CASE WHEN $5 THEN now_ms() END WHERE no = $1 AND handled_at IS NULL RETURNING no",
+            message["no"], tries, (str(error) or repr(error))[:2000], _PAUSE * 2**tries, is_dead,
+        )  # fmt: skip
+        if rows and is_dead and message["type"] == MessageType.TASK_ASSIGNED:
+            yield from starting.fail(message["org_id"], message["task_id"], f"It could not be started: {error}", hints)
+        hints.message(message["org_id"])
+
+    await decide(unit)
+    return not is_dead

@@ -1,0 +1,222 @@
+"""Messages: rows in the order of each receiver's inbox. Sending is one; `inbox` lets them have their effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.ids import is_id, new_id
+from corral.platform import database
+from corral.platform.database import Row, Unit, sql
+from corral.runs.hints import Hints, decide
+
+
+class MessageType(StrEnum):
+    """What a message is."""
+
+    TASK_ASSIGNED = "task.assigned"
+    TASK_RESULT = "task.result"
+    TASK_PROGRESS = "task.progress"
+    QUESTION = "question"
+    ANSWER = "answer"
+    NOTE = "note"
+    BROADCAST = "broadcast"
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message as it is stored."""
+
+    no: int
+    id: str
+    org_id: int
+    type: str
+    sender: str
+    receiver: str
+    text: str
+    task_id: str | None
+    run_id: str | None
+    reply_to: str | None
+    inbox_seq: int | None
+    created_at: int
+    handled_at: int | None
+    read_at: int | None
+    tries: int
+    error: str | None
+    dead_at: int | None
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to be sent."""
+
+    type: MessageType
+    sender: str  #: an agent's id, `user:<id>` or `key:<id>`
+    receiver: str  #: likewise, or EVERYBODY
+    text: str
+    id: str = msgspec.field(default_factory=new_id)
+    task_id: str | None = None
+    run_id: str | None = None  #: the run that sends it
+    reply_to: str | None = None
+
+
+#: A receiver that stands for every agent of the org.
+EVERYBODY = "*"
+COLUMNS = ", ".join(Message.__struct_fields__)
+
+
+async def page(
+    org_id: int,
+    *,
+    agent: str | None = None,
+    type_: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    task_id: str | None = None,
+    dead: bool = False,
+    after: int | None = None,
+    before: str | None = None,
+    limit: int = 100,
+) -> list[Message]:
+    """Return messages, newest first; with `after` (a `no`) those that came later, oldest first. Times in ms."""
+    where, args = ["org_id = $1"], [org_id]
+
+    def also(condition: str, *values: object) -> None:
+        numbers = [f"${len(args) + n}" for n in range(1, len(values) + 1)]
+        where.append(condition.format(*numbers))
+        args.extend(values)  # type: ignore[arg-type] # of every type a column has
+
+    if agent is not None:
+        also("(sender = {0} OR receiver = {1})", agent, agent)
+    if type_ is not None:
+        also("type = {0}", type_)
+    if since is not None:
+        also("created_at >= {0}", since)
+    if until is not None:
+        also("created_at <= {0}", until)
+    if task_id is not None:
+        also("task_id = {0}", task_id)
+    if dead:
+        where.append("dead_at IS NOT NULL")
+    if before is not None:
+        also("no < {0}", (await get(org_id, before, field="before")).no)
+    if after is not None:
+        also("no > {0}", after)
+    order = "ASC" if after is not None else "DESC"
+    rows = await database.fetch(
+        f"SELECT {COLUMNS} FROM messages WHERE {' AND '.join(where)} ORDER BY no {order} LIMIT {int(limit)}",  # noqa: S608
+        *args,
+    )
+    return [from_row(row) for row in rows]
+
+
+async def get(org_id: int, message_id: str, *, field: str | None = None) -> Message:
+    """Return one message; NotFound, or BadRequest about `field` where its id was part of a query or body."""
+    query = f"SELECT {COLUMNS} FROM messages WHERE org_id = $1 AND id = $2"  # noqa: S608 - a constant
+    rows = await database.fetch(query, org_id, message_id) if is_id(message_id) else ()
+    if rows:
+        return from_row(rows[0])
+    if field is not None:
+        raise BadRequest(f"{field}: there is no message {message_id} here", field=field)
+    raise NotFound(f"There is no message {message_id} here")
+
+
+async def last_no(org_id: int) -> int:
+    """Return the number of the org's newest message, from which a live watcher goes on."""
+    rows = await database.fetch("SELECT max(no) AS no FROM messages WHERE org_id = $1", org_id)
+    return int(rows[0]["no"] or 0)
+
+
+def send(org_id: int, letter: Letter, hints: Hints) -> Unit[str]:
+    """Put a message into its receiver's inbox; one to a person has no effect but to be there. Returns its id."""
+    seqs: Sequence[Row] = ()
+    if is_id(letter.receiver):
+        seqs = yield sql(
+            "UPDATE agents SET inbox_seq = inbox_seq + 1 WHERE org_id = $1 AND id = $2 RETURNING inbox_seq",
+            org_id,
+            letter.receiver,
+        )
+        if not seqs:
+            raise NotFound(f"There is no agent {letter.receiver} here")
+    yield sql(
+        "INSERT INTO messages (id, org_id, type, sender, receiver, text, task_id, run_id, reply_to, inbox_seq, tries, "
+        "created_at, handled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, now_ms(), "
+        "CASE WHEN $11 THEN now_ms() END)",
+        letter.id, org_id, letter.type.value, letter.sender, letter.receiver, letter.text, letter.task_id,
+        letter.run_id, letter.reply_to, seqs[0]["inbox_seq"] if seqs else None, not seqs,
+    )  # fmt: skip
+    if seqs:
+        hints.mail(letter.receiver)
+    hints.message(org_id)
+    return letter.id
+
+
+async def post(org_id: int, letter: Letter) -> Message:
+    """Send a person's message to an agent, or with `*` to all of them; the same id twice is the same message."""
+
+    def unit(hints: Hints) -> Unit[None]:
+        known = yield sql("SELECT 1 FROM messages WHERE id = $1 AND org_id = $2", letter.id, org_id)
+        if known:
+            return
+        if letter.receiver == EVERYBODY:
+            yield from broadcast(org_id, letter, hints)
+        else:
+            yield from send(org_id, letter, hints)
+
+    await decide(unit)
+    return await get(org_id, letter.id)
+
+
+def broadcast(org_id: int, letter: Letter, hints: Hints) -> Unit[int]:
+    """Send everybody but the sender a message; returns to how many. The first of them has the letter's id."""
+    rows = yield sql(
+        "SELECT id FROM agents WHERE org_id = $1 AND state <> 'archived' AND id <> $2 ORDER BY id",
+        org_id,
+        letter.sender,
+    )
+    if not rows:
+        raise Conflict("There is no other agent to send this to")
+    for n, row in enumerate(rows):
+        one = msgspec.structs.replace(
+            letter, type=MessageType.BROADCAST, receiver=row["id"], id=letter.id if n == 0 else new_id()
+        )
+        yield from send(org_id, one, hints)
+    return len(rows)
+
+
+def read(org_id: int, agent_id: str, limit: int) -> Unit[list[Message]]:
+    """Return what an agent has not read yet, oldest first, and note that it has now."""
+    rows = yield sql(
+        f"UPDATE messages SET read_at = now_ms() WHERE no IN (SELECT no FROM messages WHERE org_id = $1 "  # noqa: S608
+        f"AND receiver = $2 AND read_at IS NULL AND type <> 'task.assigned' ORDER BY inbox_seq LIMIT {int(limit)}) "
+        f"RETURNING {COLUMNS}",
+        org_id,
+        agent_id,
+    )
+    return sorted((from_row(row) for row in rows), key=lambda message: message.no)
+
+
+async def replay(org_id: int, message_id: str) -> Message:
+    """Give a message that was given up another chance."""
+
+    def unit(hints: Hints) -> Unit[None]:
+        rows = yield sql(
+            "UPDATE messages SET dead_at = NULL, retry_at = NULL, tries = 0 WHERE org_id = $1 AND id = $2 "
+            "AND dead_at IS NOT NULL RETURNING receiver",
+            org_id,
+            message_id,
+        )
+        if rows:
+            hints.mail(rows[0]["receiver"])
+
+    message = await get(org_id, message_id)
+    if message.dead_at is None:
+        raise Conflict("The message was not given up, so there is nothing to replay")
+    await decide(unit)
+    return await get(org_id, message_id)
+
+
+def from_row(row: Row) -> Message:
+    """Return the message of a row of `COLUMNS`."""
+    return Message(*(row[name] for name in Message.__struct_fields__))

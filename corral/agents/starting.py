@@ -1,0 +1,162 @@
+"""A task becomes a run: with its agent as it is now, at the place its agent works in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from corral.agents import board, holds, roster
+from corral.agents.roster import Agent
+from corral.base.errors import BadRequest, Conflict, CorralError
+from corral.base.ids import new_id
+from corral.platform import database
+from corral.platform.database import Row, Unit, sql
+from corral.runs import queue, reads, runners
+from corral.runs.hints import Hints, decide
+from corral.runs.models import Run
+from corral.runs.queue import Launch, Prepared
+from corral.runs.runners import Machine
+from corral.wire.runner import Limits
+from corral.wire.runs import Engine, PermissionMode
+
+#: A run is held until `holds.refresh`, in the same transaction, has decided whether its agent is free.
+_NEW = "starting"
+
+
+async def start(org_id: int, task_id: str, by: str) -> Run:
+    """Start a task and return its run; the one it has, if that is live."""
+    prepared = await prepare(org_id, task_id, by)
+
+    def unit(hints: Hints) -> Unit[str]:
+        task = yield from board.locked(org_id, task_id)
+        return (yield from begin(org_id, task, prepared, hints))
+
+    return await reads.get(org_id, await decide(unit))
+
+
+async def prepare(org_id: int, task_id: str, by: str) -> Prepared:
+    """Find out where the task's run may go; nothing is written yet."""
+    task = await board.get(org_id, task_id)
+    agent = await roster.get(org_id, task.assignee_id)
+    if agent.state == roster.ARCHIVED:
+        raise Conflict(f"agent {agent.name} is archived; give the task to another")
+    return await launch_of(agent, task.input, by, task_id=task.id, priority=task.priority)
+
+
+def begin(org_id: int, task: Row, prepared: Prepared, hints: Hints) -> Unit[str]:
+    """Queue the run of a locked task; returns its id, or that of the live run there is."""
+    live = yield from board.live_run(task)
+    if live is not None:
+        return str(live["id"])
+    yield from queue.enqueue(org_id, prepared, hints)
+    yield sql(
+        "UPDATE tasks SET run_id = $2, status = 'pending', wanted_at = coalesce(wanted_at, now_ms()), retry_at = NULL, "
+        "result = NULL, error = NULL, ended_at = NULL, updated_at = now_ms(), "
+        "tries = CASE WHEN retry_at IS NULL THEN 0 ELSE tries END WHERE id = $1",
+        task["id"],
+        prepared.wanted.id,
+    )
+    yield from holds.refresh(task["assignee_id"], hints)
+    return prepared.wanted.id
+
+
+async def launch_of(
+    agent: Agent, prompt: str, by: str, *, task_id: str | None = None, priority: int = 0, run_id: str | None = None
+) -> Prepared:
+    """Prepare a run of this agent."""
+    config = agent.provider_config
+    labels: Sequence[str] = config.get("labels") or ()
+    engine = Engine(agent.cli_name) if agent.cli_name else Engine.PROVIDER
+    runner = config.get("runner")
+    cwd = ""
+    if engine != Engine.PROVIDER:
+        cwd = config.get("cwd") or await _somewhere(agent, engine, labels, runner)
+    wanted = Launch(
+        id=run_id or new_id(),
+        prompt=prompt,
+        cwd=cwd,
+        created_by=by,
+        engine=engine,
+        runner=runner,
+        permission_mode=PermissionMode(config.get("permission_mode") or PermissionMode.DEFAULT),
+        model=agent.model,
+        labels=labels,
+        allowed_tools=[tool.strip() for tool in agent.allowed_tools.split(",") if tool.strip()],
+        limits=Limits(max_turns=agent.max_turns),
+        priority=priority,
+        agent=agent.snapshot(),
+        task_id=task_id,
+        hold=_NEW,
+    )
+    return await queue.prepare(agent.org_id, wanted)
+
+
+async def _somewhere(agent: Agent, engine: Engine, labels: Sequence[str], runner: Any) -> str:
+    """Return a directory of a runner that could take the agent's runs: one that is online, if there is."""
+    machines = [machine for machine in await runners.known(agent.org_id) if _fits(machine, engine, labels, runner)]
+    machines.sort(key=lambda machine: not machine.online)
+    if not machines:
+        raise BadRequest(
+            f"agent {agent.name} names no directory in provider_config.cwd, and no runner is known that could lend one",
+            field="provider_config.cwd",
+        )
+    return machines[0].allowed_dirs[0]
+
+
+def _fits(machine: Machine, engine: Engine, labels: Sequence[str], runner: Any) -> bool:
+    return (
+        (runner is None or str(runner) in {str(machine.id), machine.uid})
+        and any(cli.engine == engine for cli in machine.clis)
+        and set(labels) <= set(machine.labels)
+    )
+
+
+async def retry_due(_now: float) -> int:
+    """Start again what failed and may be tried once more; returns how many. A loop of every server."""
+    rows = await database.fetch(
+        "SELECT id, org_id, created_by FROM tasks WHERE retry_at IS NOT NULL AND retry_at <= now_ms() LIMIT 50"
+    )
+    for row in rows:
+        await _start_or_fail(row["org_id"], row["id"], row["created_by"])
+    return len(rows)
+
+
+async def end_overdue(_now: float) -> int:
+    """End delegated tasks that nobody should wait for any longer; returns how many. A loop of every server."""
+    rows = await database.fetch(
+        "SELECT id, org_id FROM tasks WHERE due_at IS NOT NULL AND ended_at IS NULL AND due_at <= now_ms() LIMIT 50"
+    )
+    for row in rows:
+        await _overdue(row["org_id"], row["id"])
+    return len(rows)
+
+
+async def _start_or_fail(org_id: int, task_id: str, by: str) -> None:
+    try:
+        await start(org_id, task_id, by)
+    except CorralError as error:
+        await decide(partial(fail, org_id, task_id, error.message))
+
+
+def fail(org_id: int, task_id: str, why: str, hints: Hints) -> Unit[None]:
+    """End a task that could not be started."""
+    task = yield from board.locked(org_id, task_id)
+    if (yield from board.live_run(task)) is None:
+        yield from board.end(task, board.ERROR, hints, error=why)
+
+
+async def _overdue(org_id: int, task_id: str) -> None:
+    def unit(hints: Hints) -> Unit[str | None]:
+        task = yield from board.locked(org_id, task_id)
+        yield sql("UPDATE tasks SET due_at = NULL WHERE id = $1", task_id)
+        live = yield from board.live_run(task)
+        yield from board.end(task, board.ERROR, hints, error="It was not done in time, so nobody waits for it any more")
+        return str(live["id"]) if live is not None else None
+
+    run_id = await decide(unit)
+    if run_id is not None:
+        try:
+            await queue.cancel(org_id, run_id, "corral")
+        except Conflict:
+            return

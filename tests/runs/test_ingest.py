@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from corral.base.errors import BadRequest, LeaseLost
 from corral.platform import database
 from corral.platform.settings import Settings
-from corral.runs import approvals, feed, ingest, queue
+from corral.runs import approvals, commands, feed, ingest, queue
 from corral.runs.hints import Hints
 from corral.usage import ledger
 from corral.wire.events import EventBatch, EventType, RunnerEvent, Usage
-from corral.wire.runner import Assignment
+from corral.wire.runner import Assignment, CommandResult, CommandStatus
 from corral.wire.runs import RunStatus
 from tests.runs.world import Machine, World, numbered, opened
 
@@ -125,13 +125,62 @@ async def test_a_payload_with_line_breaks_and_nul_escapes_is_kept_as_one_line(wo
     assert stored.payload == '{"text":"a\\u0000b\\n"}'
 
 
-async def test_one_session_init_tells_how_a_next_attempt_goes_on(world: World) -> None:
-    box, work = await started(world)
-    await world.send(work, 2, (EventType.SESSION_INIT, {"session_id": "s1"}), EventType.SESSION_INTERRUPTED)
+async def interrupted(world: World, box: Machine, work: Assignment, first: int, *said: EventType) -> Assignment:
+    """Let the attempt begin its session, say something, and be cut off; return the next one."""
+    init = (EventType.SESSION_INIT, {"session_id": "s1"})
+    await world.send(work, first, init, *said, EventType.SESSION_INTERRUPTED)
     box.held = []
-    again = (await box.poll()).assignments[0]
+    (again,) = (await box.poll()).assignments
+    await world.send(again, 1, EventType.RUN_STARTED)
+    return again
+
+
+async def test_an_interrupted_attempt_is_resumed_in_its_session(world: World) -> None:
+    box, work = await started(world)
+    again = await interrupted(world, box, work, 2, MESSAGE)
     assert (again.attempt, again.session_id, again.resume, again.stored_n) == (2, "s1", "interrupted", 0)
     assert "Continue where you left off" in again.prompt
+    third = await interrupted(world, box, again, 2)
+    assert (third.session_id, third.resume, third.prompt) == ("s1", "interrupted", again.prompt)
+
+
+async def test_an_attempt_cut_off_before_its_first_word_begins_anew(world: World) -> None:
+    """Its session may not be on disk, and does not have the prompt if it is a parent's."""
+    box, work = await started(world)
+    again = await interrupted(world, box, work, 2)
+    assert (again.session_id, again.resume, again.fork, again.prompt) == (None, None, False, work.prompt)
+    await world.send(again, 2, (EventType.SESSION_INIT, {"session_id": "s2"}), MESSAGE, EventType.RUN_COMPLETED)
+    for is_fork in (False, True):
+        box.held = []
+        await queue.follow_up(world.org_id, work.run_id, "and now?", "user:me")
+        (child,) = (await box.poll()).assignments
+        await world.send(child, 1, EventType.RUN_STARTED)
+        began = (EventType.SESSION_INIT, {"session_id": "s3" if is_fork else "s2"})
+        await world.send(child, 2, began, EventType.SESSION_INTERRUPTED)
+        box.held = []
+        (retried,) = (await box.poll()).assignments
+        assert (retried.session_id, retried.resume, retried.fork) == ("s2", "followup", is_fork)
+        assert retried.prompt == "and now?"
+        await world.send(retried, 1, EventType.RUN_STARTED, EventType.RUN_COMPLETED)
+
+
+async def test_what_a_person_said_to_an_attempt_that_did_not_answer_reaches_the_next(world: World) -> None:
+    box, work = await started(world)
+    await queue.say(world.org_id, work.run_id, "the red one", "user:me")
+    again = await interrupted(world, box, work, 2)
+    assert again.prompt.startswith(work.prompt)
+    assert again.prompt.endswith("the red one")
+    await world.send(again, 2, (EventType.SESSION_INIT, {"session_id": "s1"}), MESSAGE)
+    await asyncio.sleep(0.002)  # the database's clock counts milliseconds
+    await queue.say(world.org_id, work.run_id, "heard, not answered", "user:me")
+    (told,) = (await box.poll()).commands
+    result = CommandResult(box.session, CommandStatus.DONE)
+    await commands.finish(world.org_id, box.id, told.id, result)
+    await queue.say(world.org_id, work.run_id, "never heard", "user:me")
+    third = await interrupted(world, box, again, 4)
+    assert "Continue where you left off" in third.prompt
+    assert third.prompt.endswith("heard, not answered\n\nnever heard")
+    assert "the red one" not in third.prompt
 
 
 async def test_a_cancelled_run_that_is_interrupted_ends(world: World) -> None:

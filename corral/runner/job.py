@@ -320,10 +320,10 @@ class Job:
         await tree.end(self._roots, [self.assignment.run_id], grace=grace)
 
     async def _spool_end(self, ending: Ending) -> None:
-        if ending.type is None or self.outbox.fenced:
-            self.outbox.finish()
-            return
         while True:
+            if ending.type is None or self.outbox.fenced:
+                self.outbox.finish()
+                return
             try:
                 self.outbox.event(ending.type, ending.payload)
                 await self.outbox.spool.sync()

@@ -50,10 +50,8 @@ def _open_spools(folder: Path) -> list[Spool]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     left = []
     for path in sorted(folder.glob(f"*{spool.SUFFIX}")):
-        if spool.is_closed(path):
-            continue
         try:
-            one = spool.load(path)
+            one = None if spool.is_closed(path) else spool.load(path)
         except OSError as error:
             log.warning("a spool cannot be read", spool=str(path), error=str(error))
             continue

@@ -175,7 +175,7 @@ class Spool:
     def _write(self, line: Line, n: int) -> None:
         data = _encode(line) + b"\n"
         try:
-            _write_all(self._fd, data)
+            write_all(self._fd, data)
         except OSError:
             os.ftruncate(self._fd, self._size)  # no half lines in the middle of the file
             raise
@@ -270,7 +270,8 @@ def _open(path: Path, flags: int) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it. OSError: a part at most is in the file."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

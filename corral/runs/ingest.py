@@ -12,6 +12,7 @@ from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
 from corral.usage import ledger
 from corral.wire.events import (
+    ENDS_ATTEMPT,
     FOLDED,
     SERVER_WRITES,
     ApprovalRequest,
@@ -20,6 +21,15 @@ from corral.wire.events import (
     EventType,
     RunnerEvent,
 )
+
+_decode = msgspec.json.Decoder().decode
+#: So many brackets may be nested so deep that it matters where they are read: then there must be room for more.
+_DEEP = 500
+_WITHIN = b"[" * 100 + b"%b" + b"]" * 100
+
+
+#: The answer names it, so it is kept whole.
+MOST_REQUEST_ID = 100
 
 
 async def ingest(org_id: int, run_id: str, batch: EventBatch) -> EventsStored:
@@ -51,6 +61,9 @@ def _check(batch: EventBatch) -> list[str]:
         if event.type in SERVER_WRITES or event.type == EventType.AGENT_TOKEN:
             field = f"events[{index}].type"
             raise BadRequest(f"{field}: a runner does not write {event.type}", field=field)
+        if event.type in ENDS_ATTEMPT and event is not batch.events[-1]:
+            field = f"events[{index}].type"
+            raise BadRequest(f"{field}: {event.type} ends the attempt, so it must be the last event", field=field)
         payloads.append(_one_line(event, index))
         if event.type == EventType.PERMISSION_REQUESTED:
             _check_request(payloads[-1], f"events[{index}].payload")
@@ -63,21 +76,26 @@ def _check_request(payload: str, field: str) -> None:
         asked = msgspec.json.decode(payload, type=ApprovalRequest)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{field} is not a question: {error}", field=field) from error
+    if not 1 <= len(asked.request_id) <= MOST_REQUEST_ID:
+        name = f"{field}.request_id"
+        raise BadRequest(f"{name} must have 1 to {MOST_REQUEST_ID} characters", field=name)
     for name in ("request_id", "tool", "cwd", "description"):
         if "\0" in getattr(asked, name):
             raise BadRequest(f"{field}.{name} must not hold a NUL character", field=f"{field}.{name}")
 
 
 def _one_line(event: RunnerEvent, index: int) -> str:
-    raw = bytes(event.payload)
+    raw, field = bytes(event.payload), f"events[{index}].payload"
     if not raw.startswith(b"{"):
-        raise BadRequest(f"events[{index}].payload must be an object", field=f"events[{index}].payload")
+        raise BadRequest(f"{field} must be an object", field=field)
+    try:
+        # Whoever reads it decodes it, perhaps from deeper in: a number beyond all bounds must not come that far.
+        _decode(_WITHIN % raw if raw.count(b"{") + raw.count(b"[") > _DEEP else raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"{field} cannot be read: {error}", field=field) from error
     if b"\n" in raw or b"\r" in raw:
         raw = msgspec.json.format(raw, indent=-1)
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"events[{index}].payload is not UTF-8", field=f"events[{index}].payload") from error
+    return raw.decode()
 
 
 def _store(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints) -> Unit[_Outcome]:

@@ -19,6 +19,7 @@ ENDS = {
     EventType.RUN_FAILED: RunStatus.FAILED,
     EventType.RUN_CANCELLED: RunStatus.CANCELLED,
 }
+CANCELLED = "Cancelled by a person"
 
 
 def end(run_no: int, event: EventType, status: RunStatus, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
@@ -43,6 +44,12 @@ def fold_end(run_no: int, status: RunStatus, reason: Mapping[str, Any]) -> Unit[
     )
 
 
+def cancel(run_no: int, by: str, hints: Hints) -> Unit[None]:
+    """End a run that no process works on, because a person said so."""
+    reason = {"code": "cancelled", "message": CANCELLED, "by": by}
+    yield from end(run_no, EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
+
+
 def interrupt(run_no: int, message: str, hints: Hints) -> Unit[None]:
     """Put the run back into the queue on the server's own word."""
     yield from log.append(run_no, EventType.SESSION_INTERRUPTED, {"message": message}, hints)
@@ -54,8 +61,7 @@ def fold_interrupted(run_no: int, hints: Hints) -> Unit[None]:
     rows = yield sql("SELECT * FROM runs WHERE no = $1", run_no)
     run = rows[0]
     if run["cancel_requested_at"] is not None:
-        reason = {"code": "cancelled", "message": "Cancelled by a person", "by": run["cancel_by"]}
-        yield from end(run_no, EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
+        yield from cancel(run_no, run["cancel_by"], hints)
         return
     start = yield from resuming.next_start(run)
     placement = run["placement_id"]

@@ -107,7 +107,21 @@ async def test_usage_sent_again_adds_nothing(world: World) -> None:
             ],
             "events[0].payload.tool",
         ),
+        (
+            [
+                RunnerEvent(
+                    2,
+                    EventType.PERMISSION_REQUESTED,
+                    msgspec.Raw(b'{"request_id":"%b","kind":"tool","tool":"B","input":{},"cwd":"/"}' % (b"r" * 101)),
+                )
+            ],
+            "events[0].payload.request_id",
+        ),
         ([RunnerEvent(2, MESSAGE, msgspec.Raw(b'{"text":"\xff"}'))], "events[0].payload"),
+        (
+            [RunnerEvent(2, EventType.RUN_COMPLETED, msgspec.Raw(b"{}")), RunnerEvent(3, MESSAGE, msgspec.Raw(b"{}"))],
+            "events[0].type",
+        ),
     ],
 )
 async def test_an_event_that_cannot_be_stored_is_named(world: World, events: list[RunnerEvent], field: str) -> None:
@@ -232,6 +246,33 @@ async def test_an_answer_given_between_two_attempts_applies_once_to_the_identica
     other = {**ASK, "request_id": "r10", "input": {"command": "rm -rf /"}}
     await world.send(again, 3, (EventType.PERMISSION_REQUESTED, other))
     assert [a.request_id for a in await approvals.page(world.org_id)] == ["r10"]
+
+
+@pytest.mark.parametrize("status", [CommandStatus.DONE, CommandStatus.INTERRUPTED])
+async def test_an_answer_that_may_have_reached_the_agent_is_not_given_again_though_its_result_came_late(
+    world: World, status: CommandStatus
+) -> None:
+    box, work = await started(world)
+    await world.send(work, 2, (EventType.PERMISSION_REQUESTED, ASK))
+    (asked,) = await approvals.page(world.org_id)
+    await approvals.answer(world.org_id, asked.id, "allow", "user:me")
+    (command,) = (await box.poll()).commands
+    again = await interrupted(world, box, work, 3, MESSAGE)
+    await commands.finish(world.org_id, box.id, command.id, CommandResult(box.session, status))
+    await world.send(again, 2, (EventType.PERMISSION_REQUESTED, ASK))
+    assert (await box.poll()).commands == []
+    assert [a.attempt for a in await approvals.page(world.org_id)] == [2]
+
+
+async def test_a_question_that_only_an_earlier_attempt_asked_keeps_no_run_waiting(world: World) -> None:
+    box, work = await started(world)
+    await world.send(work, 2, (EventType.PERMISSION_REQUESTED, ASK))
+    again = await interrupted(world, box, work, 3, MESSAGE)
+    other = {**ASK, "request_id": "r2", "input": {"command": "make"}}
+    await world.send(again, 2, (EventType.PERMISSION_REQUESTED, other))
+    newest, _ = await approvals.page(world.org_id)
+    await approvals.answer(world.org_id, newest.id, "allow", "user:me")
+    assert (await world.run(work.run_id)).status == RunStatus.RUNNING
 
 
 class ListSink:

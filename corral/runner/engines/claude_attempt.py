@@ -9,12 +9,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from claude_agent_sdk import ClaudeSDKClient
-
 from corral.runner.engines import claude_cli
 from corral.runner.engines.claude_approvals import Approvals
 from corral.runner.engines.claude_events import Translator, emit
 from corral.runner.engines.claude_outcome import judge
+from corral.runner.engines.claude_sdk import ClaudeSDKClient
 from corral.runner.engines.claude_usage import Meter
 from corral.runner.engines.protocol import (
     Child,

@@ -176,6 +176,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
+    supervisor.add("dismissals", server.watchers.dismiss, every=1)
     return supervisor
 
 

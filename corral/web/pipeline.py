@@ -41,7 +41,7 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
     async def handle(request: Request, **path: str) -> Answer | None:
         verdict: Verdict | None = None
         try:
-            principal = None if route.open else await _authenticated(request)
+            principal = None if route.open else await authenticated(request)
             call = Call(request, server, principal)
             if route.counted:
                 verdict = _counted(server, principal)
@@ -79,7 +79,7 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
     verdict: Verdict | None = None
     try:
         allowed = server.table.allowed(request.path)
-        principal = None if server.is_open(request.path) else await _authenticated(request)
+        principal = None if server.is_open(request.path) else await authenticated(request)
         verdict = _counted(server, principal)
         _within(verdict)
         if not allowed:
@@ -92,7 +92,7 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
         return _finished(answer, request, verdict)
 
 
-async def _authenticated(request: Request) -> Principal:
+async def authenticated(request: Request) -> Principal:
     """Return who calls: a bearer key if one is sent, else the console session of the cookie."""
     scheme, *rest = request.headers.getone("authorization", "").split() or [""]
     principal: Principal | None = None

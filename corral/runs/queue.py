@@ -183,7 +183,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         **more,
     }
     created = {
-        "prompt": run.prompt,
+        "task": run.prompt,
         "cwd": run.cwd,
         "engine": run.engine.value,
         "permission_mode": run.permission_mode.value,

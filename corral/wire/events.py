@@ -11,7 +11,7 @@ import msgspec
 class EventType(StrEnum):
     """Every type an event may have. Its writer: `S` the server, `R` the runner, `SR` whoever ends the attempt."""
 
-    RUN_CREATED = "run.created"  # S {prompt, cwd, engine, permission_mode, model, parent_run_id}
+    RUN_CREATED = "run.created"  # S {task, cwd, engine, permission_mode, model, parent_run_id, by}
     RUN_STARTED = "run.started"  # R {pid, runner, engine, cwd}
     RUN_RESULT = "run.result"  # R {text, turns, duration_seconds, cost_usd, subtype, is_error, session_id}
     RUN_PAUSED = "run.paused"  # SR {reason}

@@ -18,7 +18,7 @@ EVENTS = """[
 "run_id": "uuid",
 "sequence": 1,
 "event_type": "run.created",
-"payload": { "source_branch": "HEAD" },
+"payload": { "task": "...", "source_branch": "HEAD" },
 "created_at": "..."
 }
 ]"""
@@ -28,7 +28,10 @@ def test_events_are_listed_as_in_the_reference(api: Api, finished: JSON) -> None
     answer = api.get("/api/runs/:id/events", finished["id"])
     assert answer.status_code == 200
     events = answer.json()
-    assert_shape([{**event, "payload": {"source_branch": "HEAD"}} for event in events], EVENTS)
+    # A run in a directory has no branch it came from.
+    assert_shape([{**events[0], "payload": {**events[0]["payload"], "source_branch": "HEAD"}}], EVENTS)
+    assert events[0]["payload"]["task"] == finished["input"]
+    assert {frozenset(event) for event in events} == {frozenset(events[0])}
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert [event["id"] for event in events] == [event["sequence"] for event in events]
     assert {event["run_id"] for event in events} == {finished["id"]}

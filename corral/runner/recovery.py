@@ -24,6 +24,7 @@ async def recover(spools: Path, journal: Journal) -> list[Spool]:
     unfinished = [one for one in left if one.end is None]
     await _end_trees(journal, {one.head.run_id for one in unfinished})
     for one in unfinished:
+        one.settle()
         one.append(EventType.SESSION_INTERRUPTED, msgspec.json.encode({"message": MESSAGE}))
         await one.sync()
         log.info("interrupted a run of the runner before", run=one.head.run_id, attempt=one.head.attempt)

@@ -180,12 +180,13 @@ async def test_what_a_completed_run_leaves_behind_is_ended_before_it_counts_as_c
 async def test_a_worker_that_dies_fails_the_run_with_its_last_words(
     server: FakeServer, runner: Running, assign: Assign
 ) -> None:
-    run = server.offer(assign("tree:good die"))
+    run = server.offer(assign("draft:6 usage:7 draft:2 tree:good die"))
     await until(lambda: "run.failed" in server.types(run.run_id))
     [failed] = server.payloads(run.run_id, "run.failed")
     assert failed["code"] == "worker_died"
     assert "SIGKILL" in failed["message"]
     assert "something terrible" in failed["hint"]
+    assert [usage.output_tokens for usage in server.usage[run.run_id].values()] == [7, 2]  # the 6 are among the 7
     assert not any(is_alive(int(pid)) for pid in server.payloads(run.run_id, "agent.message")[0]["text"].split())
 
 

@@ -21,6 +21,7 @@ from corral.runner.engines.protocol import (
     DoCancel,
     DoInterrupt,
     DoMessage,
+    Draft,
     Emit,
     FromWorker,
     Spend,
@@ -158,7 +159,8 @@ class Attempt:
         self._over.set()
 
     def _heard(self, raw: Mapping[str, Any]) -> None:
-        self._meter.watch(raw)
+        if (draft := self._meter.watch(raw)) is not None:
+            self._send(Draft(draft))
         for line in self._translator.translate(raw):
             self._send(line)
         match raw.get("type"):

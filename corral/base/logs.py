@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -23,7 +24,7 @@ def set_up(form: str = "auto", level: str = "info", stream: TextIO | None = None
             *_renderers(as_json=as_json, colors=out.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS.get(level.lower(), logging.INFO)),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _BestEffort(out))),
         cache_logger_on_first_use=False,
     )
     # Libraries that log by the standard module say only what went wrong: httpx would print each URL.
@@ -33,6 +34,21 @@ def set_up(form: str = "auto", level: str = "info", stream: TextIO | None = None
 def get_logger(**context: Any) -> Any:
     """Return a logger whose lines carry `context`, such as a run's id. It may be made before `set_up`."""
     return structlog.get_logger(**context)
+
+
+class _BestEffort:
+    """A stream that may break: no work ends because the disk with its log is full, or the terminal is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def _renderers(*, as_json: bool, colors: bool) -> list[Any]:

@@ -59,7 +59,7 @@ class Log:
 
     def _run_created(self, payload: Payload) -> None:
         facts = [payload.get("cwd"), payload.get("model"), payload.get("permission_mode")]
-        self._out.line("prompt  " + one_line(str(payload.get("prompt", ""))), "bold")
+        self._out.line("prompt  " + one_line(str(payload.get("task", ""))), "bold")
         self._out.line("        " + " · ".join(one_line(str(fact)) for fact in facts if fact), "dim")
 
     def _run_started(self, payload: Payload) -> None:

@@ -115,7 +115,7 @@ async def authenticate(token: str) -> Principal | None:
     """Return who shows `token`, None if it is no live key."""
     hashed = digest(token)
     rows = await fetch(
-        "SELECT k.id, k.org_id, k.user_id, k.hash, k.scopes, k.last_used_at, u.role, now_ms() AS now "
+        "SELECT k.id, k.org_id, k.user_id, k.hash, k.scopes, k.last_used_at, k.expires_at, u.role, now_ms() AS now "
         "FROM api_keys k LEFT JOIN users u ON u.id = k.user_id WHERE k.hash = $1 AND k.revoked_at IS NULL "
         "AND (k.expires_at IS NULL OR k.expires_at > now_ms())",
         hashed,
@@ -124,6 +124,8 @@ async def authenticate(token: str) -> Principal | None:
     if not rows or not hmac.compare_digest(rows[0]["hash"], hashed):
         return None
     row = rows[0]
+    if row["user_id"] is not None and row["role"] is None:
+        return None  # its owner has gone
     if row["last_used_at"] is None or row["last_used_at"] + _MINUTE <= row["now"]:
         _used.add(row["id"])
     role = Role(row["role"]) if row["role"] else Role.OWNER
@@ -137,7 +139,8 @@ async def authenticate(token: str) -> Principal | None:
     )
     if len(_known) >= _MOST_CACHED:
         _known.clear()
-    _known[hashed] = principal, time.monotonic() + _TRUSTED
+    left = _TRUSTED if row["expires_at"] is None else min(_TRUSTED, (row["expires_at"] - row["now"]) / 1000)
+    _known[hashed] = principal, time.monotonic() + left
     return principal
 
 

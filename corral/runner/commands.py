@@ -53,7 +53,7 @@ class Commands:
     def take(self, command: Command) -> bool:
         """Carry a command out, unless that was begun before; tell whether it is new."""
         if command.id in self._journal.state.begun:
-            if command.id not in self._telling and command.id not in self._journal.state.told:
+            if command.id not in self._telling:  # the server lost it, or refused it for an old session
                 self._tell(command.id)
             return False
         self._journal.begun(command.id)

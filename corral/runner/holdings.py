@@ -31,7 +31,6 @@ class Holdings:
         self._jobs: dict[Key, Job] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._outboxes: dict[Key, Outbox] = {}
-        self._leftovers: set[Key] = set()  # of the outboxes: attempts of the process before us
 
     @property
     def running(self) -> Iterable[asyncio.Task[None]]:
@@ -49,8 +48,8 @@ class Holdings:
         return len(self._outboxes)
 
     def held(self) -> list[Held]:
-        """Return what a poll says that we hold; what the process before us held is over, though not all sent."""
-        return [outbox.spool.held for key, outbox in self._outboxes.items() if key not in self._leftovers]
+        """Return what a poll says that we hold: what the server has not all of, also of the process before us."""
+        return [outbox.spool.held for outbox in self._outboxes.values()]
 
     def worker_pids(self) -> set[int]:
         """Return the processes that jobs own."""
@@ -62,7 +61,6 @@ class Holdings:
 
     def adopt(self, left: Spool) -> None:
         """Send what the process before us had not sent."""
-        self._leftovers.add(_key(left.held))
         self._send(Outbox(left, self._tools.client))
 
     def take(self, assignment: Assignment, phase: Phase) -> bool:
@@ -144,7 +142,6 @@ class Holdings:
 
     def _sent(self, key: Key) -> None:
         self._outboxes.pop(key, None)
-        self._leftovers.discard(key)
         self.changed.set()
 
     def _ended(self, key: Key, task: asyncio.Task[None]) -> None:

@@ -24,6 +24,7 @@ from corral.runner.engines.protocol import (
     DoCancel,
     DoInterrupt,
     DoMessage,
+    Draft,
     Emit,
     FromWorker,
     Ready,
@@ -230,6 +231,8 @@ class Job:
                 return self._emit(type, bytes(payload))
             case Spend(usage):
                 self.outbox.usage(usage)
+            case Draft(usage):
+                self.outbox.spool.append_draft(usage)
             case Token(frame):
                 self.outbox.token(frame)
             case Child(pid):
@@ -320,11 +323,14 @@ class Job:
         await tree.end(self._roots, [self.assignment.run_id], grace=grace)
 
     async def _spool_end(self, ending: Ending) -> None:
-        if ending.type is None or self.outbox.fenced:
-            self.outbox.finish()
-            return
         while True:
+            if ending.type is None or self.outbox.fenced:
+                with contextlib.suppress(OSError):
+                    self.outbox.spool.settle()
+                self.outbox.finish()
+                return
             try:
+                self.outbox.spool.settle()
                 self.outbox.event(ending.type, ending.payload)
                 await self.outbox.spool.sync()
                 return

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from corral.base.logs import get_logger
+from corral.runner.spool import write_all
 from corral.runner.tree import Process
 from corral.wire.runner import CommandStatus
 
@@ -77,7 +78,8 @@ class State:
         """Take one more line into account."""
         match line:
             case Started():
-                self.processes.append(line)
+                # Once a spare gets a run, it is that run's and no spare any more.
+                self.processes = [*(one for one in self.processes if one.process != line.process), line]
             case Gone(run_id):
                 self.processes = [one for one in self.processes if one.run_id != run_id]
             case Begun(command_id):
@@ -152,17 +154,25 @@ class Journal:
     def _append(self, line: Line) -> None:
         self.state.apply(line)
         # The newline before it keeps a line readable that follows one which a full disk cut off.
-        os.write(self._fd, b"\n" + _encode(line) + b"\n")
+        write_all(self._fd, b"\n" + _encode(line) + b"\n")
         self._lines += 1
         if self._lines > REWRITE_LINES:
-            self._rewrite()
+            try:
+                self._rewrite()
+            except OSError as error:
+                log.warning("the journal cannot be written anew", error=str(error))
+                self._lines = 0  # it only grows meanwhile
 
     def _rewrite(self) -> None:
         self.state.forget()
         fresh = self._path.with_suffix(".new")
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.write(fd, b"".join(_encode(line) + b"\n" for line in self.state.lines()))
-        fresh.replace(self._path)
+        try:
+            write_all(fd, b"".join(_encode(line) + b"\n" for line in self.state.lines()))
+            fresh.replace(self._path)
+        except OSError:
+            os.close(fd)
+            raise
         self.close()
         self._fd, self._lines = fd, 0
 

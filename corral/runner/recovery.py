@@ -24,6 +24,7 @@ async def recover(spools: Path, journal: Journal) -> list[Spool]:
     unfinished = [one for one in left if one.end is None]
     await _end_trees(journal, {one.head.run_id for one in unfinished})
     for one in unfinished:
+        one.settle()
         one.append(EventType.SESSION_INTERRUPTED, msgspec.json.encode({"message": MESSAGE}))
         await one.sync()
         log.info("interrupted a run of the runner before", run=one.head.run_id, attempt=one.head.attempt)
@@ -50,10 +51,8 @@ def _open_spools(folder: Path) -> list[Spool]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     left = []
     for path in sorted(folder.glob(f"*{spool.SUFFIX}")):
-        if spool.is_closed(path):
-            continue
         try:
-            one = spool.load(path)
+            one = None if spool.is_closed(path) else spool.load(path)
         except OSError as error:
             log.warning("a spool cannot be read", spool=str(path), error=str(error))
             continue

@@ -50,6 +50,12 @@ class Spent(msgspec.Struct, tag_field="line", tag="usage"):
     usage: Usage
 
 
+class Drafted(msgspec.Struct, tag_field="line", tag="draft"):
+    """What a message is known to have used; never sent as such. `settle` makes usage lines of what stays."""
+
+    usage: Usage
+
+
 class Closed(msgspec.Struct, tag_field="line", tag="closed"):
     """Last line: the server has all of it, or wants no more."""
 
@@ -57,7 +63,7 @@ class Closed(msgspec.Struct, tag_field="line", tag="closed"):
     why: str  #: stored | fenced | gone
 
 
-Line = Head | Event | Spent | Closed
+Line = Head | Event | Spent | Drafted | Closed
 
 _encode = msgspec.json.Encoder().encode
 _decode_line = msgspec.json.Decoder(Line).decode
@@ -83,6 +89,7 @@ class Spool:
         self.end: EventType | None = None  #: the event that ended the attempt, once it is here
         self.end_n = 0
         self.closed: Closed | None = None
+        self._drafts: dict[str, Usage] = {}  # by source: what no usage line has told yet
         self._fd = fd
         self._size = 0
         self._starts = array("Q")  # where each record begins
@@ -108,6 +115,15 @@ class Spool:
     def append_usage(self, usage: Usage) -> None:
         """Add a usage line."""
         self._write(Spent(usage), self.last_n)
+
+    def append_draft(self, usage: Usage) -> None:
+        """Add what a message is known to have used: it counts if we die before its turn tells its sums."""
+        self._write(Drafted(usage), self.last_n)
+
+    def settle(self) -> None:
+        """Count what was only drafted: nobody will tell the sums any more."""
+        for usage in list(self._drafts.values()):
+            self.append_usage(usage)
 
     def close(self, why: str) -> None:
         """Note that nothing of this has to be sent any more."""
@@ -175,7 +191,7 @@ class Spool:
     def _write(self, line: Line, n: int) -> None:
         data = _encode(line) + b"\n"
         try:
-            _write_all(self._fd, data)
+            write_all(self._fd, data)
         except OSError:
             os.ftruncate(self._fd, self._size)  # no half lines in the middle of the file
             raise
@@ -190,7 +206,16 @@ class Spool:
             self.last_n = n
             if isinstance(line, Event) and line.type in ENDS_ATTEMPT:
                 self.end, self.end_n = line.type, n
+            self._keep_draft(line)
         self._size += length
+
+    def _keep_draft(self, line: Line) -> None:
+        if isinstance(line, Drafted):
+            self._drafts[line.usage.source] = line.usage
+        elif isinstance(line, Spent) and line.usage.estimated:
+            self._drafts.pop(line.usage.source, None)
+        elif isinstance(line, Spent):
+            self._drafts.clear()  # a turn's sums hold all that was drafted before
 
 
 def create(folder: Path, held: Held, *, first: int = 0) -> Spool:
@@ -270,7 +295,8 @@ def _open(path: Path, flags: int) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it. OSError: a part at most is in the file."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

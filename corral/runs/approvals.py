@@ -12,7 +12,7 @@ import msgspec
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id, new_id
 from corral.platform import database
-from corral.platform.database import Row, Unit, sql
+from corral.platform.database import Row, Statement, Unit, sql
 from corral.runs import calls, commands, log, states
 from corral.runs.frames import Logged
 from corral.runs.hints import Hints, decide
@@ -67,6 +67,7 @@ async def answer(
     """Answer a pending approval with `allow` or `deny`; Conflict if it is answered, withdrawn or expired already."""
 
     def unit(hints: Hints) -> Unit[None]:
+        yield _lock_run("id = $1 AND org_id = $2", approval_id, org_id)
         rows = yield sql(
             "UPDATE approvals SET status = $3, decision = $4, reason = $5, answers = $6, answered_by = $7, "
             "answered_at = now_ms() WHERE id = $1 AND org_id = $2 AND status = 'pending' AND expires_at > now_ms() "
@@ -123,7 +124,7 @@ def request(run_no: int, event: Logged, hints: Hints) -> Unit[None]:
             "cwd, description, runner_name, status, created_at, expires_at) "
             "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'pending', now_ms(), now_ms() + $14) "
             "ON CONFLICT (run_no, attempt, request_id) DO NOTHING",
-            new_id(), run["org_id"], run_no, run["id"], event.attempt, asked.request_id[:100], asked.kind.value,
+            new_id(), run["org_id"], run_no, run["id"], event.attempt, asked.request_id, asked.kind.value,
             asked.tool[:200], bytes(asked.input).decode(), action, asked.cwd, asked.description,
             run["runner_name"] or "", ttl_ms,
         )  # fmt: skip
@@ -158,7 +159,16 @@ def withdraw(run_no: int, attempt: int, request_id: str, hints: Hints) -> Unit[N
     yield from states.go_on(run_no, hints)
 
 
+def _lock_run(which: str, *args: Any) -> Statement:
+    """Keep the run of an approval from others until the commit: ingest as well takes the run first, then its rows."""
+    return sql(
+        f"UPDATE runs SET followups = followups WHERE no = (SELECT run_no FROM approvals WHERE {which})",  # noqa: S608 - ours
+        *args,
+    )
+
+
 def _expire(no: int, hints: Hints) -> Unit[None]:
+    yield _lock_run("no = $1", no)
     rows = yield sql(
         "UPDATE approvals SET status = 'expired', decision = 'deny', reason = 'Nobody answered in time', "
         "answered_at = now_ms(), answered_by = 'corral' "

@@ -59,13 +59,13 @@ async def finish(org_id: int, runner_id: int | str, command_id: str, result: Com
         command = rows[0]
         if command["session"] != result.session:
             raise Conflict("A newer process of this runner has taken over")
-        if command["done_at"] is not None:
-            return
-        yield sql(
-            "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE no = $1",
-            command["no"], result.status.value, result.message[:2000],
-        )  # fmt: skip
-        if command["kind"] == CommandKind.APPROVE and result.status == CommandStatus.DONE:
+        if command["done_at"] is None:
+            yield sql(
+                "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE no = $1",
+                command["no"], result.status.value, result.message[:2000],
+            )  # fmt: skip
+        # The answer applies once, so what may have reached the agent counts; also when the attempt has ended meanwhile.
+        if command["kind"] == CommandKind.APPROVE and result.status in {CommandStatus.DONE, CommandStatus.INTERRUPTED}:
             approve: dict[str, Any] = msgspec.json.decode(command["payload"])
             yield sql(
                 "UPDATE approvals SET applied_at = now_ms() WHERE run_no = $1 AND attempt = $2 AND request_id = $3",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from corral.platform.database import Unit, sql
-from corral.runs import commands, inputs, log, states
+from corral.runs import commands, inputs, log, placements, resuming, states
 from corral.runs.hints import Hints
 from corral.wire.events import EventType
 from corral.wire.runner import Resume
@@ -19,11 +19,7 @@ ENDS = {
     EventType.RUN_FAILED: RunStatus.FAILED,
     EventType.RUN_CANCELLED: RunStatus.CANCELLED,
 }
-#: What a resumed CLI session is told when nobody has said anything new.
-INTERRUPTED = (
-    "You were interrupted because the machine's runner stopped; the work so far is in this session. "
-    "Continue where you left off, and do not repeat what is already done."
-)
+CANCELLED = "Cancelled by a person"
 
 
 def end(run_no: int, event: EventType, status: RunStatus, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
@@ -64,6 +60,12 @@ def _close(run_no: int) -> Unit[None]:
     )
 
 
+def cancel(run_no: int, by: str, hints: Hints) -> Unit[None]:
+    """End a run that no process works on, because a person said so."""
+    reason = {"code": "cancelled", "message": CANCELLED, "by": by}
+    yield from end(run_no, EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
+
+
 def interrupt(run_no: int, message: str, hints: Hints) -> Unit[None]:
     """Put the run back into the queue on the server's own word."""
     yield from log.append(run_no, EventType.SESSION_INTERRUPTED, {"message": message}, hints)
@@ -72,34 +74,25 @@ def interrupt(run_no: int, message: str, hints: Hints) -> Unit[None]:
 
 def fold_interrupted(run_no: int, hints: Hints) -> Unit[None]:
     """Queue the next attempt: on the same machine if a CLI session is there to resume. A cancelled run ends instead."""
-    rows = yield sql(
-        "SELECT org_id, engine, labels, cwd, session_id, runner_no, placement_id, cancel_requested_at, cancel_by "
-        "FROM runs WHERE no = $1",
-        run_no,
-    )
+    rows = yield sql("SELECT * FROM runs WHERE no = $1", run_no)
     run = rows[0]
     if run["cancel_requested_at"] is not None:
-        reason = {"code": "cancelled", "message": "Cancelled by a person", "by": run["cancel_by"]}
-        yield from end(run_no, EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
+        yield from cancel(run_no, run["cancel_by"], hints)
         return
-    placement = yield from inputs.home(run)
-    yield from states.advance(
-        run_no,
-        RunStatus.QUEUED,
-        hints,
-        ", attempt_open = FALSE, unreachable_since = NULL, placement_id = $3",
-        placement,
-    )
+    start = yield from resuming.next_start(run)
+    placement = yield from placements.home(run, start.get("session_id", run["session_id"]))
+    columns = {"attempt_open": False, "unreachable_since": None, "placement_id": placement, **start}
+    also = "".join(f", {name} = ${number}" for number, name in enumerate(columns, 3))
+    yield from states.advance(run_no, RunStatus.QUEUED, hints, also, *columns.values())
     yield from commands.close(run_no)
     hints.placement(placement)
 
 
 def session_began(run_no: int, session_id: str) -> Unit[None]:
-    """Keep the CLI's session id, and how a next attempt would go on with it."""
+    """Keep the CLI's session id: a next attempt goes on with it."""
     yield sql(
-        "UPDATE runs SET session_id = $2, resume = $3, fork = FALSE, next_prompt = $4 WHERE no = $1",
+        "UPDATE runs SET session_id = $2, resume = $3, fork = FALSE WHERE no = $1",
         run_no,
         session_id,
         Resume.INTERRUPTED.value,
-        INTERRUPTED,
     )

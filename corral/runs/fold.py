@@ -31,7 +31,6 @@ def fold(run_no: int, type_: EventType, event: Logged, hints: Hints) -> Unit[Non
     elif type_ == EventType.SESSION_WAITING:
         yield from ending.fold_waiting(run_no, hints)
     elif type_ == EventType.SESSION_INTERRUPTED:
-        yield from inputs.taken(run_no, payload.get("inputs"))
         yield from ending.fold_interrupted(run_no, hints)
     else:
         yield from ending.fold_end(run_no, ending.ENDS[type_], payload, hints)

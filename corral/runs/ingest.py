@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from corral.base.errors import BadRequest, LeaseLost, NotFound
@@ -12,6 +14,7 @@ from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
 from corral.usage import ledger
 from corral.wire.events import (
+    ENDS_ATTEMPT,
     FOLDED,
     SERVER_WRITES,
     ApprovalRequest,
@@ -21,11 +24,28 @@ from corral.wire.events import (
     RunnerEvent,
 )
 
+_decode = msgspec.json.Decoder().decode
+#: So many brackets may be nested so deep that it matters where they are read: then there must be room for more.
+_DEEP = 500
+_WITHIN = b"[" * 100 + b"%b" + b"]" * 100
 
-async def ingest(org_id: int, run_id: str, batch: EventBatch) -> EventsStored:
-    """Store a batch of the attempt that holds the lease; LeaseLost otherwise (its usage lines are stored even then)."""
+
+#: The answer names it, so it is kept whole.
+MOST_REQUEST_ID = 100
+
+
+#: What belongs to a batch beside its events; given the run's `no`.
+Beside = Callable[[int], Unit[None]]
+
+
+async def ingest(org_id: int, run_id: str, batch: EventBatch, beside: Beside | None = None) -> EventsStored:
+    """Store a batch of the attempt that holds the lease; LeaseLost otherwise (its usage lines are stored even then).
+
+    `beside` runs in the same transaction, for a batch that is new as a whole. If that has no events, nothing tells
+    that it was stored before, so `beside` must bear to run twice.
+    """
     payloads = _check(batch)
-    outcome = await decide(lambda hints: _store(org_id, run_id, batch, payloads, hints))
+    outcome = await decide(lambda hints: _store(org_id, run_id, batch, payloads, hints, beside=beside))
     if outcome.fenced:
         raise LeaseLost
     if batch.tokens and outcome.live:
@@ -51,6 +71,9 @@ def _check(batch: EventBatch) -> list[str]:
         if event.type in SERVER_WRITES or event.type == EventType.AGENT_TOKEN:
             field = f"events[{index}].type"
             raise BadRequest(f"{field}: a runner does not write {event.type}", field=field)
+        if event.type in ENDS_ATTEMPT and event is not batch.events[-1]:
+            field = f"events[{index}].type"
+            raise BadRequest(f"{field}: {event.type} ends the attempt, so it must be the last event", field=field)
         payloads.append(_one_line(event, index))
         if event.type == EventType.PERMISSION_REQUESTED:
             _check_request(payloads[-1], f"events[{index}].payload")
@@ -63,28 +86,37 @@ def _check_request(payload: str, field: str) -> None:
         asked = msgspec.json.decode(payload, type=ApprovalRequest)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{field} is not a question: {error}", field=field) from error
+    if not 1 <= len(asked.request_id) <= MOST_REQUEST_ID:
+        name = f"{field}.request_id"
+        raise BadRequest(f"{name} must have 1 to {MOST_REQUEST_ID} characters", field=name)
     for name in ("request_id", "tool", "cwd", "description"):
         if "\0" in getattr(asked, name):
             raise BadRequest(f"{field}.{name} must not hold a NUL character", field=f"{field}.{name}")
 
 
 def _one_line(event: RunnerEvent, index: int) -> str:
-    raw = bytes(event.payload)
+    raw, field = bytes(event.payload), f"events[{index}].payload"
     if not raw.startswith(b"{"):
-        raise BadRequest(f"events[{index}].payload must be an object", field=f"events[{index}].payload")
+        raise BadRequest(f"{field} must be an object", field=field)
+    try:
+        # Whoever reads it decodes it, perhaps from deeper in: a number beyond all bounds must not come that far.
+        _decode(_WITHIN % raw if raw.count(b"{") + raw.count(b"[") > _DEEP else raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"{field} cannot be read: {error}", field=field) from error
     if b"\n" in raw or b"\r" in raw:
         raw = msgspec.json.format(raw, indent=-1)
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"events[{index}].payload is not UTF-8", field=f"events[{index}].payload") from error
+    return raw.decode()
 
 
-def _store(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints) -> Unit[_Outcome]:
-    rows = yield from _append(org_id, run_id, batch, payloads)
+def _store(
+    org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints, *, beside: Beside | None = None
+) -> Unit[_Outcome]:
+    rows = yield from _append(org_id, run_id, batch, payloads, alone=beside is None)
     if not rows:
         return (yield from _store_rest(org_id, run_id, batch, payloads, hints))
     run = rows[0]
+    if beside is not None:
+        yield from beside(run["no"])
     if batch.usage:
         yield from ledger.record(org_id, run["no"], batch.usage, run["now"])
     if not batch.events:
@@ -97,14 +129,14 @@ def _store(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hin
     return _Outcome(run["no"], batch.events[-1].n)
 
 
-def _append(org_id: int, run_id: str, batch: EventBatch, payloads: list[str]) -> Unit[Rows]:
+def _append(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], *, alone: bool) -> Unit[Rows]:
     """Number the events and store them; no rows if they do not fit on what is stored."""
     first = batch.events[0].n if batch.events else 0
     args = (run_id, org_id, batch.attempt, batch.lease, len(batch.events), first - 1)
     completes = bool(batch.events) and batch.events[-1].type == EventType.RUN_COMPLETED
     if batch.events and database.dialect() == "postgres" and not completes:
         types, ages = [event.type.value for event in batch.events], [_age(event) for event in batch.events]
-        alone = not batch.usage and FOLDED.isdisjoint(types)
+        alone = alone and not batch.usage and FOLDED.isdisjoint(types)
         return (yield Statement(_APPEND_AT_ONCE, (*args, types, payloads, ages), alone=alone))
     rows = yield sql(_NUMBER, *args)
     if rows and completes and rows[0]["awaits"]:

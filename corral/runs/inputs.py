@@ -6,8 +6,6 @@ is not the end of the run (`ingest` stores `session.waiting` then), so that noth
 
 from __future__ import annotations
 
-import msgspec
-
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, placements, states
 from corral.runs.hints import Hints
@@ -79,7 +77,7 @@ def resume(run_no: int, hints: Hints) -> Unit[bool]:
         len(rows),
     )
     yield sql("UPDATE inputs SET done_at = now_ms() WHERE run_no = $1 AND done_at IS NULL", run_no)
-    placement = yield from home(runs[0])
+    placement = yield from placements.home(runs[0], runs[0]["session_id"])
     yield from states.advance(
         run_no,
         RunStatus.QUEUED,
@@ -91,14 +89,6 @@ def resume(run_no: int, hints: Hints) -> Unit[bool]:
     )
     hints.placement(placement)
     return True
-
-
-def home(run: Row) -> Unit[int]:
-    """Return where the next attempt may go: with a session of a CLI, only to the machine that has it."""
-    if run["session_id"] is None or run["engine"] == "provider":
-        return int(run["placement_id"])
-    labels: list[str] = msgspec.json.decode(run["labels"])
-    return (yield from placements.ensure(run["org_id"], run["engine"], labels, run["runner_no"], run["cwd"]))
 
 
 def _open(run_no: int) -> Unit[list[Row]]:

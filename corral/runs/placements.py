@@ -9,7 +9,7 @@ import msgspec
 
 from corral.base.paths import covers
 from corral.platform import database
-from corral.platform.database import Unit, alone, sql
+from corral.platform.database import Row, Unit, alone, sql
 from corral.wire.runs import Engine
 
 #: The org of the platform's own runner rows: one for each process that executes provider agents, of every org.
@@ -65,6 +65,14 @@ def ensure(org_id: int, engine: str, labels: Sequence[str], runner_no: int | Non
     )  # fmt: skip
     rows = yield sql("SELECT id FROM placements WHERE org_id = $1 AND key = $2", org_id, key)
     return int(rows[0]["id"])
+
+
+def home(run: Row, session_id: str | None) -> Unit[int]:
+    """Return the placement of the next attempt: with a session of a CLI, only the machine that has it will do."""
+    if session_id is None or run["engine"] == Engine.PROVIDER:
+        return int(run["placement_id"])
+    labels: list[str] = msgspec.json.decode(run["labels"])
+    return (yield from ensure(run["org_id"], run["engine"], labels, run["runner_no"], run["cwd"]))
 
 
 async def remember(org_id: int, engine: str, labels: Sequence[str], runner_no: int | None, root: str) -> None:

@@ -72,7 +72,8 @@ async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: Pol
 
 
 _OPEN = (
-    f"SELECT {claim.COLUMNS}, org_id, started_at, runner_session, unreachable_since FROM runs "  # noqa: S608
+    f"SELECT {claim.COLUMNS}, org_id, started_at, runner_session, unreachable_since, "  # noqa: S608
+    "cancel_requested_at, cancel_by FROM runs "
     "WHERE runner_no = $1 AND attempt_open ORDER BY no"
 )
 #: What a poll looks for, so that only what is there costs statements of its own.
@@ -109,7 +110,9 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     for row in open_rows:
         if _key(row) in held:
             continue
-        if row["runner_session"] == body.session:
+        if row["cancel_requested_at"] is not None and row["started_at"] is None:
+            yield from ending.cancel(row["no"], row["cancel_by"], hints)
+        elif row["runner_session"] == body.session:
             again.append(claim.assignment(row))
         else:
             yield from ending.interrupt(row["no"], "The runner was restarted and no longer has this attempt", hints)

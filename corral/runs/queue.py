@@ -154,14 +154,12 @@ async def cancel(org_id: int, run_id: str, by: str) -> None:
         run = yield from locked(org_id, run_id)
         if run["status"] in ENDED:
             raise Conflict(f"The run has already ended: it is {run['status']}")
-        message = "Cancelled by a person"
         yield sql("UPDATE runs SET cancel_requested_at = now_ms(), cancel_by = $2 WHERE no = $1", run["no"], by)
         if run["attempt_open"] and run["unreachable_since"] is None:
             if run["cancel_requested_at"] is None:
-                yield from commands.issue(run, CommandKind.CANCEL, Cancel(by=by, message=message), hints)
+                yield from commands.issue(run, CommandKind.CANCEL, Cancel(by, ending.CANCELLED), hints)
             return
-        reason = {"code": "cancelled", "message": message, "by": by}
-        yield from ending.end(run["no"], EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
+        yield from ending.cancel(run["no"], by, hints)
 
     await decide(unit)
 
@@ -220,7 +218,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         **more,
     }
     created = {
-        "prompt": run.prompt,
+        "task": run.prompt,
         "cwd": run.cwd,
         "engine": run.engine.value,
         "permission_mode": run.permission_mode.value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 
@@ -21,6 +22,7 @@ from corral.wire.runs import Engine
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 #: Seconds that a process may go on with the runners it has read; its own registrations count at once.
 _FRESH = 1.0
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ async def register(org_id: int, body: Register) -> Registered:
 
 async def page(org_id: int) -> list[Machine]:
     """Return the org's runners, newest first."""
-    rows = await database.fetch(_MACHINES + " WHERE r.org_id = $1 ORDER BY r.number DESC LIMIT 1000", org_id)
+    rows = await database.fetch(_MACHINES + " WHERE r.org_id = $1 ORDER BY r.number DESC", org_id)
     return [_machine(row) for row in rows]
 
 
@@ -85,7 +87,7 @@ async def get(org_id: int, name: str | int) -> Machine:
 def naming(name: str | int) -> tuple[str, str | int]:
     """Return the column and the value that a runner's name in a path means: its number, or its uid."""
     text = str(name)
-    return ("number", int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else ("uid", text)
+    return ("number", int(text)) if _NUMBER.fullmatch(text) else ("uid", text)
 
 
 async def known(org_id: int) -> list[Machine]:

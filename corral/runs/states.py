@@ -63,7 +63,8 @@ def go_on(run_no: int, hints: Hints) -> Unit[None]:
     """Let a waiting run go on, if its attempt asks nobody anything any more."""
     rows = yield sql(
         "SELECT 1 FROM runs r WHERE r.no = $1 AND r.status = 'waiting' AND r.attempt_open AND NOT EXISTS "
-        "(SELECT 1 FROM approvals a WHERE a.run_no = r.no AND a.status = 'pending') AND NOT EXISTS "
+        "(SELECT 1 FROM approvals a WHERE a.run_no = r.no AND a.attempt = r.attempt AND a.status = 'pending') "
+        "AND NOT EXISTS "
         "(SELECT 1 FROM calls c WHERE c.run_no = r.no AND c.attempt = r.attempt AND c.done_at IS NULL)",
         run_no,
     )

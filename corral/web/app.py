@@ -28,7 +28,7 @@ from corral.platform.settings import Settings
 from corral.runs import approvals, feed, loops, placements, runners, waiting
 from corral.web import files, sse
 from corral.web.answers import Answer
-from corral.web.call import request_id
+from corral.web.call import AnyRequest, request_id
 from corral.web.console.page import error_page
 from corral.web.pipeline import handler_of, no_route, unknown_path
 from corral.web.routes import Route, Table
@@ -51,7 +51,8 @@ def routes() -> list[Route]:
 
 def create_app(server: Server) -> Sanic[Config, SimpleNamespace]:
     """Return the HTTP server's app with all routes of the table."""
-    app = Sanic(f"corral-{secrets.token_hex(4)}", error_handler=_Errors(server), configure_logging=False)
+    name = f"corral-{secrets.token_hex(4)}"
+    app = Sanic(name, error_handler=_Errors(server), request_class=AnyRequest, configure_logging=False)
     app.config.update(
         {
             "ACCESS_LOG": False,
@@ -175,6 +176,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
+    supervisor.add("dismissals", server.watchers.dismiss, every=1)
     return supervisor
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from sanic.exceptions import BadURL
 from sanic.request import Request
 
 from corral.base.ids import new_id
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from corral.web.server import Server
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
+
+
+class AnyRequest(Request[Any, Any]):
+    """A request as the HTTP server has it; one whose target is no URL leads nowhere, and is answered so."""
+
+    __slots__ = ()
+
+    def __init__(self, url_bytes: bytes, **rest: Any) -> None:
+        """Take what the HTTP server has read."""
+        try:
+            super().__init__(url_bytes, **rest)
+        except BadURL:
+            super().__init__(b"*", **rest)
 
 
 class Call:

@@ -20,7 +20,7 @@ from corral.web.spelling import Shape
 T = TypeVar("T")
 
 _NUL = b"\\u0000"
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER = re.compile(r"-?[0-9]{1,18}|[0-9]{19}")
 #: Fields of a form that the pipeline reads itself.
 _OURS = frozenset({"csrf"})
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
@@ -60,6 +60,7 @@ def query_decoder(type_: type[T]) -> Callable[[str, bytes], T]:
             return msgspec.convert({}, type_)
         values = _object(raw) if raw else {}
         spelled = spelling.respell(values, shape, frozenset(), "")
+        _refuse_nul(spelled.value, "")
         asked = spelling.respell(_pairs(query), shape, frozenset(), "")
         coerced = {name: _coerced(shape, name, value, asked.names[name]) for name, value in asked.value.items()}
         return _converted({**spelled.value, **coerced}, type_, {**spelled.names, **asked.names})

@@ -80,7 +80,7 @@ class Errors:
         return answer
 
     async def _shaped(self, request: Request, error: errors.CorralError, meaning: Meaning) -> Answer:
-        path, asks_json = request.path, "json" in request.headers.getone("accept", "")
+        path, asks_json = request.path, "json" in ",".join(request.headers.getall("accept", [])).lower()
         if _under(path, _CODED):
             return as_json({"error": {"code": meaning.code, "message": error.message}}, meaning.status)
         if self.pages is not None and _under(path, _PAGES):

@@ -14,6 +14,7 @@ from corral.web.routes import Routes
 route = Routes("files", hidden=True)
 
 _FOLDER = Path(__file__).parent / "static"
+_NAME_LONGEST = 100  # a file system refuses to look for a much longer one
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -31,4 +32,5 @@ async def static_file(call: Call, name: str) -> Answer:
 def _read(name: str) -> bytes | None:
     """Return a file's content; a name is never a path."""
     path = _FOLDER / name
-    return path.read_bytes() if path.parent == _FOLDER and path.is_file() and not name.startswith(".") else None
+    is_ours = len(name) <= _NAME_LONGEST and path.parent == _FOLDER and not name.startswith(".")
+    return path.read_bytes() if is_ours and path.is_file() else None

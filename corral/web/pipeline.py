@@ -41,7 +41,7 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
     async def handle(request: Request, **path: str) -> Answer | None:
         verdict: Verdict | None = None
         try:
-            principal = None if route.open else await _authenticated(request)
+            principal = None if route.open else await authenticated(request)
             call = Call(request, server, principal)
             if route.counted:
                 verdict = _counted(server, principal)
@@ -50,7 +50,10 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
                 _allowed(call, principal, route)
             call.body = await _read(request, route.most)
             arguments = decode(call)
-            if route.repeatable and (key := request.headers.getone("idempotency-key", None)) is not None:
+            key = _key(request) if route.repeatable else None
+            if not route.open and any(len(id_) > _ID_LONGEST for id_ in path.values()):
+                raise NotFound
+            if key is not None:
                 answer = await _once(call, route, key, lambda: _worked(call, arguments, path))
             else:
                 answer = await _worked(call, arguments, path)
@@ -61,8 +64,6 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
         return _finished(answer, request, verdict)
 
     async def _worked(call: Call, arguments: dict[str, Any], path: dict[str, str]) -> Answer | None:
-        if not route.open and any(len(id_) > _ID_LONGEST for id_ in path.values()):
-            raise NotFound
         result = await work(call, **arguments, **path)
         answer = encode(result) if not isinstance(result, Answer) else result
         if answer is not None and call.headers:
@@ -78,7 +79,7 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
     verdict: Verdict | None = None
     try:
         allowed = server.table.allowed(request.path)
-        principal = None if server.is_open(request.path) else await _authenticated(request)
+        principal = None if server.is_open(request.path) else await authenticated(request)
         verdict = _counted(server, principal)
         _within(verdict)
         if not allowed:
@@ -91,14 +92,13 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
         return _finished(answer, request, verdict)
 
 
-async def _authenticated(request: Request) -> Principal:
+async def authenticated(request: Request) -> Principal:
     """Return who calls: a bearer key if one is sent, else the console session of the cookie."""
-    header = request.headers.getone("authorization", None)
+    scheme, *rest = request.headers.getone("authorization", "").split() or [""]
     principal: Principal | None = None
-    if header is not None:
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() == "bearer" and token:
-            principal = keys.recall(token) or await keys.authenticate(token)
+    if scheme.lower() == "bearer":
+        if len(rest) == 1:
+            principal = keys.recall(rest[0]) or await keys.authenticate(rest[0])
     elif session := request.cookies.get(COOKIE):
         principal = sign_in.recall(session) or await sign_in.authenticate(session)
     if principal is None:
@@ -146,10 +146,15 @@ async def _read(request: Request, most: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def _key(request: Request) -> str | None:
+    key: str | None = request.headers.getone("idempotency-key", None)
+    if key is not None and not (0 < len(key) <= _KEY_LONGEST and key.isprintable()):
+        raise BadRequest(f"Idempotency-Key must have 1 to {_KEY_LONGEST} printable characters", field="Idempotency-Key")
+    return key
+
+
 async def _once(call: Call, route: Route, key: str, work: Callable[[], Awaitable[Answer | None]]) -> Answer | None:
     """Do what was asked under this Idempotency-Key, or answer as it was answered before."""
-    if not 0 < len(key) <= _KEY_LONGEST or not key.isprintable():
-        raise BadRequest(f"Idempotency-Key must have 1 to {_KEY_LONGEST} printable characters", field="Idempotency-Key")
     begun = await repeats.begin(call.org_id, call.request.path, key, call.body)
     if isinstance(begun, repeats.Answered):
         headers = {"cache-control": "no-store", "idempotency-replayed": "true"}

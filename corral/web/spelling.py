@@ -23,6 +23,7 @@ _WORDS = {
     "object": "an object",
     "array": "a list",
     "null": "null",
+    "datetime": "a time like 2030-12-31T00:00:00Z",
 }
 _ERROR = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
@@ -113,12 +114,11 @@ def explain(error: msgspec.ValidationError, value: object, type_: Any, spelled: 
     match = _ERROR.fullmatch(str(error))
     what, path = (match["what"], match["path"] or "$") if match else (str(error), "$")
     steps = [(name, index) for name, index in _STEP.findall(path)]
-    field = "".join(f".{spelled.get(name, name)}" if name else f"[{index}]" for name, index in steps).removeprefix(".")
+    field, at, here = _walk(type_, value, steps, spelled)
     for pattern, said in ((_MISSING, "is missing"), (_UNKNOWN, "is not a known field")):
         if found := pattern.match(what):
             name = f"{field}.{found['name']}".removeprefix(".")
             return BadRequest(f"{name} {said}", field=name)
-    at, here = _walk(type_, value, steps)
     return BadRequest(f"{field or 'The body'} {_reason(what, at, here)}", field=field or None)
 
 
@@ -172,6 +172,7 @@ def _respelled(value: Any, type_: Any, path: str, spelled: dict[str, str]) -> An
 
 
 def _unknown(full: str, name: str, wanted: Shape) -> str:
+    full = full or "A field without a name"
     close = get_close_matches(name, wanted.by_name, n=1)
     known = ", ".join(field.encode_name for field in msgspec.structs.fields(wanted.type)) or "none"
     return (
@@ -213,20 +214,35 @@ def _shown(value: object) -> str:
             return kind_of(value)
 
 
-def _walk(type_: Any, value: Any, steps: list[tuple[str, str]]) -> tuple[Any, Any]:
-    """Return the type and, where it can be found, the value at a path of msgspec's."""
+def _walk(type_: Any, value: Any, steps: list[tuple[str, str]], spelled: dict[str, str]) -> tuple[str, Any, Any]:
+    """Return the client's name, the type and, where it can be found, the value at a path of msgspec's."""
+    field = ""
     for name, index in steps:
         parts = [_stripped(part) for part in _alternatives(type_)]
         if name:
             structs = [part for part in parts if _is_struct(part)]
-            field = shape(structs[0]).field(name) if structs else None
-            type_ = field.type if field else Any
+            found = shape(structs[0]).field(name) if structs else None
+            type_ = found.type if found else Any
             value = value.get(name) if isinstance(value, dict) else None
+            field += f".{spelled.get(name, name)}"
+            continue
+        lists = [part for part in parts if get_origin(part) in {list, dict}]
+        type_ = get_args(lists[0])[-1] if lists else Any
+        if isinstance(value, dict):  # msgspec does not say where in it
+            key, value = next((pair for pair in value.items() if not _fits(pair[1], type_)), ("...", None))
+            field += f".{key}"
         else:
-            lists = [part for part in parts if get_origin(part) in {list, dict}]
-            type_ = get_args(lists[0])[-1] if lists else Any
             value = value[int(index)] if isinstance(value, list) and index.isdigit() else None
-    return type_, value
+            field += f"[{index}]"
+    return field.removeprefix("."), type_, value
+
+
+def _fits(value: Any, type_: Any) -> bool:
+    try:
+        msgspec.convert(value, type_)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _choices(type_: Any) -> list[Any]:

@@ -11,9 +11,11 @@ from typing import Any
 
 from sanic.exceptions import RequestCancelled
 
+from corral.base.errors import Unauthorized
 from corral.runs import feed
 from corral.web.answers import EVENTS, Answer
 from corral.web.call import Call, request_id
+from corral.web.pipeline import authenticated
 
 #: Bytes that may wait in a connection before its watcher counts as slow.
 _FULL = 256 * 1024
@@ -36,10 +38,13 @@ _KEEP_ALIVE = frame(_COMMENT)
 class Connection:
     """Where one watcher's chunks go: the transport of its request, past the HTTP server."""
 
-    __slots__ = ("_protocol", "_transport", "written")
+    __slots__ = ("_protocol", "_transport", "call", "written")
 
-    def __init__(self, protocol: Any) -> None:
-        """Take the protocol of a request whose headers have been sent."""
+    def __init__(self, call: Call) -> None:
+        """Take a call whose answer's headers have been sent."""
+        assert call.request.transport is not None
+        protocol: Any = call.request.transport.get_protocol()
+        self.call = call
         self._protocol = protocol
         self._transport: asyncio.Transport = protocol.transport
         self.written = time.monotonic()
@@ -62,6 +67,10 @@ class Connection:
     def close(self) -> None:
         """Nothing to do: `stream` ends the answer."""
 
+    def cut(self) -> None:
+        """Send nothing more, not even what waits."""
+        self._transport.abort()
+
 
 class Watchers:
     """The open streams of this process, for the comments that keep quiet ones alive."""
@@ -76,6 +85,19 @@ class Watchers:
         for connection in [one for one in self.open if now - one.written >= _QUIET]:
             connection.write(_KEEP_ALIVE)
 
+    async def dismiss(self, _now: float) -> None:
+        """Cut off those whose key or console session has ended since they came. Run each second."""
+        by_caller: dict[str | None, list[Connection]] = {}
+        for connection in self.open:
+            caller = connection.call.caller
+            by_caller.setdefault(caller.key_id or caller.sign_in, []).append(connection)
+        for connections in by_caller.values():
+            try:
+                await authenticated(connections[0].call.request)
+            except Unauthorized:
+                for connection in connections:
+                    connection.cut()
+
 
 async def stream(call: Call, run_no: int, run_id: str, after: int) -> Answer | None:
     """Answer with the run's events after a sequence, live until it ends; None when all has been sent."""
@@ -85,8 +107,7 @@ async def stream(call: Call, run_no: int, run_id: str, after: int) -> Answer | N
     response = await call.request.respond(answer)
     assert response is not None
     await response.send(_COMMENT.decode())
-    assert call.request.transport is not None
-    connection = Connection(call.request.transport.get_protocol())
+    connection = Connection(call)
     watchers = call.server.watchers
     watchers.open.add(connection)
     try:

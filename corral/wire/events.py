@@ -11,7 +11,7 @@ import msgspec
 class EventType(StrEnum):
     """Every type an event may have. Its writer: `S` the server, `R` the runner, `SR` whoever ends the attempt."""
 
-    RUN_CREATED = "run.created"  # S {prompt, cwd, engine, permission_mode, model, parent_run_id}
+    RUN_CREATED = "run.created"  # S {task, cwd, engine, permission_mode, model, parent_run_id, by}
     RUN_STARTED = "run.started"  # R {pid, runner, engine, cwd}
     RUN_RESULT = "run.result"  # R {text, turns, duration_seconds, cost_usd, subtype, is_error, session_id}
     RUN_PAUSED = "run.paused"  # SR {reason}
@@ -20,7 +20,7 @@ class EventType(StrEnum):
     RUN_CANCELLED = "run.cancelled"  # SR {message, by}
     SESSION_INIT = "session.init"  # R {session_id, cli_version, model, permission_mode, tools}
     SESSION_INTERRUPTED = (
-        "session.interrupted"  # SR {message, inputs}: this attempt's process is gone; the run is queued again
+        "session.interrupted"  # SR {message}: this attempt's process is gone; the run is queued again
     )
     SESSION_RETRY = "session.retry"  # R {message, status, attempt, delay_seconds}: the model's API asked for patience
     SESSION_WAITING = "session.waiting"  # S {text}: in place of run.completed while the run must still hear something

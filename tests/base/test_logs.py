@@ -46,3 +46,15 @@ def test_where_nobody_looks_lines_are_json() -> None:
     logs.set_up("auto", "info", out)
     logs.get_logger().info("hello")
     assert json.loads(out.getvalue())["event"] == "hello"
+
+
+def test_a_full_disk_or_a_terminal_that_is_gone_ends_no_work() -> None:
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    logs.set_up("json", "info", Broken())
+    logs.get_logger().error("the end of the run cannot be written")

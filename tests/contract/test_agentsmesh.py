@@ -63,6 +63,7 @@ PODS = """{
 }"""
 
 POD_STATUSES = {"queued", "running", "waiting", "paused", "terminated", "failed"}
+UNKNOWN = "0190f0f0-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +189,7 @@ def test_a_bad_filter_of_pods_is_refused_by_name(api: Api, busy: JSON, query: JS
     assert next(iter(query)) in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("id_", ["999999", "0190f0f0-0000-7000-8000-000000000000", "nonsense", "-1", "1.5", "9" * 40])
+@pytest.mark.parametrize("id_", ["999999", UNKNOWN, "nonsense", "-1", "1.5", "01", "9" * 40])
 def test_an_unknown_or_malformed_runner_is_not_found(api: Api, id_: str) -> None:
     for answer in (
         api.get("/runners/:id", id_),

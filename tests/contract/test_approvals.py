@@ -87,3 +87,11 @@ def test_reading_and_answering_need_their_scopes(key_for: Callable[..., Api]) ->
     refused = key_for("approvals:read").post("/api/approvals/:id", UNKNOWN, body={"decision": "allow"})
     assert refused.status_code == 403
     assert "approvals:write" in refused.json()["error"]
+
+
+def test_approvals_of_a_run_that_is_not_there_are_refused_by_name(quiet: Api, queued: JSON) -> None:
+    assert quiet.get("/api/approvals", query={"run_id": queued["id"]}).json() == []
+    for id_ in (UNKNOWN, "nonsense"):
+        answer = quiet.get("/api/approvals", query={"run_id": id_})
+        assert answer.status_code == 400
+        assert "run_id" in answer.json()["error"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -176,6 +177,7 @@ def test_the_runs_root_answers_plain_text_unless_json_is_asked_for(quiet: Api) -
     assert not plain.text.startswith("{")
     for accept in (
         "application/json",
+        "Application/JSON",
         "text/html;q=0.5, application/json",
         "application/problem+json, application/json",
     ):
@@ -258,3 +260,17 @@ def test_a_client_that_says_a_wrong_length_gets_no_500(quiet: Api) -> None:
     connection.endheaders()
     assert 400 <= connection.getresponse().status < 500
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/keys", "/api/v1/runs", "/api/approvals"])
+def test_a_nul_in_the_body_of_a_get_is_refused_by_name(quiet: Api, path: str) -> None:
+    answer = quiet.get(path, body={"before": "a\0b"})
+    assert answer.status_code == 400
+    assert "before must not contain a NUL" in answer.text
+
+
+def test_a_target_that_is_no_url_is_answered(quiet: Api) -> None:
+    host, _, port = quiet.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(f"CONNECT x:80 HTTP/1.1\r\nAuthorization: Bearer {quiet.key}\r\n\r\n".encode())
+        assert connection.recv(12) == b"HTTP/1.1 404"

@@ -63,6 +63,12 @@ def test_only_a_bearer_key_counts(quiet: Api, header: str) -> None:
     assert answer.status_code == 401
 
 
+@pytest.mark.parametrize("header", ["bearer {key}", "Bearer  {key}", "Bearer\t{key}"])
+def test_the_scheme_may_be_written_as_http_allows(quiet: Api, header: str) -> None:
+    answer = quiet.as_key(None).get("/api/v1/runs", headers={"Authorization": header.format(key=quiet.key)})
+    assert answer.status_code == 200
+
+
 def test_a_key_is_not_taken_from_the_url(quiet: Api) -> None:
     for name in ("token", "key", "api_key", "access_token"):
         assert quiet.as_key(None).get("/api/v1/runs", query={name: quiet.key}).status_code == 401
@@ -118,6 +124,13 @@ def test_an_expired_key_is_unknown(quiet: Api, key_for: Callable[..., Api]) -> N
     eventually(lambda: mine.get("/api/v1/runs").status_code == 401, within=8, every=0.3)
 
 
+def test_a_key_that_never_ends_can_still_be_shown(quiet: Api) -> None:
+    last = "9999-12-31T23:59:59Z"
+    made = quiet.post("/api/v1/keys", body={"name": "k", "scopes": ["*"], "expiresAt": last})
+    assert made.status_code == 201
+    assert quiet.get("/api/v1/keys/:id", made.json()["id"]).json()["expiresAt"].startswith("9999-12-31T23:59:59")
+
+
 def test_a_key_says_when_it_expires(quiet: Api) -> None:
     made = quiet.post("/api/v1/keys", body={"name": "k", "scopes": ["*"], "expiresAt": "2099-01-01T00:00:00Z"}).json()
     shown = next(key for key in quiet.get("/api/v1/keys").json()["data"] if key["id"] == made["id"])
@@ -137,6 +150,9 @@ def test_a_key_says_when_it_expires(quiet: Api) -> None:
         ({"name": "k", "scopes": "runs:read"}, "scopes"),
         ({"name": "k", "scopes": ["*"], "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "k", "scopes": ["*"], "expires_at": "tomorrow"}, "expires_at"),
+        ({"name": "k", "scopes": ["*"], "expires_at": 4102444800}, "expires_at"),
+        ({"name": "k", "scopes": ["*"], "expires_at": "2099-01-01T00:00:00"}, "expires_at"),
+        ({"name": "k", "scopes": ["*"], "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
     ],
 )
 def test_a_bad_key_is_refused_by_field(quiet: Api, body: JSON, field: str) -> None:

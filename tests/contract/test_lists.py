@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 import pytest
 
 from tests.contract.conftest import launched
+from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
 from tests.support.server import Server
 
@@ -71,3 +73,17 @@ def test_events_of_abbado_are_a_bare_array_and_whole_unless_limited(quiet: Api, 
     answer = quiet.get("/api/runs/:id/events", queued["id"])
     assert isinstance(answer.json(), list)
     assert quiet.get("/api/runs/:id/events", queued["id"], query={"limit": 1}).json() == answer.json()[:1]
+
+
+def test_runners_are_paged_by_either_of_their_ids(hand_server: Server) -> None:
+    with hand_server.api() as api:
+        first, second = (ByHand(api, f"paged-{uuid.uuid4().hex[:8]}") for _ in range(2))
+        for hand in (first, second):
+            hand.register()
+        page = api.get("/runners", query={"limit": 1})
+        assert [one["id"] for one in page.json()["runners"]] == [second.id]
+        assert page.headers["Link"] == f'</runners?limit=1&before={second.id}>; rel="next"'
+        for before in (second.id, second.card["uid"]):
+            rest = api.get("/api/v1/runners/available", query={"before": before}).json()["runners"]
+            assert rest[0]["id"] == first.id
+        assert api.get("/runners", query={"before": "nonsense"}).status_code == 400

@@ -107,6 +107,17 @@ def test_a_runner_may_not_write_what_only_the_server_writes(hand: ByHand, claime
         assert (status, told["error"]["code"]) == (400, "BAD_REQUEST"), kind
 
 
+@pytest.mark.parametrize("value", ["1e999", "9" * 5000, "[" * 900 + "]" * 900])
+@pytest.mark.parametrize("kind", ["agent.message", "run.completed"])
+def test_a_payload_that_nobody_could_read_again_is_refused(hand: ByHand, claimed: JSON, kind: str, value: str) -> None:
+    event = f'{{"n": 1, "type": "{kind}", "payload": {{"text": "x", "value": {value}}}}}'
+    body = f'{{"attempt": {claimed["attempt"]}, "lease": "{claimed["lease"]}", "events": [{event}]}}'
+    answer = hand.api.post("/api/v1/runs/:id/events", claimed["run_id"], raw=body)
+    assert answer.status_code == 400
+    assert "payload" in answer.json()["error"]["message"]
+    assert hand.api.get("/api/v1/runs/:id", claimed["run_id"]).status_code == 200
+
+
 def test_a_cancel_is_a_command_until_its_result_is_stored(hand: ByHand, claimed: JSON) -> None:
     hand.send(claimed, (1, "run.started", {"pid": 1}))
     assert hand.api.post("/api/runs/:id/cancel", claimed["run_id"]).status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import httpx
+import pytest
 
 from tests.contract.conftest import launched
 from tests.contract.reference import RFC3339, assert_shape
@@ -17,7 +18,7 @@ EVENTS = """[
 "run_id": "uuid",
 "sequence": 1,
 "event_type": "run.created",
-"payload": { "source_branch": "HEAD" },
+"payload": { "task": "...", "source_branch": "HEAD" },
 "created_at": "..."
 }
 ]"""
@@ -27,7 +28,10 @@ def test_events_are_listed_as_in_the_reference(api: Api, finished: JSON) -> None
     answer = api.get("/api/runs/:id/events", finished["id"])
     assert answer.status_code == 200
     events = answer.json()
-    assert_shape([{**event, "payload": {"source_branch": "HEAD"}} for event in events], EVENTS)
+    # A run in a directory has no branch it came from.
+    assert_shape([{**events[0], "payload": {**events[0]["payload"], "source_branch": "HEAD"}}], EVENTS)
+    assert events[0]["payload"]["task"] == finished["input"]
+    assert {frozenset(event) for event in events} == {frozenset(events[0])}
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert [event["id"] for event in events] == [event["sequence"] for event in events]
     assert {event["run_id"] for event in events} == {finished["id"]}
@@ -77,6 +81,22 @@ def test_a_bad_cursor_is_refused_by_name(api: Api, finished: JSON) -> None:
         with api.stream("/api/runs/:id/events/stream", finished["id"], query={"last_event_id": bad}) as response:
             assert response.status_code == 400
             assert "last_event_id" in response.read().decode()
+
+
+@pytest.mark.parametrize("bad", ["x", "-1", "1.5", "9" * 19, "0" * 20 + "9" * 5000])
+def test_a_bad_last_event_id_is_refused_by_name(quiet: Api, queued: JSON, bad: str) -> None:
+    with quiet.stream("/api/runs/:id/events/stream", queued["id"], headers={"Last-Event-ID": bad}) as response:
+        assert response.status_code == 400
+        assert "Last-Event-ID" in response.read().decode()
+
+
+def test_a_cursor_beyond_the_log_of_a_live_run_goes_on_from_its_end(quiet: Api, queued: JSON) -> None:
+    cancel = threading.Timer(0.3, lambda: quiet.post("/api/runs/:id/cancel", queued["id"]))
+    cancel.start()
+    with quiet.stream("/api/runs/:id/events/stream", queued["id"], headers={"Last-Event-ID": "500"}) as response:
+        seen = [(frame.id, frame.json()["event_type"]) for frame in frames(response)]
+    cancel.join()
+    assert seen == [("2", "run.cancelled")]
 
 
 def test_a_watcher_of_a_live_run_sees_tokens_without_an_id_and_then_the_whole_message(

@@ -115,6 +115,10 @@ def test_a_run_costs_what_was_served_and_says_so(run: Worker, model: Model) -> N
     assert line["cost_micros"] == pytest.approx(result["cost_usd"] * 1e6, abs=1)
 
 
+def test_what_a_run_would_cost_is_known_before_its_turn_ends(run: Worker, model: Model) -> None:
+    assert run.spent(drafted=True) == served(model, run.session)
+
+
 def test_instructions_and_environment_reach_the_agent_and_no_key_reaches_an_argument_list(run: Worker) -> None:
     sent = json.dumps([one["body"] for one in run.model.requests()])
     assert "quokka" in sent
@@ -126,7 +130,7 @@ def test_instructions_and_environment_reach_the_agent_and_no_key_reaches_an_argu
 
 
 def test_nothing_but_protocol_lines_reaches_the_job(run: Worker) -> None:
-    assert {line["line"] for line in run.lines} == {"ready", "child", "event", "usage", "token"}
+    assert {line["line"] for line in run.lines} == {"ready", "child", "event", "usage", "draft", "token"}
     assert "cannot be read" in run.log.read_text()
 
 

@@ -130,9 +130,10 @@ class Worker:
     def usage(self) -> list[JSON]:
         return [line["usage"] for line in self.of("usage")]
 
-    def spent(self) -> dict[str, dict[str, int]]:
-        """The sum of its usage lines, by model."""
-        return _sums((line["model"], line) for line in self.usage())
+    def spent(self, *, drafted: bool = False) -> dict[str, dict[str, int]]:
+        """The sum of its usage lines, or of the newest draft of each message, by model."""
+        drafts = {line["usage"]["source"]: line["usage"] for line in self.of("draft")}
+        return _sums((line["model"], line) for line in (drafts.values() if drafted else self.usage()))
 
     def told(self) -> list[str]:
         return [json.dumps(line)[:200] for line in list(self.lines)] + self.log.read_text().splitlines()[-20:]

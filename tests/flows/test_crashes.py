@@ -7,7 +7,7 @@ import signal
 
 from tests.conftest import ServerMaker
 from tests.flows.conftest import FleetMaker
-from tests.flows.fleet import Escaped, Fleet
+from tests.flows.fleet import Escaped, Fleet, served_tokens
 from tests.support.http import follow
 from tests.support.model import Model
 from tests.support.processes import is_alive
@@ -52,7 +52,9 @@ def test_events_made_while_the_server_is_away_arrive_in_order(make_fleet: FleetM
     assert len(fleet.payloads(run, "run.started")) == 1
 
 
-def test_with_both_sides_killed_the_tree_is_ended_and_the_run_resumed_by_the_next_start(make_fleet: FleetMaker) -> None:
+def test_with_both_sides_killed_the_tree_is_ended_and_the_run_resumed_by_the_next_start(
+    make_fleet: FleetMaker, model: Model
+) -> None:
     fleet = make_fleet()
     gate = fleet.runner.work / "gate"
     escaped = Escaped(fleet.runner.work, then=f"if [ ! -e {gate} ]; then touch {gate}; sleep 100; fi")
@@ -71,6 +73,7 @@ def test_with_both_sides_killed_the_tree_is_ended_and_the_run_resumed_by_the_nex
     assert len(fleet.payloads(run, "run.started")) == 2
     sessions = {one["session_id"] for one in fleet.payloads(run, "session.init")}
     assert len(sessions) == 1
+    assert fleet.run(run)["usage"] == served_tokens(model, *sessions)
     again = escaped.pids() if escaped.file.exists() else []
     escaped.assert_gone(again)
 

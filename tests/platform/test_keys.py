@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
@@ -64,6 +66,18 @@ async def test_a_key_loses_what_its_owner_loses(owner: Principal, org: Bootstrap
     assert found is not None
     assert found.role is Role.VIEWER
     assert found.scopes == {"runs:read", "runners:read", "approvals:read", "keys:read"}
+
+
+async def test_a_key_ends_with_its_owner(owner: Principal) -> None:
+    _, token = await keys.create(owner.org_id, name="theirs", scopes=["*"], user_id="somebody-who-has-gone")
+    assert await keys.authenticate(token) is None
+
+
+async def test_a_key_is_not_remembered_beyond_its_end(owner: Principal) -> None:
+    _, token = await keys.create(owner.org_id, name="short", scopes=["*"], by=owner, expires_in=0.3)
+    assert await keys.authenticate(token) is not None
+    await asyncio.sleep(0.3)
+    assert keys.recall(token) is None
 
 
 async def test_unknown_scopes_and_none_are_refused(owner: Principal) -> None:

@@ -23,6 +23,7 @@ from corral.runner.engines.protocol import (
     DoCancel,
     DoInterrupt,
     DoMessage,
+    Draft,
     Emit,
     FromWorker,
     Ready,
@@ -82,6 +83,11 @@ def big(size: str, number: int, start: Start) -> None:
 
 def usage(tokens: str, number: int, start: Start) -> None:
     say(Spend(Usage(f"{start.assignment.attempt}/{number}", "model", output_tokens=int(tokens))))
+
+
+def draft(tokens: str, number: int, start: Start) -> None:
+    source = f"{start.assignment.attempt}/message-{number}"
+    say(Draft(Usage(source, "model", output_tokens=int(tokens), estimated=True)))
 
 
 def tokens(count: str, number: int, start: Start) -> None:
@@ -182,7 +188,8 @@ def done(text: str, number: int, start: Start) -> None:
 DO = {
     function.__name__: function
     for function in (
-        *(message, messages, big, usage, tokens, sleep, env, cwd, tree, orphan, ask, hear, wait, chat, hang, die, done),
+        *(message, messages, big, usage, draft, tokens, sleep, env, cwd, tree, orphan),
+        *(ask, hear, wait, chat, hang, die, done),
     )
 }
 

@@ -130,6 +130,20 @@ async def test_a_commands_result_is_told_until_it_is_heard_and_the_command_done_
     assert len(refused) == 3
 
 
+async def test_a_result_that_the_server_lost_is_told_again_and_the_command_not_done_again(
+    server: FakeServer, runner: Running, assign: Assign
+) -> None:
+    run = server.offer(assign("hear hear done:x"))
+    asked = server.ask(command("message", run, b'{"text":"one"}'))
+    await until(lambda: asked.id in server.results)
+    await until(lambda: asked.id in runner.daemon._journal.state.told)
+    del server.results[asked.id]
+    await until(lambda: asked.id in server.results)
+    server.ask(command("message", run, b'{"text":"two"}'))
+    await until(lambda: "run.completed" in server.types(run.run_id))
+    assert [m["text"] for m in server.payloads(run.run_id, "agent.message")] == ["one", "two"]
+
+
 async def test_cancel_is_polite_first(server: FakeServer, runner: Running, assign: Assign) -> None:
     run = server.offer(assign("message:on wait"))
     await until(lambda: "agent.message" in server.types(run.run_id))
@@ -166,12 +180,13 @@ async def test_what_a_completed_run_leaves_behind_is_ended_before_it_counts_as_c
 async def test_a_worker_that_dies_fails_the_run_with_its_last_words(
     server: FakeServer, runner: Running, assign: Assign
 ) -> None:
-    run = server.offer(assign("tree:good die"))
+    run = server.offer(assign("draft:6 usage:7 draft:2 tree:good die"))
     await until(lambda: "run.failed" in server.types(run.run_id))
     [failed] = server.payloads(run.run_id, "run.failed")
     assert failed["code"] == "worker_died"
     assert "SIGKILL" in failed["message"]
     assert "something terrible" in failed["hint"]
+    assert [usage.output_tokens for usage in server.usage[run.run_id].values()] == [7, 2]  # the 6 are among the 7
     assert not any(is_alive(int(pid)) for pid in server.payloads(run.run_id, "agent.message")[0]["text"].split())
 
 
@@ -422,6 +437,39 @@ async def test_what_could_not_be_sent_is_sent_by_the_next_start_before_it_regist
     await second.stop()
 
 
+async def test_what_the_server_does_not_take_yet_stays_held_over_a_restart(
+    server: FakeServer, settings: Settings, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the server would queue a run that is over, and refuse the rest of its log."""
+    monkeypatch.setattr("corral.runner.daemon.LEFTOVERS_SECONDS", 0.1)
+    monkeypatch.setattr("corral.runner.daemon.FLUSH_SECONDS", dict.fromkeys(Phase, 0.1))
+    first = Running(settings)
+    run = server.offer(assign("message:x hear done:x"))
+    await until(lambda: "agent.message" in server.types(run.run_id))
+    server.refuse = lambda path, _: (503, error("not now")) if path.endswith("/events") else None
+    server.ask(command("message", run, b'{"text":"go on"}'))
+    await until(lambda: not list(first.daemon._holdings.running))
+    await first.stop()
+    polls = len(server.polls)
+    second = Running(settings)
+    await until(lambda: len(server.polls) > polls)
+    assert server.polls[-1].held == [Held(run.run_id, 1, run.lease)]
+    server.refuse = refuse_nothing
+    await until(lambda: "run.completed" in server.types(run.run_id))
+    await until(lambda: server.polls[-1].held == [])
+    await second.stop()
+
+
+async def test_a_file_among_the_spools_that_cannot_be_read_keeps_no_runner_from_starting(
+    server: FakeServer, settings: Settings, assign: Assign
+) -> None:
+    (settings.data / "spool" / "odd.1.jsonl").mkdir(parents=True)
+    running = Running(settings)
+    run = server.offer(assign("done:x"))
+    await until(lambda: "run.completed" in server.types(run.run_id))
+    await running.stop()
+
+
 async def test_the_spare_worker_takes_the_next_run(
     server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -513,3 +561,23 @@ async def test_a_disk_that_fills_up_fails_the_run_and_says_so(
     assert failed["code"] == "runner_disk"
     assert "No space left" in failed["message"]
     assert not is_alive(server.payloads(run.run_id, "run.started")[0]["pid"])
+
+
+async def test_a_run_that_is_fenced_while_its_end_does_not_fit_on_the_disk_lets_go(
+    server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, tried = spool.Spool.append, 0
+
+    def full(self: spool.Spool, type: EventType, payload: bytes, *, at: float | None = None) -> int:
+        nonlocal tried
+        if type == EventType.RUN_COMPLETED:
+            tried += 1
+            raise OSError(28, "No space left on device")
+        return append(self, type, payload, at=at)
+
+    monkeypatch.setattr(spool.Spool, "append", full)
+    run = server.offer(assign("done:x"))
+    await until(lambda: tried)
+    server.lose(Held(run.run_id, 1, run.lease))
+    await until(lambda: server.polls[-1].held == [] and server.polls[-1].free_slots == 4)
+    assert tried < 5

@@ -65,7 +65,7 @@ async def test_a_successor_ends_what_a_killed_runner_left_and_reports_it_before_
     server: FakeServer, start: Start, assign: Assign
 ) -> None:
     first = await start()
-    run = server.offer(assign("usage:5 tree:deaf orphan hang"))
+    run = server.offer(assign("usage:5 draft:3 tree:deaf orphan hang"))
     await until(lambda: len(server.payloads(run.run_id, "agent.message")) == 3)
     pids = [int(pid) for m in server.payloads(run.run_id, "agent.message")[:2] for pid in m["text"].split()]
     pids.append(server.payloads(run.run_id, "run.started")[0]["pid"])
@@ -78,6 +78,7 @@ async def test_a_successor_ends_what_a_killed_runner_left_and_reports_it_before_
     await until(lambda: "register" in server.order)
     assert not any(map(is_alive, pids))
     assert server.types(run.run_id)[-1] == "session.interrupted"
+    assert sorted(usage.output_tokens for usage in server.usage[run.run_id].values()) == [3, 5]
     assert server.order.index("events") < server.order.index("register")
     assert server.registered[0].uid == server.registered[1].uid
     await until(lambda: "poll" in server.order)

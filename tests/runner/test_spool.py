@@ -114,6 +114,27 @@ def test_a_spool_that_lost_its_tail_numbers_on_from_what_the_server_has(folder: 
     made.release()
 
 
+def test_what_was_only_drafted_counts_once_when_its_turn_tells_no_sums(folder: Path) -> None:
+    def message(name: str, tokens: int) -> Usage:
+        return Usage(f"1/message-{name}", "m", output_tokens=tokens, estimated=True)
+
+    made = spool.create(folder, HELD)
+    made.append_draft(message("a", 1))
+    made.append_usage(Usage("1/turn-1/m", "m", output_tokens=9))
+    for tokens in (1, 20):
+        made.append_draft(message("b", tokens))
+    made.append_draft(message("c", 3))
+    made.append_usage(message("c", 4))
+    made.release()
+    again = spool.load(made.path)
+    assert again is not None
+    assert again.read(0, 100, 10_000).usage == [Usage("1/turn-1/m", "m", output_tokens=9), message("c", 4)]
+    again.settle()
+    again.settle()
+    assert [line.output_tokens for line in again.read(0, 100, 10_000).usage] == [9, 4, 20]
+    again.release()
+
+
 def test_a_full_disk_leaves_no_half_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = fill(folder, [("event", "a")])
     write = os.write

@@ -265,6 +265,7 @@ def test_a_journal_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.Monk
     made.begin()
     made.started(Process(9, "z"), "lives")
     for number in range(200):
+        made.started(Process(number, "a"))  # a spare, until it gets a run
         made.started(Process(number, "a"), f"run-{number}")
         made.gone(f"run-{number}")
         made.begun(f"c{number}")
@@ -275,6 +276,31 @@ def test_a_journal_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.Monk
     again = journal.Journal(folder / "journal").state
     assert [one.run_id for one in again.processes] == ["lives"]
     assert "c199" in again.told
+
+
+def test_a_journal_on_a_full_disk_keeps_what_it_has_and_no_file_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = journal.Journal(folder / "journal")
+    made.begin()
+    made.begun("c1")
+    write, before = os.write, len(os.listdir("/dev/fd"))  # noqa: PTH208 - ours, open now
+
+    def short(fd: int, data: memoryview) -> int:
+        if len(data) < 10:
+            raise OSError(28, "No space left on device")
+        return write(fd, data[: len(data) // 2])
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", short)
+        with pytest.raises(OSError, match="No space"):
+            made.begun("c2")
+        made.gone("run-1")
+        with pytest.raises(OSError, match="No space"):
+            made.begin()
+    assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208 - as above
+    made.close()
+    assert list(journal.Journal(folder / "journal").state.begun) == ["c1"]
 
 
 # -- CLIs -------------------------------------------------------------------------------------------------------------

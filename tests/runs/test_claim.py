@@ -144,7 +144,8 @@ async def test_a_runner_that_restarts_gives_back_what_it_no_longer_has(world: Wo
     box = await world.runner()
     run = await world.launch()
     work = (await box.poll()).assignments[0]
-    await world.send(work, 1, EventType.RUN_STARTED, (EventType.SESSION_INIT, {"session_id": "abc"}))
+    init = (EventType.SESSION_INIT, {"session_id": "abc"})
+    await world.send(work, 1, EventType.RUN_STARTED, init, EventType.AGENT_MESSAGE)
     await box.register()
     box.held = []
     answer = await box.poll()
@@ -193,6 +194,16 @@ async def test_cancelling_a_live_run_sends_a_command_that_stays_until_its_result
     assert [c.kind for c in (await box.poll()).commands] == ["cancel"]
     await world.send(work, 2, (EventType.RUN_CANCELLED, {"message": "done"}))
     assert (await box.poll()).commands == []
+
+
+async def test_a_run_cancelled_before_its_runner_holds_it_is_not_offered_again(world: World) -> None:
+    box = await world.runner()
+    run = await world.launch()
+    assert (await box.poll(hold=False)).assignments  # an answer that was lost
+    await queue.cancel(world.org_id, run.id, "user:me")
+    answer = await box.poll()
+    assert (answer.assignments, answer.commands) == ([], [])
+    assert (await world.run(run.id)).status == RunStatus.CANCELLED
 
 
 async def test_the_same_launch_twice_is_one_run(world: World) -> None:

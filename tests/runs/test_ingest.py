@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from corral.base.errors import BadRequest, LeaseLost
 from corral.platform import database
 from corral.platform.settings import Settings
-from corral.runs import approvals, feed, ingest, queue
+from corral.runs import approvals, commands, feed, ingest, queue
 from corral.runs.hints import Hints
 from corral.usage import ledger
 from corral.wire.events import EventBatch, EventType, RunnerEvent, Usage
-from corral.wire.runner import Assignment
+from corral.wire.runner import Assignment, CommandResult, CommandStatus
 from corral.wire.runs import RunStatus
 from tests.runs.world import Machine, World, numbered, opened
 
@@ -107,7 +107,21 @@ async def test_usage_sent_again_adds_nothing(world: World) -> None:
             ],
             "events[0].payload.tool",
         ),
+        (
+            [
+                RunnerEvent(
+                    2,
+                    EventType.PERMISSION_REQUESTED,
+                    msgspec.Raw(b'{"request_id":"%b","kind":"tool","tool":"B","input":{},"cwd":"/"}' % (b"r" * 101)),
+                )
+            ],
+            "events[0].payload.request_id",
+        ),
         ([RunnerEvent(2, MESSAGE, msgspec.Raw(b'{"text":"\xff"}'))], "events[0].payload"),
+        (
+            [RunnerEvent(2, EventType.RUN_COMPLETED, msgspec.Raw(b"{}")), RunnerEvent(3, MESSAGE, msgspec.Raw(b"{}"))],
+            "events[0].type",
+        ),
     ],
 )
 async def test_an_event_that_cannot_be_stored_is_named(world: World, events: list[RunnerEvent], field: str) -> None:
@@ -125,13 +139,62 @@ async def test_a_payload_with_line_breaks_and_nul_escapes_is_kept_as_one_line(wo
     assert stored.payload == '{"text":"a\\u0000b\\n"}'
 
 
-async def test_one_session_init_tells_how_a_next_attempt_goes_on(world: World) -> None:
-    box, work = await started(world)
-    await world.send(work, 2, (EventType.SESSION_INIT, {"session_id": "s1"}), EventType.SESSION_INTERRUPTED)
+async def interrupted(world: World, box: Machine, work: Assignment, first: int, *said: EventType) -> Assignment:
+    """Let the attempt begin its session, say something, and be cut off; return the next one."""
+    init = (EventType.SESSION_INIT, {"session_id": "s1"})
+    await world.send(work, first, init, *said, EventType.SESSION_INTERRUPTED)
     box.held = []
-    again = (await box.poll()).assignments[0]
+    (again,) = (await box.poll()).assignments
+    await world.send(again, 1, EventType.RUN_STARTED)
+    return again
+
+
+async def test_an_interrupted_attempt_is_resumed_in_its_session(world: World) -> None:
+    box, work = await started(world)
+    again = await interrupted(world, box, work, 2, MESSAGE)
     assert (again.attempt, again.session_id, again.resume, again.stored_n) == (2, "s1", "interrupted", 0)
     assert "Continue where you left off" in again.prompt
+    third = await interrupted(world, box, again, 2)
+    assert (third.session_id, third.resume, third.prompt) == ("s1", "interrupted", again.prompt)
+
+
+async def test_an_attempt_cut_off_before_its_first_word_begins_anew(world: World) -> None:
+    """Its session may not be on disk, and does not have the prompt if it is a parent's."""
+    box, work = await started(world)
+    again = await interrupted(world, box, work, 2)
+    assert (again.session_id, again.resume, again.fork, again.prompt) == (None, None, False, work.prompt)
+    await world.send(again, 2, (EventType.SESSION_INIT, {"session_id": "s2"}), MESSAGE, EventType.RUN_COMPLETED)
+    for is_fork in (False, True):
+        box.held = []
+        await queue.follow_up(world.org_id, work.run_id, "and now?", "user:me")
+        (child,) = (await box.poll()).assignments
+        await world.send(child, 1, EventType.RUN_STARTED)
+        began = (EventType.SESSION_INIT, {"session_id": "s3" if is_fork else "s2"})
+        await world.send(child, 2, began, EventType.SESSION_INTERRUPTED)
+        box.held = []
+        (retried,) = (await box.poll()).assignments
+        assert (retried.session_id, retried.resume, retried.fork) == ("s2", "followup", is_fork)
+        assert retried.prompt == "and now?"
+        await world.send(retried, 1, EventType.RUN_STARTED, EventType.RUN_COMPLETED)
+
+
+async def test_what_a_person_said_to_an_attempt_that_did_not_answer_reaches_the_next(world: World) -> None:
+    box, work = await started(world)
+    await queue.say(world.org_id, work.run_id, "the red one", "user:me")
+    again = await interrupted(world, box, work, 2)
+    assert again.prompt.startswith(work.prompt)
+    assert again.prompt.endswith("the red one")
+    await world.send(again, 2, (EventType.SESSION_INIT, {"session_id": "s1"}), MESSAGE)
+    await asyncio.sleep(0.002)  # the database's clock counts milliseconds
+    await queue.say(world.org_id, work.run_id, "heard, not answered", "user:me")
+    (told,) = (await box.poll()).commands
+    result = CommandResult(box.session, CommandStatus.DONE)
+    await commands.finish(world.org_id, box.id, told.id, result)
+    await queue.say(world.org_id, work.run_id, "never heard", "user:me")
+    third = await interrupted(world, box, again, 4)
+    assert "Continue where you left off" in third.prompt
+    assert third.prompt.endswith("heard, not answered\n\nnever heard")
+    assert "the red one" not in third.prompt
 
 
 async def test_a_cancelled_run_that_is_interrupted_ends(world: World) -> None:
@@ -183,6 +246,33 @@ async def test_an_answer_given_between_two_attempts_applies_once_to_the_identica
     other = {**ASK, "request_id": "r10", "input": {"command": "rm -rf /"}}
     await world.send(again, 3, (EventType.PERMISSION_REQUESTED, other))
     assert [a.request_id for a in await approvals.page(world.org_id)] == ["r10"]
+
+
+@pytest.mark.parametrize("status", [CommandStatus.DONE, CommandStatus.INTERRUPTED])
+async def test_an_answer_that_may_have_reached_the_agent_is_not_given_again_though_its_result_came_late(
+    world: World, status: CommandStatus
+) -> None:
+    box, work = await started(world)
+    await world.send(work, 2, (EventType.PERMISSION_REQUESTED, ASK))
+    (asked,) = await approvals.page(world.org_id)
+    await approvals.answer(world.org_id, asked.id, "allow", "user:me")
+    (command,) = (await box.poll()).commands
+    again = await interrupted(world, box, work, 3, MESSAGE)
+    await commands.finish(world.org_id, box.id, command.id, CommandResult(box.session, status))
+    await world.send(again, 2, (EventType.PERMISSION_REQUESTED, ASK))
+    assert (await box.poll()).commands == []
+    assert [a.attempt for a in await approvals.page(world.org_id)] == [2]
+
+
+async def test_a_question_that_only_an_earlier_attempt_asked_keeps_no_run_waiting(world: World) -> None:
+    box, work = await started(world)
+    await world.send(work, 2, (EventType.PERMISSION_REQUESTED, ASK))
+    again = await interrupted(world, box, work, 3, MESSAGE)
+    other = {**ASK, "request_id": "r2", "input": {"command": "make"}}
+    await world.send(again, 2, (EventType.PERMISSION_REQUESTED, other))
+    newest, _ = await approvals.page(world.org_id)
+    await approvals.answer(world.org_id, newest.id, "allow", "user:me")
+    assert (await world.run(work.run_id)).status == RunStatus.RUNNING
 
 
 class ListSink:

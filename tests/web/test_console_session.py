@@ -64,6 +64,10 @@ def test_a_bearer_key_needs_no_origin_and_a_wrong_one_is_not_saved_by_the_cookie
     assert browser.get("/api/v1/runs", headers={"Authorization": "Bearer nobody"}).status_code == 401
 
 
+def test_what_a_proxy_asks_browsers_for_does_not_hide_the_session(browser: httpx.Client) -> None:
+    assert browser.get("/api/v1/runs", headers={"Authorization": "Basic dXNlcjpwYXNz"}).status_code == 200
+
+
 def test_a_form_needs_the_token_of_its_session(browser: httpx.Client, running: Running) -> None:
     principal = running.do(sign_in.authenticate(browser.cookies[COOKIE]))
     ours = {"Origin": str(browser.base_url).rstrip("/")}

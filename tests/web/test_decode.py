@@ -84,6 +84,8 @@ def test_fields_that_only_answers_have_are_ignored_in_either_spelling() -> None:
         ({"someText": "x", "sometext": "x"}, "sometext", "did you mean"),
         ({"someText": "a\0b"}, "someText", "NUL"),
         ({"someText": "x", "env": {"A": "\0"}}, "env.A", "NUL"),
+        ({"someText": "x", "env": {"A": "a", "B": 1}}, "env.B", "must be a string, not 1"),
+        ({"someText": "x", "": 1}, "", "without a name"),
     ],
 )
 def test_what_is_wrong_is_named_in_the_clients_own_spelling(body: dict[str, Any], field: str, said: str) -> None:
@@ -146,6 +148,7 @@ def test_a_body_on_get_gives_what_the_query_does_not() -> None:
         ("limit=1&limit=2", "limit"),
         ("before_id=a&beforeId=b", "beforeId"),
         ("before_id=%00", "before_id"),
+        ("=1", ""),
         ("pending=maybe", "pending"),
         ("colour=red", "colour"),
     ],
@@ -154,6 +157,15 @@ def test_a_bad_query_names_its_parameter(query: str, field: str) -> None:
     with pytest.raises(BadRequest) as error:
         asked(query)
     assert error.value.field == field
+
+
+def test_the_largest_number_of_the_document_is_a_number() -> None:
+    assert asked(f"limit={2**63 - 1}").limit == 2**63 - 1
+
+
+def test_a_body_on_get_holds_no_nul() -> None:
+    with pytest.raises(BadRequest, match="before_id must not contain a NUL"):
+        asked("", b'{"before_id": "a\\u0000"}')
 
 
 def test_a_query_that_is_not_utf8_is_refused() -> None:

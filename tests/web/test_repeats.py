@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from corral.platform.database import fetch
 from corral.runs import queue
 from tests.support.http import Api
 from tests.support.waiting import eventually
@@ -63,3 +64,11 @@ def test_a_request_that_failed_for_us_may_be_sent_again(full: Api, monkeypatch: 
         patched.setattr(queue, "launch", broken)
         assert full.post("/api/v1/runs", raw=BODY, headers=headers).status_code == 500
     assert full.post("/api/v1/runs", raw=BODY, headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/api/runs/{}/cancel", "/api/approvals/{}"])
+def test_an_id_longer_than_any_is_not_found_before_its_key_is_kept(running: Running, full: Api, path: str) -> None:
+    body = b'{"decision": "allow"}' if "approvals" in path else b""
+    answer = full.post(path.format("x" * 600), raw=body, headers={"Idempotency-Key": "long"})
+    assert answer.status_code == 404
+    assert running.do(fetch("SELECT 1 FROM repeatable_requests WHERE length(path) > 500")) == []

@@ -3,6 +3,9 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import httpx
+import pytest
+
 from tests.support.http import Api, frames
 from tests.support.waiting import eventually
 from tests.web.conftest import Running
@@ -27,6 +30,19 @@ def test_who_watches_and_leaves_is_forgotten(running: Running, full: Api) -> Non
     for _ in range(3):
         with full.stream("/api/runs/:id/events/stream", run) as response:
             next(frames(response))
+    eventually(lambda: not running.server.watchers.open)
+
+
+def test_who_watches_with_a_key_that_is_revoked_is_cut_off(running: Running, full: Api) -> None:
+    made = full.post("/api/v1/keys", body={"name": "watcher", "scopes": ["runs:read"]}).json()
+    with running.api(made["key"]) as watcher:
+        with watcher.stream("/api/runs/:id/events/stream", launched(full)) as response:
+            seen = frames(response)
+            next(seen)
+            assert full.delete("/api/v1/keys/:id", made["id"]).status_code == 200
+            with pytest.raises(httpx.TransportError):
+                list(seen)
+        assert watcher.get("/api/v1/runs").status_code == 401
     eventually(lambda: not running.server.watchers.open)
 
 

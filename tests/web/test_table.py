@@ -167,3 +167,4 @@ def test_a_path_of_nobody_is_401_without_a_key_and_404_with_one(running: Running
             assert full.call("GET", path).status_code == 404, path
         assert nobody.call("GET", "/static/nothing.js").status_code == 404
         assert nobody.call("GET", "/static/..%2f..%2fapp.py").status_code == 404
+        assert nobody.call("GET", "/static/" + "a" * 3000).status_code == 404

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from claude_agent_sdk import PermissionResultAllow, PermissionResultDeny, ToolPermissionContext
 
 from corral.runner.engines.claude_events import Translator, clean, emit, encode
+from corral.runner.engines.claude_sdk import PermissionResultAllow, PermissionResultDeny, ToolPermissionContext
 from corral.runner.engines.protocol import Emit
 from corral.runner.engines.stdio import log
 from corral.wire.events import ApprovalKind, ApprovalRequest, EventType

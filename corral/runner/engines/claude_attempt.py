@@ -9,12 +9,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from claude_agent_sdk import ClaudeSDKClient
-
 from corral.runner.engines import claude_cli
 from corral.runner.engines.claude_approvals import Approvals
 from corral.runner.engines.claude_events import Translator, emit
 from corral.runner.engines.claude_outcome import judge
+from corral.runner.engines.claude_sdk import ClaudeSDKClient
 from corral.runner.engines.claude_usage import Meter
 from corral.runner.engines.protocol import (
     Child,
@@ -22,6 +21,7 @@ from corral.runner.engines.protocol import (
     DoCancel,
     DoInterrupt,
     DoMessage,
+    Draft,
     Emit,
     FromWorker,
     Spend,
@@ -159,7 +159,8 @@ class Attempt:
         self._over.set()
 
     def _heard(self, raw: Mapping[str, Any]) -> None:
-        self._meter.watch(raw)
+        if (draft := self._meter.watch(raw)) is not None:
+            self._send(Draft(draft))
         for line in self._translator.translate(raw):
             self._send(line)
         match raw.get("type"):

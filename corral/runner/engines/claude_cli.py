@@ -13,12 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
-from claude_agent_sdk import CanUseTool, ClaudeAgentOptions, CLINotFoundError
-
-# Not public, but the only way to the process's id and to all that a message holds; the SDK's version is pinned.
-from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 
 from corral.runner import tree
+from corral.runner.engines.claude_sdk import CanUseTool, ClaudeAgentOptions, CLINotFoundError, SubprocessCLITransport
 from corral.runner.engines.stdio import log
 from corral.wire.runner import Assignment
 

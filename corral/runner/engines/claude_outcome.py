@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from claude_agent_sdk import CLINotFoundError, ProcessError
-
 from corral.runner.engines.claude_events import emit
+from corral.runner.engines.claude_sdk import CLINotFoundError, ProcessError
 from corral.runner.engines.protocol import Emit
 from corral.wire.events import EventType
 

@@ -40,19 +40,19 @@ class Meter:
         #: The session's sums at the last result; None while a resumed session's are unknown.
         self._sums: Mapping[str, Mapping[str, Any]] | None = None if resumed else {}
 
-    def watch(self, raw: Mapping[str, Any]) -> None:
-        """Note what a message says it used; the last word on a message replaces the ones before."""
+    def watch(self, raw: Mapping[str, Any]) -> Usage | None:
+        """Note what a message says it used; the last word on a message replaces the ones before.
+
+        Returns what counts of it should nothing more be heard of it: we may be killed long before its turn ends.
+        """
+        name = ""
         if raw.get("type") == "assistant":
-            self._note_whole(raw["message"])
+            name = self._note_whole(raw["message"])
         elif raw.get("type") == "stream_event":
-            event = raw.get("event") or {}
-            if event.get("type") == "message_start":
-                started = event["message"]
-                self._open[started["id"]] = _Message(started.get("model", ""), dict(started.get("usage") or {}), True)
-            elif event.get("type") == "message_delta" and (message := self._open.get(raw.get("api_message_id", ""))):
-                message.usage |= {
-                    name: count for name, count in (event.get("usage") or {}).items() if count is not None
-                }
+            name = self._note_streamed(raw)
+        message = self._open.get(name)
+        line = self._estimate(name, message) if message is not None else None
+        return line if line is not None and _tokens(line) else None
 
     def settle(self, result: Mapping[str, Any]) -> list[Usage]:
         """Return a finished turn's lines, one a model."""
@@ -66,18 +66,7 @@ class Meter:
 
     def cut(self) -> list[Usage]:
         """Return a line for each message whose turn has not told its sums: what the stream said last."""
-        lines = [
-            Usage(
-                source=f"{self._attempt}/message-{name}",
-                model=message.model,
-                input_tokens=message.usage.get("input_tokens") or 0,
-                output_tokens=_output(message),
-                cache_read_tokens=message.usage.get("cache_read_input_tokens") or 0,
-                cache_write_tokens=message.usage.get("cache_creation_input_tokens") or 0,
-                estimated=True,
-            )
-            for name, message in self._open.items()
-        ]
+        lines = [self._estimate(name, message) for name, message in self._open.items()]
         self._forget_open()
         return [line for line in lines if _tokens(line)]
 
@@ -85,15 +74,39 @@ class Meter:
         self._settled = frozenset(self._open)
         self._open.clear()
 
-    def _note_whole(self, message: Mapping[str, Any]) -> None:
-        """A block of a message that may not have been streamed to us (a sub-agent's)."""
+    def _estimate(self, name: str, message: _Message) -> Usage:
+        return Usage(
+            source=f"{self._attempt}/message-{name}",
+            model=message.model,
+            input_tokens=message.usage.get("input_tokens") or 0,
+            output_tokens=_output(message),
+            cache_read_tokens=message.usage.get("cache_read_input_tokens") or 0,
+            cache_write_tokens=message.usage.get("cache_creation_input_tokens") or 0,
+            estimated=True,
+        )
+
+    def _note_streamed(self, raw: Mapping[str, Any]) -> str:
+        """The start of a message, or its last counts; return its name if it was either."""
+        event = raw.get("event") or {}
+        if event.get("type") == "message_start":
+            started = event["message"]
+            self._open[started["id"]] = _Message(started.get("model", ""), dict(started.get("usage") or {}), True)
+            return str(started["id"])
+        if event.get("type") == "message_delta" and (message := self._open.get(raw.get("api_message_id", ""))):
+            message.usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
+            return str(raw["api_message_id"])
+        return ""
+
+    def _note_whole(self, message: Mapping[str, Any]) -> str:
+        """A block of a message; return the name of one that was not streamed to us (a sub-agent's)."""
         if message.get("model") == "<synthetic>" or not message.get("id") or message["id"] in self._settled:
-            return
+            return ""
         noted = self._open.get(message["id"])
         if noted is None:
             noted = _Message(message.get("model", ""), dict(message.get("usage") or {}), False)
             self._open[message["id"]] = noted
         noted.characters += sum(len(str(_said(block))) for block in message.get("content") or [])
+        return "" if noted.streamed else str(message["id"])
 
     def _spent(self, result: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]] | None:
         """What this result adds, by model; None if it cannot be told from what went before."""

@@ -64,6 +64,12 @@ class Spend(msgspec.Struct, tag_field="line", tag="usage"):
     usage: Usage
 
 
+class Draft(msgspec.Struct, tag_field="line", tag="draft"):
+    """What a message is known to have used. The newest of a source counts if no `usage` line of its turn comes."""
+
+    usage: Usage
+
+
 class Token(msgspec.Struct, tag_field="line", tag="token"):
     """Streamed text, shown live only. The job thins these to 20 frames a second."""
 
@@ -76,4 +82,4 @@ class Child(msgspec.Struct, tag_field="line", tag="child"):
     pid: int
 
 
-FromWorker = Ready | Emit | Spend | Token | Child
+FromWorker = Ready | Emit | Spend | Draft | Token | Child

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections import deque
@@ -87,4 +88,5 @@ class Channel:
 
 def log(message: str) -> None:
     """Say something on stderr, which the job keeps for people."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201 - stderr is the worker's log
+    with contextlib.suppress(OSError):  # the job may be gone, and there is still a tree to end
+        print(message, file=sys.stderr, flush=True)  # noqa: T201 - stderr is the worker's log

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from corral.runs import approvals
+from corral.base.errors import BadRequest, NotFound
+from corral.runs import approvals, reads
 from corral.web.api.paging import Id, Page, cut
 from corral.web.call import Call
 from corral.web.present.approvals import ApprovalView, approval_view
@@ -35,6 +36,8 @@ class Decide(msgspec.Struct, forbid_unknown_fields=True):
 @route.get("/api/approvals", scope="approvals:read")
 async def list_approvals(call: Call, query: ApprovalsAsked) -> list[ApprovalView]:
     """List approvals, newest first: all of them, or those that wait for an answer."""
+    if query.run_id is not None:
+        await _known_run(call.org_id, query.run_id)
     found = await approvals.page(
         call.org_id,
         pending_only=query.status == "pending",
@@ -60,3 +63,10 @@ async def answer_approval(call: Call, id: str, body: Decide) -> ApprovalView:
         call.org_id, id, body.decision, call.actor, reason=body.reason, answers=body.answers
     )
     return approval_view(answered)
+
+
+async def _known_run(org_id: int, run_id: str) -> None:
+    try:
+        await reads.get(org_id, run_id)
+    except NotFound as error:
+        raise BadRequest(f"run_id: there is no run {run_id} here", field="run_id") from error

@@ -16,6 +16,9 @@ from corral.web.routes import Routes
 
 route = Routes("keys")
 
+#: The last second that can be written in UTC.
+_LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
 
 class CreateKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A key to make."""
@@ -61,6 +64,6 @@ async def revoke_key(call: Call, id: str) -> KeyView:
 def _moment(moment: datetime | None) -> int | None:
     if moment is None:
         return None
-    if moment <= datetime.now(UTC):
-        raise BadRequest("expires_at (expiresAt) must be in the future", field="expires_at")
+    if not datetime.now(UTC) < moment <= _LATEST:
+        raise BadRequest("expires_at (expiresAt) must be in the future, before the year 10000", field="expires_at")
     return int(moment.timestamp() * 1000)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 
+from corral.base.errors import BadRequest
 from corral.runs import reads, runners
-from corral.web.api.paging import MOST, Count, Limit
+from corral.runs.runners import Machine
+from corral.web.api.paging import Count, Limit, Page, cut
 from corral.web.call import Call
 from corral.web.present.runners import PodPage, RunnerDetail, RunnerList, pod_view, runner_view
 from corral.web.present.runs import views
@@ -28,24 +31,16 @@ class PodsAsked(msgspec.Struct, forbid_unknown_fields=True):
     offset: Count = 0
 
 
-class RunnersAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """How many runners."""
-
-    limit: Limit = MOST
-
-
 @route.get("/runners", scope="runners:read")
-async def list_runners(call: Call, query: RunnersAsked) -> RunnerList:
+async def list_runners(call: Call, query: Page) -> RunnerList:
     """List all runners, newest first."""
-    machines = await runners.page(call.org_id)
-    return RunnerList([runner_view(machine) for machine in machines[: query.limit]])
+    return _listed(call, query, await _machines(call, query))
 
 
 @route.get("/runners/available", scope="runners:read")
-async def list_available_runners(call: Call, query: RunnersAsked) -> RunnerList:
+async def list_available_runners(call: Call, query: Page) -> RunnerList:
     """List the runners that are online, have a free slot, and are not draining."""
-    machines = [machine for machine in await runners.page(call.org_id) if machine.available]
-    return RunnerList([runner_view(machine) for machine in machines[: query.limit]])
+    return _listed(call, query, [machine for machine in await _machines(call, query) if machine.available])
 
 
 @route.get("/runners/<id>", scope="runners:read")
@@ -65,6 +60,22 @@ async def list_pods(call: Call, id: str, query: PodsAsked) -> PodPage:
     runs = await reads.page(call.org_id, runner_no=machine.no, statuses=statuses, limit=limit, offset=query.offset)
     total = await reads.count(call.org_id, runner_no=machine.no, statuses=statuses)
     return PodPage([pod_view(run) for run in runs], total, limit, query.offset)
+
+
+async def _machines(call: Call, page: Page) -> list[Machine]:
+    """Return the org's runners from where the page begins; `before` is either of a runner's ids."""
+    machines = await runners.page(call.org_id)
+    if page.before is None:
+        return machines
+    found = next((index for index, one in enumerate(machines) if page.before in {str(one.id), one.uid}), None)
+    if found is None:
+        raise BadRequest(f"before: there is no runner {page.before} here", field="before")
+    return machines[found + 1 :]
+
+
+def _listed(call: Call, page: Page, machines: Sequence[Machine]) -> RunnerList:
+    shown = cut(call, machines, page, [str(machine.id) for machine in machines])
+    return RunnerList([runner_view(machine) for machine in shown])
 
 
 route.also_under("/api/v1", "v1")

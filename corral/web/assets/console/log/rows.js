@@ -14,7 +14,7 @@ export function row(event, context) {
 }
 
 const DRAW = {
-  "run.created": (event, { prompt }) => said(event, "Prompt", prompt ?? ""),
+  "run.created": (event, { task }) => said(event, "Prompt", task ?? ""),
   "user.message": (event, { text, by }) => said(event, person(by), text ?? ""),
   "run.started": (event, { runner, pid }) => system(event, `started${runner ? ` on ${runner}` : ""}${pid ? ` · pid ${pid}` : ""}`),
   "session.init": (event, { cli_version: version, model, permission_mode: mode }) =>

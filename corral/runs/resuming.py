@@ -1,0 +1,67 @@
+"""How does an interrupted run go on? In the CLI's session if that holds something of it, else as it had begun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from corral.platform.database import Row, Rows, Unit, sql
+from corral.runs import inputs
+from corral.wire.events import EventType
+from corral.wire.runner import CommandKind, CommandStatus, Message, Resume
+
+#: What a resumed CLI session is told when nobody has said anything new.
+INTERRUPTED = (
+    "You were interrupted because the machine's runner stopped; the work so far is in this session. "
+    "Continue where you left off, and do not repeat what is already done."
+)
+_SAID = "In the meantime a person said:"
+#: A CLI that has come so far has its prompt on disk; one that has merely named its session may not.
+_SPOKE = ", ".join(
+    f"'{kind}'" for kind in (EventType.AGENT_MESSAGE, EventType.AGENT_THINKING, EventType.AGENT_TOOL_CALL)
+)
+
+
+def next_start(run: Row) -> Unit[dict[str, Any]]:
+    """Return the columns that say how the next attempt starts; `run` is the whole row."""
+    rows = yield sql(
+        f"SELECT attempt, created_at FROM events WHERE run_no = $1 AND type IN ({_SPOKE}) ORDER BY seq DESC LIMIT 1",  # noqa: S608 - constants
+        run["no"],
+    )
+    spoke = rows[0] if rows else None
+    if spoke is None:
+        start = yield from _anew(run)
+    elif spoke["attempt"] == run["attempt"]:
+        start = {"next_prompt": INTERRUPTED}
+    else:
+        start = {}
+    unheard = yield from _unheard(run, spoke["created_at"] if spoke and spoke["attempt"] == run["attempt"] else 0)
+    if unheard:
+        told = start.get("next_prompt", run["next_prompt"]) or run["prompt"]
+        start["next_prompt"] = "\n\n".join([told, _SAID, *unheard])
+    return start
+
+
+def _anew(run: Row) -> Unit[dict[str, Any]]:
+    """The agent never said a word: what it was told counts as never said."""
+    if run["parent_no"] is None:
+        return {"session_id": None, "resume": None, "fork": False}
+    parent: Rows = yield sql("SELECT session_id FROM runs WHERE no = $1", run["parent_no"])
+    session = parent[0]["session_id"]
+    # A fork that began has another session than its parent.
+    fork = bool(run["fork"]) or run["session_id"] != session
+    return {"session_id": session, "resume": Resume.FOLLOWUP.value, "fork": fork}
+
+
+def _unheard(run: Row, spoke_at: int) -> Unit[list[str]]:
+    """Return what the agent was told but not given, or did not answer with a word before it was cut off."""
+    rows = yield sql(
+        "SELECT payload, status IS NULL OR status <> $4 OR created_at >= $5 AS is_unheard FROM commands "
+        "WHERE run_no = $1 AND attempt = $2 AND kind = $3 ORDER BY no",
+        run["no"], run["attempt"], CommandKind.MESSAGE.value, CommandStatus.DONE.value, spoke_at,
+    )  # fmt: skip
+    told = [(msgspec.json.decode(row["payload"], type=Message), row["is_unheard"]) for row in rows]
+    if settled := [message.input for message, _ in told if message.input]:  # heard, or part of what is told next
+        yield from inputs.taken(run["no"], settled)
+    return [message.text for message, is_unheard in told if is_unheard]

@@ -17,6 +17,13 @@ SCOPES = (
     "approvals:write",
     "keys:read",
     "keys:write",
+    "agents:read",
+    "agents:write",
+    "tasks:read",
+    "tasks:write",
+    "messages:read",
+    "messages:write",
+    "usage:read",
 )
 FULL = frozenset({*SCOPES, "*"})
 

@@ -104,7 +104,7 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     if route.open:
         operation["security"] = []
     else:
-        operation["description"] = f"Scope: `{route.scope}`."
+        operation["description"] = f"Scope: `{route.scope}`." if route.scope else "Scope: none; any key may."
     if route.body is not None and route.body is not Nothing:
         operation["requestBody"] = {
             "required": True,

@@ -34,10 +34,11 @@ _PARAMETER = re.compile(r"<([a-z_]+)>")
 class Extras(TypedDict, total=False):
     """What a route may say beyond its method and path."""
 
-    scope: str  #: what the caller must hold; left out only by open routes
+    scope: str  #: what the caller must hold; left out only by open routes, and those for anybody
     role: Role  #: what the caller must be at least
     status: int  #: of a success
     open: bool  #: needs no token
+    anybody: bool  #: needs no scope: every key and person may
     counted: bool  #: against the key's requests a minute
     repeatable: bool  #: takes an Idempotency-Key
     secret: bool  #: its answer holds a key or a link, and is not kept for repeats
@@ -104,9 +105,17 @@ class Routes:
         """Declare a handler that makes or does something; it takes an Idempotency-Key."""
         return self._declare("POST", path, {"repeatable": True, **extras})
 
+    def patch(self, path: str, **extras: Unpack[Extras]) -> Callable[[Handler], Handler]:
+        """Declare a handler that changes some fields."""
+        return self._declare("PATCH", path, extras)
+
     def delete(self, path: str, **extras: Unpack[Extras]) -> Callable[[Handler], Handler]:
         """Declare a handler that ends something."""
         return self._declare("DELETE", path, extras)
+
+    def also_put(self) -> None:
+        """Let PUT do what PATCH does, for the reference that calls a partial update so."""
+        self.all += [replace(r, method="PUT", name=f"{r.name}_by_put") for r in self.all if r.method == "PATCH"]
 
     def also_under(self, root: str, suffix: str) -> None:
         """Declare everything once more below another root."""
@@ -157,7 +166,8 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
     parameters = set(inspect.signature(handler).parameters) - {"call", "body", "query", "form"}
     assert parameters == set(_PARAMETER.findall(path)), f"{handler.__name__} takes {parameters}, {path} has others"
     is_open, scope = extras.get("open", False), extras.get("scope")
-    assert is_open or scope in {*SCOPES, "*"}, f"{handler.__name__} declares no known scope and is not open"
+    is_free = is_open or extras.get("anybody", False)
+    assert is_free or scope in {*SCOPES, "*"}, f"{handler.__name__} declares no known scope and is not open"
     hidden = extras.get("hidden", routes.hidden)
     answer: Any = extras.get("answer", hints.get("return"))
     body = hints.get("body")

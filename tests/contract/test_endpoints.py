@@ -11,7 +11,7 @@ from tests.contract.reference import curl
 from tests.support.http import Api
 
 HERE = Path(__file__).parent
-VERBS = {"get": "GET", "post": "POST", "delete": "DELETE", "stream": "GET"}
+VERBS = {"get": "GET", "post": "POST", "patch": "PATCH", "put": "PUT", "delete": "DELETE", "stream": "GET"}
 
 
 def test_every_endpoint_of_a_delivered_face_is_called_by_a_contract_test() -> None:

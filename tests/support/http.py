@@ -50,6 +50,12 @@ class Api:
     def post(self, path: str, *ids: object, **options: Any) -> httpx.Response:
         return self.call("POST", path, *ids, **options)
 
+    def patch(self, path: str, *ids: object, **options: Any) -> httpx.Response:
+        return self.call("PATCH", path, *ids, **options)
+
+    def put(self, path: str, *ids: object, **options: Any) -> httpx.Response:
+        return self.call("PUT", path, *ids, **options)
+
     def delete(self, path: str, *ids: object, **options: Any) -> httpx.Response:
         return self.call("DELETE", path, *ids, **options)
 

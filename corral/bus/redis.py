@@ -1,4 +1,4 @@
-"""The bus of many servers: Redis pub/sub, with this process's own listeners called directly.
+"""The bus of many servers: Redis pub/sub, with this process's own listeners called directly. Mail is `redis_mail`'s.
 
 While Redis is away hints are dropped, not kept: every reader rereads its rows within two seconds anyway.
 """
@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -18,22 +19,25 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from corral.base.ids import new_token
-from corral.bus import Data, Listener
+from corral.bus import Data, Listener, MailHandler
 from corral.bus.memory import MemoryBus
+from corral.bus.redis_mail import RedisMail, posted
 
 log = structlog.get_logger(__name__)
 
-#: Hints that may wait for Redis; older ones are dropped when it cannot keep up.
+#: Commands that may wait for Redis; later ones are dropped when it cannot keep up.
 _QUEUE = 10_000
 _PREFIX = "corral:"
 #: Nobody publishes here: a subscription that is never empty keeps the reader simple.
 _IDLE = "corral:idle"
+#: Seconds until mail that was read and not acknowledged is given to another.
+_CLAIM_AFTER = 15.0
 
 
 class RedisBus:
-    """One connection publishes in pipelines, one reads; both come back by themselves."""
+    """One connection writes in pipelines, others read; all come back by themselves."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, claim_after: float = _CLAIM_AFTER) -> None:
         """Take the URL; connects in `start`."""
         # No retries inside of the driver: what fails begins anew as a whole, with every topic.
         self._redis: Redis = Redis.from_url(
@@ -41,8 +45,11 @@ class RedisBus:
         )
         self._local = MemoryBus()
         self._topics_changed = asyncio.Event()
-        self._me = new_token(6).encode() + b" "
-        self._waiting: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_QUEUE)
+        self._consumer = new_token(6)
+        self._me = self._consumer.encode() + b" "
+        self._claim_after = claim_after
+        self._mail: RedisMail | None = None
+        self._waiting: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue(_QUEUE)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -50,8 +57,7 @@ class RedisBus:
         """Tell this process now and the others with the next pipeline."""
         hint = data if isinstance(data, bytes) else data()
         self._local.publish(topic, hint)
-        with contextlib.suppress(asyncio.QueueFull):
-            self._waiting.put_nowait((topic, hint))
+        self._send("PUBLISH", _PREFIX + topic, self._me + hint)
 
     def listen(self, topic: str, listener: Listener) -> Callable[[], None]:
         """Listen to this process and, from the subscription on, to the others."""
@@ -64,18 +70,35 @@ class RedisBus:
 
         return stop
 
+    def mail(self, receiver: str) -> None:
+        """Add to the stream with the next pipeline."""
+        self._send(*posted(receiver))
+
+    def receive(self, handler: MailHandler) -> None:
+        """Begin to take part in handling mail."""
+        self._mail = RedisMail(self._redis, self._consumer, handler, self._send, claim_after=self._claim_after)
+        self._tasks += [self._task(self._mail.take), self._task(self._mail.claim)]
+
     async def start(self) -> None:
-        """Begin to publish and to read."""
-        self._tasks = [asyncio.create_task(self._keep(self._write)), asyncio.create_task(self._keep(self._read))]
+        """Begin to write and to read."""
+        self._tasks += [self._task(self._write), self._task(self._read)]
 
     async def stop(self) -> None:
-        """End both and close the connections."""
+        """End all of it, acknowledge what was handled, and close the connections."""
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2)
+        tasks = set(self._tasks)
+        for _ in range(20):  # the driver's own time limits may swallow a cancellation
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=0.1)
         await self._local.stop()
+        if self._mail is not None:
+            await self._mail.stop()
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(1):
+                while not self._waiting.empty():
+                    await self._write_next()
         await self._redis.aclose()
 
     async def healthy(self) -> bool:
@@ -85,9 +108,16 @@ class RedisBus:
         except (RedisError, OSError, TimeoutError):
             return False
 
+    def _send(self, *command: Any) -> None:
+        with contextlib.suppress(asyncio.QueueFull):
+            self._waiting.put_nowait(command)
+
+    def _task(self, step: Callable[[], Coroutine[None, None, None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._keep(step))
+
     async def _keep(self, step: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run `step` until the end, again after an outage with a jittered pause."""
-        while not self._stopping:  # a cancellation alone may be swallowed by the driver's own time limits
+        while not self._stopping:
             try:
                 await step()
             except (RedisError, OSError, TimeoutError) as error:
@@ -96,13 +126,16 @@ class RedisBus:
 
     async def _write(self) -> None:
         while True:
-            hints = [await self._waiting.get()]
-            while not self._waiting.empty() and len(hints) < 500:
-                hints.append(self._waiting.get_nowait())
-            pipeline = self._redis.pipeline(transaction=False)
-            for topic, hint in hints:
-                pipeline.publish(_PREFIX + topic, self._me + hint)
-            await pipeline.execute()
+            await self._write_next()
+
+    async def _write_next(self) -> None:
+        commands = [await self._waiting.get()]
+        while not self._waiting.empty() and len(commands) < 500:
+            commands.append(self._waiting.get_nowait())
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        await pipeline.execute()
 
     async def _read(self) -> None:
         pubsub = self._redis.pubsub(ignore_subscribe_messages=True)

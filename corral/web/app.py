@@ -26,6 +26,7 @@ from corral.bus.memory import MemoryBus
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
 from corral.runs import approvals, feed, loops, placements, runners, waiting
+from corral.secrets import vault
 from corral.web import files, sse
 from corral.web.answers import Answer
 from corral.web.call import AnyRequest, request_id
@@ -89,8 +90,10 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
     for memory in (keys, sign_in, placements, runners):
         memory.forget()
+    vault.use(settings)
     await database.connect(settings)
     try:
+        await vault.check()
         server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
         server.errors.pages = error_page
         channel = _bus(settings)

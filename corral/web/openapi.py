@@ -107,7 +107,7 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
         operation["description"] = f"Scope: `{route.scope}`." if route.scope else "Scope: none; any key may."
     if route.body is not None and route.body is not Nothing:
         operation["requestBody"] = {
-            "required": True,
+            "required": any(field.required for field in msgspec.structs.fields(route.body)),
             "content": {answers.JSON: {"schema": by_type[str(route.body)]}},
         }
     return operation

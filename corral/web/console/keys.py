@@ -34,6 +34,10 @@ _LABELS = {
     "approvals:write": "Answer approvals",
     "keys:read": "See API keys",
     "keys:write": "Make and revoke API keys",
+    "secrets:read": "See the names of secrets",
+    "secrets:write": "Store and delete secrets",
+    "mcps:read": "See MCP servers",
+    "mcps:write": "Add, change and delete MCP servers",
 }
 
 

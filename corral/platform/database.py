@@ -25,7 +25,7 @@ from corral.platform.settings import Settings
 from corral.platform.statements import Duplicate, Row, Rows, Statement, Unit, alone, many, sql
 
 #: One Tortoise app per sub-package with tables, low to high. Names, not imports: the arrows still point down.
-APPS = ("platform", "secrets", "usage", "runs", "agents")
+APPS = ("platform", "secrets", "mcp", "usage", "runs", "agents")
 #: Held while migrating, so that N servers may start at once.
 _MIGRATION_LOCK = 4_207_849_484
 

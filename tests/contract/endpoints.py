@@ -24,6 +24,10 @@ FLEETRUN = """
 GET    /api/secrets
 POST   /api/secrets
 DELETE /api/secrets
+GET    /api/mcps
+POST   /api/mcps
+PATCH  /api/mcps/:id
+DELETE /api/mcps/:id
 """
 
 #: What the references share (CONTRACT §2), and what the first console and the CLI stand on.

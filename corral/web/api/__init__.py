@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corral.web.api import approvals, keys, launches, meta, protocol, runners, runs, secrets, sign_in_links
+from corral.web.api import approvals, keys, launches, mcps, meta, protocol, runners, runs, secrets, sign_in_links
 
 ROUTES = [
     route
-    for resource in (launches, runs, runners, protocol, approvals, keys, secrets, sign_in_links, meta)
+    for resource in (launches, runs, runners, protocol, approvals, keys, secrets, mcps, sign_in_links, meta)
     for route in resource.route.all
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from corral.base.errors import BadRequest, LeaseLost, NotFound
 from corral.platform import database
@@ -111,14 +112,14 @@ def _one_line(event: RunnerEvent, index: int) -> str:
 def _store(
     org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints, *, beside: Beside | None = None
 ) -> Unit[_Outcome]:
-    rows = yield from _append(org_id, run_id, batch, payloads, alone=beside is None)
+    rows, batch = yield from _append(org_id, run_id, batch, payloads, alone=beside is None)
     if not rows:
         return (yield from _store_rest(org_id, run_id, batch, payloads, hints))
     run = rows[0]
     if beside is not None:
         yield from beside(run["no"])
     if batch.usage:
-        yield from ledger.record(org_id, run["no"], batch.usage, run["now"])
+        yield from ledger.record(org_id, run["no"], run["agent_id"], batch.usage, run["now"])
     if not batch.events:
         return _Outcome(run["no"], run["spool_n"])
     logged = _logged(run, batch, payloads)
@@ -129,20 +130,23 @@ def _store(
     return _Outcome(run["no"], batch.events[-1].n)
 
 
-def _append(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], *, alone: bool) -> Unit[Rows]:
-    """Number the events and store them; no rows if they do not fit on what is stored."""
+def _append(
+    org_id: int, run_id: str, batch: EventBatch, payloads: list[str], *, alone: bool
+) -> Unit[tuple[Rows, EventBatch]]:
+    """Number the events and store them; no rows if they do not fit on what is stored. Returns what was stored."""
     first = batch.events[0].n if batch.events else 0
     args = (run_id, org_id, batch.attempt, batch.lease, len(batch.events), first - 1)
     completes = bool(batch.events) and batch.events[-1].type == EventType.RUN_COMPLETED
     if batch.events and database.dialect() == "postgres" and not completes:
         types, ages = [event.type.value for event in batch.events], [_age(event) for event in batch.events]
         alone = alone and not batch.usage and FOLDED.isdisjoint(types)
-        return (yield Statement(_APPEND_AT_ONCE, (*args, types, payloads, ages), alone=alone))
+        return (yield Statement(_APPEND_AT_ONCE, (*args, types, payloads, ages), alone=alone)), batch
     rows = yield sql(_NUMBER, *args)
     if rows and completes and rows[0]["awaits"]:
         told = msgspec.json.decode(payloads[-1]).get("inputs")
-        if (yield from inputs.taken(rows[0]["no"], told)):
-            batch.events[-1].type = EventType.SESSION_WAITING  # its turn is over, the run is not
+        if (yield from inputs.taken(rows[0]["no"], told)):  # its turn is over, the run is not
+            last = replace(batch.events[-1], type=EventType.SESSION_WAITING)
+            batch = replace(batch, events=[*batch.events[:-1], last])
     if rows and batch.events:
         yield many(
             log.INSERT,
@@ -151,7 +155,7 @@ def _append(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], *,
                 for e, event in zip(_logged(rows[0], batch, payloads), batch.events, strict=True)
             ],
         )
-    return rows
+    return rows, batch
 
 
 def _logged(run: Row, batch: EventBatch, payloads: list[str]) -> list[Logged]:
@@ -169,7 +173,7 @@ def _age(event: RunnerEvent) -> int:
 _NUMBER = (
     "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5 WHERE id = $1 AND org_id = $2 "
     "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6) "
-    "RETURNING no, last_seq, spool_n, awaits, now_ms() AS now"
+    "RETURNING no, agent_id, last_seq, spool_n, awaits, now_ms() AS now"
 )
 #: The same and the insert in one round trip, for PostgreSQL.
 _APPEND_AT_ONCE = (
@@ -183,7 +187,8 @@ _APPEND_AT_ONCE = (
 def _store_rest(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints) -> Unit[_Outcome]:
     """Find out why the batch did not fit: fenced, repeated, or after a gap; store the part that is new."""
     rows = yield sql(
-        "SELECT no, attempt, lease, attempt_open, spool_n, now_ms() AS now FROM runs WHERE id = $1 AND org_id = $2",
+        "SELECT no, agent_id, attempt, lease, attempt_open, spool_n, now_ms() AS now FROM runs "
+        "WHERE id = $1 AND org_id = $2",
         run_id,
         org_id,
     )
@@ -191,7 +196,7 @@ def _store_rest(org_id: int, run_id: str, batch: EventBatch, payloads: list[str]
         raise NotFound(f"There is no run {run_id} here")
     run = rows[0]
     if batch.usage:
-        yield from ledger.record(org_id, run["no"], batch.usage, run["now"])
+        yield from ledger.record(org_id, run["no"], run["agent_id"], batch.usage, run["now"])
     if (run["attempt"], run["lease"]) != (batch.attempt, batch.lease):
         return _Outcome(run["no"], 0, fenced=True)
     last = batch.events[-1].n if batch.events else 0

@@ -33,15 +33,15 @@ class Totals(msgspec.Struct, frozen=True):
         return self.cost_micros / 1_000_000
 
 
-def record(org_id: int, run_no: int, lines: Sequence[Usage], now: int) -> Unit[None]:
+def record(org_id: int, run_no: int, agent_id: str | None, lines: Sequence[Usage], now: int) -> Unit[None]:
     """Add the lines that are not there yet; a source that is there keeps its first numbers."""
     yield many(
-        "INSERT INTO usage_lines (org_id, run_no, source, day, model, input_tokens, output_tokens, cache_read_tokens, "
-        "cache_write_tokens, cost_micros, estimated, created_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (run_no, source) DO NOTHING",
+        "INSERT INTO usage_lines (org_id, run_no, agent_id, source, day, model, input_tokens, output_tokens, "
+        "cache_read_tokens, cache_write_tokens, cost_micros, estimated, created_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (run_no, source) DO NOTHING",
         [
             (
-                org_id, run_no, line.source[:200], now // _MS_A_DAY, line.model[:100], line.input_tokens,
+                org_id, run_no, agent_id, line.source[:200], now // _MS_A_DAY, line.model[:100], line.input_tokens,
                 line.output_tokens, line.cache_read_tokens, line.cache_write_tokens, line.cost_micros, line.estimated,
                 now,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -71,6 +72,18 @@ def migrated_postgres_url(postgres: Postgres) -> Iterator[str]:
     """A database as `corral migrate` leaves it."""
     with postgres.database(postgres.template("migrated", migrate)) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_file(session_folder: Path) -> Path:
+    """An SQLite file as `corral migrate` leaves it, to be copied: migrating takes half a second."""
+    from corral.platform import database
+    from corral.platform.settings import Settings
+
+    folder = session_folder / "migrated"
+    folder.mkdir()
+    asyncio.run(database.migrate(Settings(data=folder)))
+    return folder / "corral.db"
 
 
 def migrate(url: str) -> None:

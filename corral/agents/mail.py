@@ -185,36 +185,21 @@ def broadcast(org_id: int, letter: Letter, hints: Hints) -> Unit[int]:
     return len(rows)
 
 
+#: What still has its effect on a run is not waited for by that run.
+_SETTLED = "(handled_at IS NOT NULL OR type IN ('note', 'broadcast'))"
+
+
 def read(org_id: int, agent_id: str, limit: int) -> Unit[list[Message]]:
     """Return what an agent has not read yet, oldest first, and note that it has now."""
     rows = yield sql(
         f"UPDATE messages SET read_at = now_ms() WHERE no IN (SELECT no FROM messages WHERE org_id = $1 "  # noqa: S608
-        f"AND receiver = $2 AND read_at IS NULL AND type <> 'task.assigned' ORDER BY inbox_seq LIMIT {int(limit)}) "
+        f"AND receiver = $2 AND read_at IS NULL AND type <> 'task.assigned' AND {_SETTLED} "
+        f"ORDER BY inbox_seq LIMIT {int(limit)}) "
         f"RETURNING {COLUMNS}",
         org_id,
         agent_id,
     )
     return sorted((from_row(row) for row in rows), key=lambda message: message.no)
-
-
-async def replay(org_id: int, message_id: str) -> Message:
-    """Give a message that was given up another chance."""
-
-    def unit(hints: Hints) -> Unit[None]:
-        rows = yield sql(
-            "UPDATE messages SET dead_at = NULL, retry_at = NULL, tries = 0 WHERE org_id = $1 AND id = $2 "
-            "AND dead_at IS NOT NULL RETURNING receiver",
-            org_id,
-            message_id,
-        )
-        if rows:
-            hints.mail(rows[0]["receiver"])
-
-    message = await get(org_id, message_id)
-    if message.dead_at is None:
-        raise Conflict("The message was not given up, so there is nothing to replay")
-    await decide(unit)
-    return await get(org_id, message_id)
 
 
 def from_row(row: Row) -> Message:

@@ -13,7 +13,7 @@ from corral.platform import database
 from corral.runs import runners
 from corral.runs.models import Run
 from corral.runs.runners import Machine
-from corral.wire.runs import RunStatus
+from corral.wire.runs import Engine, RunStatus
 
 
 async def get(org_id: int, run_id: str) -> Run:
@@ -107,6 +107,8 @@ def _why(run: Run, machines: Sequence[Machine]) -> str:
         return run.hold
     if run.attempt_open:
         return f"claimed by {holder.name if holder else 'a runner'}, starting"
+    if run.engine == Engine.PROVIDER:
+        return "about to start"
     if not machines:
         return "no runner has connected yet"
     wanted = run.pinned_no or (run.runner_no if run.session_id is not None else None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from corral.platform.database import Unit, sql
+from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints
 from corral.wire.runs import RunStatus
 
@@ -29,6 +29,10 @@ Hook = Callable[[Change, Hints], Unit[None]]
 _hooks: list[Hook] = []
 
 _NOTHING: Mapping[str, Any] = {}
+
+
+#: Why a new run of an agent may not be claimed yet: until a hook, in the same transaction, has decided on it.
+NEW = "starting"
 
 
 def on_transition(hook: Hook) -> None:
@@ -53,10 +57,13 @@ def advance(
     )
     run = rows[0]
     if run["agent_id"] is not None:
-        change = Change(run_no, run["id"], run["org_id"], run["agent_id"], run["task_id"], status, told)
-        for hook in _hooks:
-            yield from hook(change, hints)
+        yield from _tell(_change(run_no, run, status, told), hints)
     return int(run["awaits"])
+
+
+def entered(run: Row, hints: Hints) -> Unit[None]:
+    """Tell of an agent's run that has just been made; `run` is its row."""
+    yield from _tell(_change(run["no"], run, RunStatus.QUEUED, _NOTHING), hints)
 
 
 def go_on(run_no: int, hints: Hints) -> Unit[None]:
@@ -70,3 +77,12 @@ def go_on(run_no: int, hints: Hints) -> Unit[None]:
     )
     if rows:
         yield from advance(run_no, RunStatus.RUNNING, hints)
+
+
+def _change(run_no: int, run: Row, status: RunStatus, told: Mapping[str, Any]) -> Change:
+    return Change(run_no, run["id"], run["org_id"], run["agent_id"], run["task_id"], status, told)
+
+
+def _tell(change: Change, hints: Hints) -> Unit[None]:
+    for hook in _hooks:
+        yield from hook(change, hints)

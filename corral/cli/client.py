@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -84,9 +84,18 @@ class Client:
             if event.get("event_type") in _LAST:
                 return
 
-    def watch(self, path: str, *, last_id: str = "", patience: float = 300.0, hint: str = "") -> Iterator[Any]:
+    def watch(
+        self,
+        path: str,
+        *,
+        first: Callable[[], Iterable[Any]] = tuple,
+        last_id: str = "",
+        patience: float = 300.0,
+        hint: str = "",
+    ) -> Iterator[Any]:
         """Yield what a stream sends until it has nothing more; reconnect after the last id seen when the line breaks.
 
+        Where no id was seen yet, what `first` finds once the line is open comes before: nothing falls between the two.
         Gives up with `Unreachable` when the server has been away for `patience` seconds.
         """
         failed_since, tries = None, 0
@@ -97,6 +106,8 @@ class Client:
                     if response.status == 204:
                         return
                     failed_since = None
+                    if not last_id:
+                        yield from first()
                     for sent_id, data in _server_sent(response):
                         last_id, tries = sent_id or last_id, 0
                         yield data

@@ -99,9 +99,7 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             raise Conflict(f"The run is {parent['status']}; wait for its end, or send it a message")
         if parent["session_id"] is None or parent["runner_no"] is None:
             raise Conflict("The run ended before its CLI session began, so nothing can be resumed; launch a new one")
-        placement = yield from placements.ensure(
-            org_id, parent["engine"], msgspec.json.decode(parent["labels"]), parent["runner_no"], parent["cwd"]
-        )
+        placement = yield from placements.home(parent, parent["session_id"])
         child = Launch(
             id=child_id,
             prompt=prompt,
@@ -121,7 +119,7 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             "session_id": parent["session_id"],
             "resume": Resume.FOLLOWUP.value,
             "fork": parent["followups"] > 1,
-            "pinned_no": parent["runner_no"],
+            "pinned_no": parent["runner_no"] if parent["engine"] != Engine.PROVIDER else None,
             "agent_id": parent["agent_id"],
             "agent": parent["agent"],
             "hold": states.NEW if parent["agent_id"] is not None else None,

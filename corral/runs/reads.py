@@ -84,6 +84,11 @@ async def some(org_id: int, run_ids: Iterable[str]) -> list[Run]:
     return await Run.filter(org_id=org_id, id__in=wanted) if wanted else []
 
 
+async def of_task(org_id: int, task_id: str) -> list[Run]:
+    """Return the runs that worked on a task, oldest first."""
+    return await Run.filter(org_id=org_id, task_id=task_id).order_by("no")
+
+
 async def prompts(org_id: int, run_ids: Iterable[str]) -> dict[str, str]:
     """Return what runs were told, by id."""
     rows = await Run.filter(org_id=org_id, id__in=list(set(run_ids))).values_list("id", "prompt")

@@ -134,6 +134,7 @@ async def _http(server: Server, listening: socket.socket) -> AsyncIterator[None]
         yield
     finally:
         server.stopping.set()
+        server.watchers.wake()
         feed.feeds().close()
         waiting.waiting_room().close()
         await http.before_stop()

@@ -38,7 +38,7 @@ class PlainErrorBody(msgspec.Struct):
 
 
 _SAID = {
-    204: "There is nothing newer, and nothing will follow.",
+    204: "There is nothing to tell; of a stream: nothing newer, and nothing will follow.",
     400: "The request is not valid; the message names the field.",
     401: "The key or the session is missing or unknown.",
     403: "The key lacks the scope, or the person the role, that the message names.",

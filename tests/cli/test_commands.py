@@ -71,6 +71,7 @@ def test_json_is_a_document_or_a_line_an_event(corral: Command, up: Server, work
     ]
     listed = corral("runs", "--json", server=up).json()["data"]
     assert run["id"] in [one["id"] for one in listed]
+    assert work in corral("runs", server=up).out
     assert corral("runners", "--json", server=up).json()["runners"]
 
 
@@ -78,6 +79,7 @@ def test_a_followup_goes_on_and_the_end_of_an_id_names_a_run(corral: Command, up
     first = corral("run", "%say hi", "--cwd", work, "--json", server=up).json()["id"]
     assert corral("logs", first[-8:], "--follow", server=up).code == 0
     done = corral("followup", first[-8:], "%say still here", "--follow", server=up)
+    assert corral("runs", "--limit", "1", "--json", server=up).json()["data"][0]["parentRunId"] == first
     assert done.code == 0, done.err
     assert "still here" in done.out
 
@@ -95,6 +97,7 @@ def test_an_approval_is_listed_shown_and_allowed(corral: Command, up: Server, wo
     run = corral("run", "%bash touch made.txt %% %say did it", "--cwd", work, server=up).out.strip()
     approval = asked(up, run)
     assert approval in [one["id"] for one in corral("approvals", "--json", server=up).json()]
+    assert "touch made.txt" in corral("approvals", server=up).out
     shown = corral("approvals", "show", approval, server=up).out
     assert "touch made.txt" in shown
     assert work in shown

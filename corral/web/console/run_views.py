@@ -9,14 +9,16 @@ from typing import Any
 
 import msgspec
 
-from corral.runs import reads, runners
-from corral.runs.models import Run
+from corral.runs import approvals, reads, runners
+from corral.runs.models import Approval, Run
 from corral.usage import ledger
 from corral.usage.ledger import Totals
 from corral.web.console.words import STATUS_WORDS, duration
+from corral.wire.events import ApprovalKind
 from corral.wire.runs import ENDED, RunStatus
 
 _TITLE = 140
+_ASKED = 100  #: approvals looked at, to say what runs wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,24 @@ async def views(org_id: int, runs: Sequence[Run]) -> list[RunView]:
     """Return the views of many runs, with as few questions to the database."""
     machines = await runners.names(run.runner_no or run.pinned_no for run in runs)
     totals = await ledger.totals(run.no for run in runs)
-    why = await reads.why(org_id, runs)
+    why = await reads.why(org_id, runs) | await _asked(org_id, runs)
     return [_view(run, machines, totals.get(run.no), why.get(run.id)) for run in runs]
+
+
+async def _asked(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
+    """Say for each run that waits for a person what it asks, by run id."""
+    if not any(run.status == RunStatus.WAITING for run in runs):
+        return {}
+    asked = await approvals.page(org_id, pending_only=True, limit=_ASKED)
+    return {approval.run_id: _ask(approval) for approval in asked}  # newest first, so that the oldest one stays
+
+
+def _ask(approval: Approval) -> str:
+    if approval.kind == ApprovalKind.PLAN:
+        return "has a plan to approve"
+    if approval.kind == ApprovalKind.QUESTION:
+        return f"asks: {approval.description.removeprefix(approval.tool).strip()}"
+    return f"asks for {approval.description}"
 
 
 async def usage(run: Run) -> list[UsageLine]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from types import SimpleNamespace
 
 import pytest
 
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import database
-from corral.runs import leases, queue, reads
+from corral.runs import leases, loops, queue, reads
 from corral.wire.events import EventType
 from corral.wire.runs import RunStatus
 from tests.runs.world import World
@@ -125,6 +127,40 @@ async def test_a_started_run_becomes_unreachable_stays_with_its_runner_and_comes
     assert (await world.run(run.id)).unreachable_since is None
     assert (await world.send(work, 2, EventType.AGENT_MESSAGE)).n == 2
     assert (await world.log(run))[-3:] == ["session.unreachable", "session.reachable", "agent.message"]
+
+
+async def test_nobody_is_missed_within_a_lease_of_a_start_an_outage_or_a_leap_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed, swept = 0.0, 0
+
+    async def sweep(lost_after: float) -> int:
+        nonlocal swept
+        swept += 1
+        if swept == 1:
+            raise OSError("the database is away")
+        return 0
+
+    monkeypatch.setattr(loops, "time", SimpleNamespace(monotonic=lambda: passed))
+    monkeypatch.setattr(leases, "run_once", sweep)
+    sweeper = loops.LeaseSweep(7200)
+
+    async def sweeps(clock: float, *, until: float) -> list[float]:
+        """When it swept, looking every 5 seconds; `clock` is how far the wall clock is ahead."""
+        nonlocal passed
+        at = []
+        while passed < until:
+            passed += 5
+            before = swept
+            with contextlib.suppress(OSError):
+                await sweeper.run_once(passed + clock)
+            if swept > before:
+                at.append(passed)
+        return at
+
+    assert await sweeps(0, until=200) == [90, 180, 185, 190, 195, 200]
+    assert await sweeps(3600, until=300) == [295, 300]
+    assert await sweeps(-3600, until=400) == [395, 400]
 
 
 async def test_a_run_lost_for_too_long_fails_and_says_so(world: World) -> None:

@@ -93,7 +93,7 @@ def test_a_list_says_what_a_waiting_run_asks_and_a_plan_reads_as_one(console: Co
     run = Scripted(api, "asking")
     run.ask("make release")
     row = console.goto("/app/runs").locator(f"#run-{run.id}")
-    expect(row).to_contain_text("asks for Bash make release")
+    expect(row).to_contain_text("asks: Bash make release")
     run.complete()
     run = Scripted(api, "planning")
     run.plan("# The plan\n\n1. Read **all** of it\n2. Begin")

@@ -98,16 +98,12 @@ async def _asked(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
     """Say for each run that waits for a person what it asks, by run id."""
     if not any(run.status == RunStatus.WAITING for run in runs):
         return {}
-    asked = await approvals.page(org_id, pending_only=True, limit=_ASKED)
-    return {approval.run_id: _ask(approval) for approval in asked}  # newest first, so that the oldest one stays
+    found = await approvals.page(org_id, pending_only=True, limit=_ASKED)
+    return {approval.run_id: _ask(approval) for approval in found}  # newest first, so that the oldest one stays
 
 
 def _ask(approval: Approval) -> str:
-    if approval.kind == ApprovalKind.PLAN:
-        return "has a plan to approve"
-    if approval.kind == ApprovalKind.QUESTION:
-        return f"asks: {approval.description.removeprefix(approval.tool).strip()}"
-    return f"asks for {approval.description}"
+    return "has a plan to approve" if approval.kind == ApprovalKind.PLAN else f"asks: {one_line(approval)}"
 
 
 async def usage(run: Run) -> list[UsageLine]:
@@ -118,6 +114,13 @@ async def usage(run: Run) -> list[UsageLine]:
         )
         for model, sums in (await ledger.by_model(run.no)).items()
     ]
+
+
+def one_line(approval: Approval) -> str:
+    """Return what an approval asks, in one line; plans and questions without the name of the tool that they are."""
+    if approval.kind == ApprovalKind.TOOL:
+        return approval.description
+    return approval.description.removeprefix(approval.tool).lstrip(" #")
 
 
 def title(prompt: str) -> str:

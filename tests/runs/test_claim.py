@@ -10,7 +10,8 @@ import pytest
 
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import database
-from corral.runs import leases, loops, queue, reads
+from corral.runs import leases, loops, poll, queue, reads
+from corral.runs.hints import decide
 from corral.wire.events import EventType
 from corral.wire.runs import RunStatus
 from tests.runs.world import World
@@ -188,6 +189,22 @@ async def test_a_runner_that_restarts_gives_back_what_it_no_longer_has(world: Wo
     assert [(a.run_id, a.attempt, a.session_id, a.resume) for a in answer.assignments] == [
         (run.id, 2, "abc", "interrupted")
     ]
+
+
+async def test_a_run_that_ends_while_its_runner_is_heard_again_stays_ended(world: World) -> None:
+    """On PostgreSQL its end may commit between a poll's look and what the poll does about it."""
+    box = await world.runner()
+    run = await world.launch()
+    (work,) = (await box.poll()).assignments
+    await world.send(work, 1, EventType.RUN_STARTED)
+    await world.age_runner(box, 91)
+    await leases.run_once(7200)
+    (seen,) = await database.fetch("SELECT * FROM runs WHERE no = $1", run.no)
+    await world.send(work, 2, EventType.RUN_COMPLETED)
+    await decide(lambda hints: poll._take_back(seen, hints))
+    await decide(lambda hints: poll._welcome_back([seen], "another", hints))
+    assert (await world.run(run.id)).status == RunStatus.COMPLETED
+    assert (await world.log(run))[-1] == "run.completed"
 
 
 async def test_an_old_process_of_a_runner_is_told_to_stop(world: World) -> None:

@@ -10,8 +10,8 @@ import msgspec
 from corral.platform.database import Unit, sql
 from corral.runs import commands, log, placements, resuming, states
 from corral.runs.hints import Hints
+from corral.runs.states import NOW, Changes, Expression
 from corral.wire.events import EventType
-from corral.wire.runner import Resume
 from corral.wire.runs import RunStatus
 
 ENDS = {
@@ -25,23 +25,14 @@ CANCELLED = "Cancelled by a person"
 def end(run_no: int, event: EventType, status: RunStatus, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
     """End the run on the server's own word: append the event and fold it."""
     yield from log.append(run_no, event, reason, hints)
-    yield from fold_end(run_no, status, reason)
+    yield from states.change(run_no, ended(status, reason))
 
 
-def fold_end(run_no: int, status: RunStatus, reason: Mapping[str, Any]) -> Unit[None]:
-    """Close the run: no attempt is open, nothing is asked or commanded any more."""
-    yield from states.advance(
-        run_no,
-        status,
-        ", attempt_open = FALSE, ended_at = now_ms(), unreachable_since = NULL, reason = $3, tries = tries + $4",
-        msgspec.json.encode(reason).decode() if status != RunStatus.COMPLETED else None,
-        int(status == RunStatus.FAILED),
-    )
-    yield from commands.close(run_no)
-    yield sql(
-        "UPDATE approvals SET status = 'withdrawn', answered_at = now_ms() WHERE run_no = $1 AND status = 'pending'",
-        run_no,
-    )
+def ended(status: RunStatus, reason: Mapping[str, Any]) -> Changes:
+    """Return what closes the run: no attempt is open. What was asked and commanded is closed by the database."""
+    told = msgspec.json.encode(reason).decode() if status != RunStatus.COMPLETED else None
+    changes = states.moved(status, attempt_open=False, ended_at=NOW, unreachable_since=None, reason=told)
+    return {**changes, "tries": Expression("tries + 1")} if status == RunStatus.FAILED else changes
 
 
 def cancel(run_no: int, by: str, hints: Hints) -> Unit[None]:
@@ -69,18 +60,8 @@ def fold_interrupted(run_no: int, hints: Hints) -> Unit[None]:
         placement = yield from placements.ensure(
             run["org_id"], run["engine"], msgspec.json.decode(run["labels"]), run["runner_no"], run["cwd"]
         )
-    columns = {"attempt_open": False, "unreachable_since": None, "placement_id": placement, **start}
-    also = "".join(f", {name} = ${number}" for number, name in enumerate(columns, 3))
-    yield from states.advance(run_no, RunStatus.QUEUED, also, *columns.values())
+    yield from states.advance(
+        run_no, RunStatus.QUEUED, attempt_open=False, unreachable_since=None, placement_id=placement, **start
+    )
     yield from commands.close(run_no)
     hints.placement(placement)
-
-
-def session_began(run_no: int, session_id: str) -> Unit[None]:
-    """Keep the CLI's session id: a next attempt goes on with it."""
-    yield sql(
-        "UPDATE runs SET session_id = $2, resume = $3, fork = FALSE WHERE no = $1",
-        run_no,
-        session_id,
-        Resume.INTERRUPTED.value,
-    )

@@ -7,9 +7,10 @@ import msgspec
 from corral.base.errors import BadRequest, LeaseLost, NotFound
 from corral.platform import database
 from corral.platform.database import Row, Rows, Statement, Unit, many, sql
-from corral.runs import fold, log
+from corral.runs import fold, log, states
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
+from corral.runs.states import Changes, Expression
 from corral.usage import ledger
 from corral.wire.events import (
     ENDS_ATTEMPT,
@@ -99,7 +100,8 @@ def _one_line(event: RunnerEvent, index: int) -> str:
 
 
 def _store(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints) -> Unit[_Outcome]:
-    rows = yield from _append(org_id, run_id, batch, payloads)
+    changes, folded = _at_once(batch, payloads)
+    rows = yield from _append(org_id, run_id, batch, payloads, changes, whole=folded == len(batch.events))
     if not rows:
         return (yield from _store_rest(org_id, run_id, batch, payloads, hints))
     run = rows[0]
@@ -109,21 +111,43 @@ def _store(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hin
         return _Outcome(run["no"], run["spool_n"])
     logged = _logged(run, batch, payloads)
     hints.log(run["no"], log_hint(run_id, logged))
-    for event, entry in zip(batch.events, logged, strict=True):
+    yield from states.tell(run["no"], changes)
+    for event, entry in zip(batch.events[folded:], logged[folded:], strict=True):
         if event.type in FOLDED:
             yield from fold.fold(run["no"], event.type, entry, hints)
     return _Outcome(run["no"], batch.events[-1].n)
 
 
-def _append(org_id: int, run_id: str, batch: EventBatch, payloads: list[str]) -> Unit[Rows]:
-    """Number the events and store them; no rows if they do not fit on what is stored."""
+def _at_once(batch: EventBatch, payloads: list[str]) -> tuple[Changes, int]:
+    """Return what the first events change in the run's own row, and how many they are: mostly all of them."""
+    changes: Changes = {}
+    for index, (event, payload) in enumerate(zip(batch.events, payloads, strict=True)):
+        if event.type in FOLDED:
+            own = fold.changes(event.type, payload, Expression("now_ms() - {}", _age(event)))
+            if not own:
+                return changes, index
+            changes = {**changes, **own}
+    return changes, len(batch.events)
+
+
+def _append(
+    org_id: int, run_id: str, batch: EventBatch, payloads: list[str], changes: Changes, *, whole: bool
+) -> Unit[Rows]:
+    """Number the events, store them and change the row; no rows if they do not fit on what is stored.
+
+    If that is the `whole` of it, PostgreSQL does it in one round trip.
+    """
     first = batch.events[0].n if batch.events else 0
-    args = (run_id, org_id, batch.attempt, batch.lease, len(batch.events), first - 1)
+    also, values = states.assigned(changes, first=7)
+    args = (run_id, org_id, batch.attempt, batch.lease, len(batch.events), first - 1, *values)
+    number = _NUMBER.format(also=f", {also}" if also else "")
     if batch.events and database.dialect() == "postgres":
         types, ages = [event.type.value for event in batch.events], [_age(event) for event in batch.events]
-        alone = not batch.usage and FOLDED.isdisjoint(types)
-        return (yield Statement(_APPEND_AT_ONCE, (*args, types, payloads, ages), alone=alone))
-    rows = yield sql(_NUMBER, *args)
+        alone = whole and not batch.usage and not states.is_heard(changes)
+        last = len(args)
+        text = _APPEND_AT_ONCE.format(number=number, types=f"${last + 1}", payloads=f"${last + 2}", ages=f"${last + 3}")
+        return (yield Statement(text, (*args, types, payloads, ages), alone=alone))
+    rows = yield sql(number, *args)
     if rows and batch.events:
         yield many(
             log.INSERT,
@@ -148,16 +172,17 @@ def _age(event: RunnerEvent) -> int:
 
 
 _NUMBER = (
-    "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5 WHERE id = $1 AND org_id = $2 "
+    "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5{also} WHERE id = $1 AND org_id = $2 "
     "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6) "
     "RETURNING no, last_seq, spool_n, now_ms() AS now"
 )
 #: The same and the insert in one round trip, for PostgreSQL.
 _APPEND_AT_ONCE = (
-    f"WITH run AS ({_NUMBER}), stored AS ("  # noqa: S608 - constants
+    "WITH run AS ({number}), stored AS ("
     "INSERT INTO events (run_no, seq, org_id, attempt, n, type, payload, created_at) "
     "SELECT no, last_seq - $5 + i, $2, $3, $6 + i, type, payload, now - age FROM run, "
-    "unnest($7::text[], $8::text[], $9::bigint[]) WITH ORDINALITY AS e(type, payload, age, i)) SELECT * FROM run"
+    "unnest({types}::text[], {payloads}::text[], {ages}::bigint[]) WITH ORDINALITY AS e(type, payload, age, i)) "
+    "SELECT * FROM run"
 )
 
 

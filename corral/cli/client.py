@@ -107,7 +107,7 @@ class Client:
             away = time.monotonic() - failed_since
             if away > _NOTICED_SECONDS and not is_told:
                 is_told = True
-                on_away(f"{self.url} does not answer; waiting for it. The run goes on.")
+                on_away(f"{self.url} does not answer; waiting for it")
             if away > patience:
                 raise Unreachable(
                     f"{self.url} has been away for {patience:.0f} s",

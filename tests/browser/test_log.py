@@ -14,7 +14,7 @@ from tests.browser.logs import Scripted, chatter
 from tests.conftest import ServerMaker
 from tests.support.http import Api
 from tests.support.server import Server
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 MANY = 100_000
 #: A window holds a few pages of a hundred events.
@@ -41,7 +41,7 @@ def test_a_run_of_a_hundred_thousand_events_opens_at_once_with_few_rows(console:
     expect(page.locator("#e1")).to_be_visible()
     opened = time.monotonic() - began
     assert rows(page) < ROWS
-    assert opened < 5, f"it took {opened:.1f} s"
+    assert opened < 5 * PATIENCE, f"it took {opened:.1f} s"
     expect(page.locator("[data-total]")).to_have_text("100\u2009000")
 
     page.get_by_role("button", name="Jump to latest").click()

@@ -45,7 +45,7 @@ def test_an_agent_that_falls_silent_is_ended_by_the_watchdog(fleet: Fleet) -> No
 
 def test_an_agent_that_writes_a_long_file_is_not_silent(fleet: Fleet) -> None:
     write = json.dumps({"file_path": f"{fleet.runner.work}/long.txt", "content": "one more line\n" * 30})
-    run = fleet.launch(f"%pace 15\n%tool Write {write}\n%next\n%say written", idleSeconds=4)
+    run = fleet.launch(f"%pace 15\n%tool Write {write}\n%next\n%say written", idleSeconds=6)
     fleet.completed(run)
 
 

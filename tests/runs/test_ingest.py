@@ -353,7 +353,10 @@ async def test_a_watcher_gets_what_no_hint_told_of_with_the_next_reread(world: W
     run = await world.run(work.run_id)
     sink = ListSink()
     task = asyncio.create_task(feed.feeds().watch(run.no, run.id, 2, sink))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while not feed.feeds()._feeds[run.no]._live:  # noqa: ASYNC110 - it has caught up, and waits
+            await asyncio.sleep(0.01)
     await database.commit(ingest._store(world.org_id, run.id, batch(work, 2, 3), ["{}", "{}"], Hints()))
     assert sink.ids() == []
     await feed.feeds().reread()

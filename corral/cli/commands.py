@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from corral.cli import approvals, doctor, keys, processes, runners, runs, sign_in
+from corral.cli import approvals, doctor, keys, options, processes, runners, runs, sign_in
 
 
 def build() -> typer.Typer:
@@ -42,9 +42,12 @@ def corral(
         typer.echo(context.get_help())
 
 
-def version() -> None:
+def version(as_json: options.Json = False) -> None:
     """Print Corral's version."""
     from corral import __version__
     from corral.cli.terminal import stdout
 
-    stdout().line(f"corral {__version__}")
+    if as_json:
+        stdout().json({"version": __version__})
+    else:
+        stdout().line(f"corral {__version__}")

@@ -19,6 +19,7 @@ from corral.runner.client import Client
 from corral.runner.clocks import Clocks
 from corral.runner.endings import Ending, failed, how_it_ended, survived
 from corral.runner.engines.protocol import (
+    Alive,
     Child,
     DoApprove,
     DoCancel,
@@ -237,7 +238,7 @@ class Job:
                 self.outbox.token(frame)
             case Child(pid):
                 self._adopt(pid)
-            case Ready():
+            case Ready() | Alive():
                 pass
         return None
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from corral.platform import database
+from corral.platform.settings import Settings
 from tests.support import postgres as postgres_support
 from tests.support import redis as redis_support
 from tests.support import requirement
@@ -70,19 +72,20 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 @pytest.fixture
 def migrated_postgres_url(postgres: Postgres) -> Iterator[str]:
     """A database as `corral migrate` leaves it."""
-    with postgres.database(postgres.template("migrated", migrate)) as url:
+    with postgres.migrated(migrate) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def migrated_file(session_folder: Path) -> Path:
-    """An SQLite file as `corral migrate` leaves it, to be copied: migrating takes half a second."""
-    from corral.platform import database
-    from corral.platform.settings import Settings
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file to copy: migrating takes longer than most tests of its tables."""
+    folder = tmp_path_factory.mktemp("template")
 
-    folder = session_folder / "migrated"
-    folder.mkdir()
-    asyncio.run(database.migrate(Settings(data=folder)))
+    async def make() -> None:
+        await database.connect(Settings(data=folder))
+        await database.disconnect()
+
+    asyncio.run(make())
     return folder / "corral.db"
 
 

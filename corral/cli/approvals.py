@@ -76,7 +76,7 @@ def deny(
 def answer(
     id: _Id,
     answers: Annotated[
-        list[str], typer.Argument(metavar="ANSWER...", help="One a question, in order: text or option number.")
+        list[str], typer.Argument(metavar="ANSWER", help="One a question, in order: text or option number.")
     ],
     as_json: options.Json = False,
     data: options.Data = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,10 @@ from corral.cli.errors import CommandError, Refused, Unreachable
 
 _ANSWER_SECONDS = 30.0
 _TRIES = 3
+#: After so long nothing is tried again: somebody waits.
+_ENOUGH_SECONDS = 10.0
+#: A server that is away for longer than this is not just restarting a connection.
+_NOTICED_SECONDS = 3.0
 #: Statuses that pass by themselves.
 _PASSING = frozenset({429, 502, 503, 504})
 #: The server sends a comment more often than this while a stream is quiet.
@@ -36,13 +41,16 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         """Take the server's address and the bearer key."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise CommandError(f"{url!r} is not the address of a server", hint="It looks like http://127.0.0.1:3000")
         self.url = url.rstrip("/")
         self._key = key
+        host = _host(url)
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise CommandError(
+                "The API key holds what no key does: a line break, a space, or letters beyond ASCII",
+                hint="Copy it again, or make another where the server runs: corral keys create NAME",
+            )
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
-        if _is_loopback(parts.hostname or ""):
+        if _is_loopback(host):
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
@@ -75,11 +83,13 @@ class Client:
         except (OSError, HTTPException) as error:
             raise self._unreachable(error) from error
 
-    def events(self, run_id: str, *, after: int = 0, patience: float = 300.0) -> Iterator[dict[str, Any]]:
+    def events(
+        self, run_id: str, *, after: int = 0, patience: float = 300.0, on_away: Callable[[str], None] = lambda _: None
+    ) -> Iterator[dict[str, Any]]:
         """Yield the run's events and live tokens until it ends."""
         path = f"/api/runs/{segment(run_id)}/events/stream"
         hint = f"The run goes on. Look again with: corral logs {run_id} --follow"
-        for event in self.watch(path, last_id=str(after), patience=patience, hint=hint):
+        for event in self.watch(path, last_id=str(after), patience=patience, hint=hint, on_away=on_away):
             yield event
             if event.get("event_type") in _LAST:
                 return
@@ -92,20 +102,22 @@ class Client:
         last_id: str = "",
         patience: float = 300.0,
         hint: str = "",
+        on_away: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Any]:
         """Yield what a stream sends until it has nothing more; reconnect after the last id seen when the line breaks.
 
         Where no id was seen yet, what `first` finds once the line is open comes before: nothing falls between the two.
-        Gives up with `Unreachable` when the server has been away for `patience` seconds.
+        Tells `on_away` once when the server stays away, and gives up with `Unreachable` after `patience` seconds of it.
         """
-        failed_since, tries = None, 0
+        failed_since: float | None = None
+        tries, is_told = 0, False
         while True:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
             try:
                 with self._open("GET", path, headers=headers, seconds=_SILENCE_SECONDS) as response:
                     if response.status == 204:
                         return
-                    failed_since = None
+                    failed_since, is_told = None, False
                     if not last_id:
                         yield from first()
                     for sent_id, data in _server_sent(response):
@@ -117,17 +129,23 @@ class Client:
             except (Unreachable, OSError, HTTPException):
                 pass
             failed_since = failed_since or time.monotonic()
-            if time.monotonic() - failed_since > patience:
+            away = time.monotonic() - failed_since
+            if away > _NOTICED_SECONDS and not is_told:
+                is_told = True
+                on_away(f"{self.url} does not answer; waiting for it")
+            if away > patience:
                 raise Unreachable(f"{self.url} has been away for {patience:.0f} s", hint=hint)
             time.sleep(min(0.2 * 2 ** min(tries, 5), 5.0) * random.uniform(0.5, 1.0))
             tries += 1
 
     def _patiently(self, method: str, target: str, **more: Any) -> Any:
+        enough = time.monotonic() + _ENOUGH_SECONDS
         for attempt in range(1, _TRIES + 1):
             try:
                 return self._call(method, target, **more)
             except (Refused, Unreachable) as error:
-                if attempt == _TRIES or (isinstance(error, Refused) and error.status not in _PASSING):
+                passing = isinstance(error, Unreachable) or error.status in _PASSING
+                if not passing or attempt == _TRIES or time.monotonic() > enough:
                     raise
             time.sleep(attempt * random.uniform(0.3, 0.6))
         raise AssertionError  # the last try returned or raised
@@ -160,6 +178,8 @@ class Client:
     def _unreachable(self, why: object) -> Unreachable:
         if isinstance(why, TimeoutError):
             why = "it does not answer"
+        elif isinstance(why, OSError):
+            why = why.strerror or why
         return Unreachable(
             f"{self.url} cannot be reached: {why}", hint="Is the server running? `corral doctor` says what is wrong."
         )
@@ -210,6 +230,17 @@ def _refused(status: int, content: bytes, url: str) -> Refused:
             hint="Set CORRAL_API_KEY to a valid one; `corral keys create` on the server's machine makes one.",
         )
     return Refused(message, status=status, body=body)
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and "@" not in parts.netloc:
+            return parts.hostname
+    except ValueError:
+        pass
+    shown = re.sub(r"//.*@", "//…@", url)  # no password belongs on a screen
+    raise CommandError(f"{shown!r} is not the address of a server", hint="It looks like http://127.0.0.1:3000")
 
 
 def _is_loopback(host: str) -> bool:

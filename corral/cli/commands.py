@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from corral.cli import agents, approvals, ask, doctor, keys, messages, processes, runners, runs, sign_in, tasks
+from corral.cli import (
+    agents,
+    approvals,
+    ask,
+    doctor,
+    keys,
+    messages,
+    options,
+    processes,
+    runners,
+    runs,
+    sign_in,
+    tasks,
+)
 
 
 def build() -> typer.Typer:
@@ -46,9 +59,12 @@ def corral(
         typer.echo(context.get_help())
 
 
-def version() -> None:
+def version(as_json: options.Json = False) -> None:
     """Print Corral's version."""
     from corral import __version__
     from corral.cli.terminal import stdout
 
-    stdout().line(f"corral {__version__}")
+    if as_json:
+        stdout().json({"version": __version__})
+    else:
+        stdout().line(f"corral {__version__}")

@@ -140,9 +140,9 @@ def _ask(url: str, key: str) -> Iterator[Finding]:
         runners = client.get("/api/v1/runners")["runners"]
     except Refused as error:
         if error.status in {401, 403}:
-            fix = "Make one where the server runs: corral keys create NAME"
+            fix = "Make another where the server runs: corral keys create NAME"
             yield Finding("server", "ok", f"{url} answers")
-            yield Finding("key", "broken", error.message, fix)
+            yield Finding("key", "broken" if error.status == 401 else "note", error.message, fix)
         else:
             yield Finding("server", "broken", f"{url}: {error.message}", "Look into the server's own output.")
     except CommandError as error:

@@ -23,7 +23,8 @@ _QUIET_SECONDS = 2.0
 def follow(client: Client, run_id: str, out: Terminal, *, as_json: bool = False, after: int = 0) -> int:
     """Write the run's log as it grows; return 0 only if the run completed. ^C leaves the run going."""
     last, told = "", set[str]()
-    stream = Stream(client.events(run_id, after=after), on_quiet=lambda: _why(client, run_id, last, told))
+    events = client.events(run_id, after=after, on_away=_say)
+    stream = Stream(events, on_quiet=lambda: _why(client, run_id, last, told))
     inline = out.is_terminal and sys.stdin.isatty() and not as_json
     log = Log(out, on_permission=lambda asks: _ask(client, run_id, asks, out, stream if inline else None))
     try:
@@ -35,6 +36,8 @@ def follow(client: Client, run_id: str, out: Terminal, *, as_json: bool = False,
             last = event.get("event_type") or last
     except KeyboardInterrupt:
         log.close()
+        if out.is_terminal:
+            out.line()  # below the ^C, and what was asked
         if last not in ENDINGS:
             _say(f"The run goes on. Watch: corral logs {run_id} --follow   Cancel: corral cancel {run_id}")
         return INTERRUPTED

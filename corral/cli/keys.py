@@ -14,12 +14,19 @@ from corral.cli.naming import only, short
 from corral.cli.spans import span
 from corral.cli.terminal import ago, stderr, stdout
 
-app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(help="Make, list and revoke API keys.", invoke_without_command=True)
+
+
+@app.callback()
+def keys(context: typer.Context, as_json: options.Json = False, data: options.Data = None) -> None:
+    """Without a subcommand, list the keys there are."""
+    if context.invoked_subcommand is None:
+        list_(as_json=as_json, data=data)
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for, so that people can tell keys apart.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, so that people can tell keys apart.")],
     scope: Annotated[
         list[str] | None, typer.Option(help="What it may do, as runs:read; may be repeated. Default: *.")
     ] = None,

@@ -12,4 +12,5 @@ def text_of(argument: str, field: str) -> str:
     text = sys.stdin.read() if argument == "-" else argument
     if not text.strip():
         raise Misused(f"The {field} is empty", field=field)
+    text.encode()  # raises for bytes that are no UTF-8, which arguments carry through
     return text

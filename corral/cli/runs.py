@@ -25,7 +25,7 @@ _CLASSES = {
     "cacheReadTokens": "cache read",
     "cacheWriteTokens": "cache write",
 }
-_PROMPT = typer.Argument(help="What to do; - reads it from standard input.", show_default=False)
+_PROMPT = typer.Argument(metavar="PROMPT", help="What to do; - reads it from standard input.", show_default=False)
 
 
 def run(
@@ -79,7 +79,8 @@ def runs(
         out.json(answer)
         return
     if not answer["data"]:
-        stderr().line('No runs yet. Launch one: corral run "say hello" --follow')
+        no_runs = 'No runs yet. Launch one: corral run "say hello" --follow'
+        stderr().line(f"No run is {status.lower()}." if status else no_runs)
         return
     out.table(
         ["RUN", "STATUS", "AGE", "RUNNER", "DIRECTORY", "PROMPT"],
@@ -105,6 +106,7 @@ def logs(
     with connected(data, live=follow) as client:
         run = run_id(client, id)
         if follow:
+            client.get(f"/api/v1/runs/{run}")  # a server that is away from the start is not waited for
             raise typer.Exit(watch(client, run, out, as_json=as_json))
         events = client.get(f"/api/runs/{run}/events")
         if as_json:

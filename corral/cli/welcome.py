@@ -35,7 +35,8 @@ def show(started: Started, *, runner_env: Mapping[str, str] | None, notes: tuple
     if runner_env is not None:
         _fact(out, "Runner", f"on this machine, may work in {runner_env['ALLOWED_DIRS']}")
     else:
-        _fact(out, "Runner", f"none here; on a machine of yours: CORRAL_URL={started.url} corral runner --allow DIR")
+        _fact(out, "Runner", "none here; on a machine of yours, with a key of this server:")
+        out.line(f"           CORRAL_URL={started.url} CORRAL_API_KEY=… corral runner --allow DIR")
     if started.new_key:
         cwd = (runner_env or {}).get("ALLOWED_DIRS", "/path/on/the/runner").partition(",")[0]
         out.line()

@@ -25,6 +25,5 @@ class DialectSql(RunSQL):
         del app_label, old_state, new_state
         if state_editor is not None:
             client = state_editor.client
-            await self._run_sql(
-                state_editor, list(self._sqlite if isinstance(client, SqliteClient) else self._postgres)
-            )
+            for statement in self._sqlite if isinstance(client, SqliteClient) else self._postgres:
+                await client.execute_query(statement)  # whole: an editor's own way cuts it at each semicolon

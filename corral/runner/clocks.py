@@ -66,7 +66,7 @@ class Clocks:
         return Failure(
             "idle_timeout",
             f"The agent said nothing for {_time(idle or 0.0)}",
-            "The model's API may have stalled, or a tool hangs. Follow up to let it go on where it stopped.",
+            "The model's API may have stalled. Follow up to let it go on where it stopped.",
         )
 
     def _idle_limit(self) -> float | None:

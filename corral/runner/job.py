@@ -21,6 +21,7 @@ from corral.runner.client import Client
 from corral.runner.clocks import Clocks
 from corral.runner.endings import Ending, failed, how_it_ended, survived
 from corral.runner.engines.protocol import (
+    Alive,
     CallTool,
     Child,
     DoAnswer,
@@ -265,7 +266,7 @@ class Job:
             case DropCall(id):
                 self._clocks.settle(_call(id), time.monotonic())
                 self._calls.drop(id)
-            case Ready():
+            case Ready() | Alive():
                 pass
         return None
 

@@ -20,7 +20,7 @@ from corral.wire.runner import Cli, Register, Registered
 NAME_TAKEN_SECONDS = 120.0
 #: A server that refuses us after we were registered is asked again so often.
 REFUSED_SECONDS = 30.0
-#: Whoever takes our session so soon after we began it is not our own echo.
+#: A session that is taken so soon after it began: once it may be our own echo, a registration that was under way long.
 STOLEN_SECONDS = 60.0
 
 log = get_logger()
@@ -42,6 +42,7 @@ class Session:
         self._client = client
         self._on_back = on_back
         self._since = 0.0
+        self._was_stolen = False  # the session before, soon after it began
 
     async def wait_for_server(self) -> None:
         """Return when the server answers. NotWelcomeError: what answers is none."""
@@ -88,11 +89,13 @@ class Session:
 
     async def begin_again(self, clis: list[Cli], refusal: Refused) -> None:
         """The server does not know our session any more. NotWelcomeError: another process goes by our identity."""
-        if refusal.status == 409 and time.monotonic() - self._since < STOLEN_SECONDS:
+        is_stolen = refusal.status == 409 and time.monotonic() - self._since < STOLEN_SECONDS
+        if is_stolen and self._was_stolen:
             raise NotWelcomeError(
                 f"Another process is registered as this runner: was {self._settings.data} copied to another machine?"
                 " Give each runner a CORRAL_DATA of its own"
             )
+        self._was_stolen = is_stolen
         log.warning("the server does not know this session; registering anew", why=refusal.message)
         await self.begin(clis)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -10,12 +11,14 @@ from msgspec.structs import replace
 from corral.base.errors import BadRequest, LeaseLost, NotFound
 from corral.platform import database
 from corral.platform.database import Row, Rows, Statement, Unit, many, sql
-from corral.runs import fold, inputs, log
+from corral.runs import fold, inputs, log, states
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
+from corral.runs.states import Changes, Expression
 from corral.usage import ledger
 from corral.wire.events import (
     ENDS_ATTEMPT,
+    ENDS_RUN,
     FOLDED,
     SERVER_WRITES,
     ApprovalRequest,
@@ -37,6 +40,8 @@ MOST_REQUEST_ID = 100
 
 #: What belongs to a batch beside its events; given the run's `no`.
 Beside = Callable[[int], Unit[None]]
+#: What moves its run to another state by the statement that numbers it.
+_MOVES = ENDS_RUN | {EventType.RUN_STARTED}
 
 
 async def ingest(org_id: int, run_id: str, batch: EventBatch, beside: Beside | None = None) -> EventsStored:
@@ -46,7 +51,7 @@ async def ingest(org_id: int, run_id: str, batch: EventBatch, beside: Beside | N
     that it was stored before, so `beside` must bear to run twice.
     """
     payloads = _check(batch)
-    outcome = await decide(lambda hints: _store(org_id, run_id, batch, payloads, hints, beside=beside))
+    outcome = await decide(lambda hints: _store(_Arrived(org_id, run_id, batch, payloads, hints, beside)))
     if outcome.fenced:
         raise LeaseLost
     if batch.tokens and outcome.live:
@@ -54,6 +59,18 @@ async def ingest(org_id: int, run_id: str, batch: EventBatch, beside: Beside | N
         hints.log(outcome.run_no, token_hint(batch.tokens))
         hints.publish()
     return EventsStored(n=outcome.n)
+
+
+class _Arrived(NamedTuple):
+    """A batch on its way into the log."""
+
+    org_id: int
+    run_id: str
+    batch: EventBatch
+    payloads: list[str]
+    hints: Hints
+    beside: Beside | None = None
+    is_plain: bool = True  #: as if nobody followed its run; if somebody does, it turns out not to fit
 
 
 class _Outcome(msgspec.Struct):
@@ -109,53 +126,68 @@ def _one_line(event: RunnerEvent, index: int) -> str:
     return raw.decode()
 
 
-def _store(
-    org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints, *, beside: Beside | None = None
-) -> Unit[_Outcome]:
-    rows, batch = yield from _append(org_id, run_id, batch, payloads, alone=beside is None)
+def _store(arrived: _Arrived) -> Unit[_Outcome]:
+    batch, payloads, hints = arrived.batch, arrived.payloads, arrived.hints
+    changes, folded = _at_once(batch, payloads)
+    rows = yield from _append(arrived, changes, whole=folded == len(batch.events))
     if not rows:
-        return (yield from _store_rest(org_id, run_id, batch, payloads, hints))
+        return (yield from _store_rest(arrived))
     run = rows[0]
-    if beside is not None:
-        yield from beside(run["no"])
     if batch.usage:
-        yield from ledger.record(org_id, run["no"], run["agent_id"], batch.usage, run["now"])
+        yield from ledger.record(arrived.org_id, run["no"], run["agent_id"], batch.usage, run["now"])
+    if arrived.beside is not None:
+        yield from arrived.beside(run["no"])
     if not batch.events:
         return _Outcome(run["no"], run["spool_n"])
     logged = _logged(run, batch, payloads)
-    hints.log(run["no"], log_hint(run_id, logged))
-    for event, entry in zip(batch.events, logged, strict=True):
+    hints.log(run["no"], log_hint(arrived.run_id, logged))
+    if changes and not arrived.is_plain:
+        yield from fold.tell(run["no"], changes, logged[folded - 1], hints)
+    for event, entry in zip(batch.events[folded:], logged[folded:], strict=True):
         if event.type in FOLDED:
             yield from fold.fold(run["no"], event.type, entry, hints)
     return _Outcome(run["no"], batch.events[-1].n)
 
 
-def _append(
-    org_id: int, run_id: str, batch: EventBatch, payloads: list[str], *, alone: bool
-) -> Unit[tuple[Rows, EventBatch]]:
-    """Number the events and store them; no rows if they do not fit on what is stored. Returns what was stored."""
+def _at_once(batch: EventBatch, payloads: list[str]) -> tuple[Changes, int]:
+    """Return what the first events change in the run's own row, and how many they are: mostly all of them."""
+    changes: Changes = {}
+    for index, (event, payload) in enumerate(zip(batch.events, payloads, strict=True)):
+        if event.type in FOLDED:
+            own = fold.changes(event.type, payload, Expression("now_ms() - {}", _age(event)))
+            if not own:
+                return changes, index
+            changes = {**changes, **own}
+    return changes, len(batch.events)
+
+
+def _append(arrived: _Arrived, changes: Changes, *, whole: bool) -> Unit[Rows]:
+    """Number the events, store them and change the row; no rows if they do not fit on what is stored.
+
+    If that is the `whole` of it, PostgreSQL does it in one round trip.
+    """
+    batch, payloads = arrived.batch, arrived.payloads
     first = batch.events[0].n if batch.events else 0
-    args = (run_id, org_id, batch.attempt, batch.lease, len(batch.events), first - 1)
-    completes = bool(batch.events) and batch.events[-1].type == EventType.RUN_COMPLETED
-    if batch.events and database.dialect() == "postgres" and not completes:
+    also, values = states.assigned(changes, first=7)
+    args = (arrived.run_id, arrived.org_id, batch.attempt, batch.lease, len(batch.events), first - 1, *values)
+    is_guarded = arrived.is_plain and any(event.type in _MOVES for event in batch.events)
+    number = _NUMBER.format(also=f", {also}" if also else "", only=_FOLLOWED_BY_NOBODY if is_guarded else "")
+    if batch.events and database.dialect() == "postgres":
         types, ages = [event.type.value for event in batch.events], [_age(event) for event in batch.events]
-        alone = alone and not batch.usage and FOLDED.isdisjoint(types)
-        return (yield Statement(_APPEND_AT_ONCE, (*args, types, payloads, ages), alone=alone)), batch
-    rows = yield sql(_NUMBER, *args)
-    if rows and completes and rows[0]["awaits"]:
-        told = msgspec.json.decode(payloads[-1]).get("inputs")
-        if (yield from inputs.taken(rows[0]["no"], told)):  # its turn is over, the run is not
-            last = replace(batch.events[-1], type=EventType.SESSION_WAITING)
-            batch = replace(batch, events=[*batch.events[:-1], last])
+        alone = whole and not batch.usage and arrived.is_plain and arrived.beside is None
+        last = len(args)
+        text = _APPEND_AT_ONCE.format(number=number, types=f"${last + 1}", payloads=f"${last + 2}", ages=f"${last + 3}")
+        return (yield Statement(text, (*args, types, payloads, ages), alone=alone))
+    rows = yield sql(number, *args)
     if rows and batch.events:
         yield many(
             log.INSERT,
             [
-                (rows[0]["no"], e.seq, org_id, e.attempt, event.n, e.type, e.payload, e.created_at)
+                (rows[0]["no"], e.seq, arrived.org_id, e.attempt, event.n, e.type, e.payload, e.created_at)
                 for e, event in zip(_logged(rows[0], batch, payloads), batch.events, strict=True)
             ],
         )
-    return rows, batch
+    return rows
 
 
 def _logged(run: Row, batch: EventBatch, payloads: list[str]) -> list[Logged]:
@@ -171,32 +203,36 @@ def _age(event: RunnerEvent) -> int:
 
 
 _NUMBER = (
-    "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5 WHERE id = $1 AND org_id = $2 "
-    "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6) "
-    "RETURNING no, agent_id, last_seq, spool_n, awaits, now_ms() AS now"
+    "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5{also} WHERE id = $1 AND org_id = $2 "
+    "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6){only} "
+    "RETURNING no, agent_id, last_seq, spool_n, now_ms() AS now"
 )
+#: Others have statements of their own for a run that moves to another state, unless it is nobody's.
+_FOLLOWED_BY_NOBODY = " AND agent_id IS NULL AND awaits = 0"
 #: The same and the insert in one round trip, for PostgreSQL.
 _APPEND_AT_ONCE = (
-    f"WITH run AS ({_NUMBER}), stored AS ("  # noqa: S608 - constants
+    "WITH run AS ({number}), stored AS ("
     "INSERT INTO events (run_no, seq, org_id, attempt, n, type, payload, created_at) "
     "SELECT no, last_seq - $5 + i, $2, $3, $6 + i, type, payload, now - age FROM run, "
-    "unnest($7::text[], $8::text[], $9::bigint[]) WITH ORDINALITY AS e(type, payload, age, i)) SELECT * FROM run"
+    "unnest({types}::text[], {payloads}::text[], {ages}::bigint[]) WITH ORDINALITY AS e(type, payload, age, i)) "
+    "SELECT * FROM run"
 )
 
 
-def _store_rest(org_id: int, run_id: str, batch: EventBatch, payloads: list[str], hints: Hints) -> Unit[_Outcome]:
-    """Find out why the batch did not fit: fenced, repeated, or after a gap; store the part that is new."""
+def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
+    """Find out why the batch did not fit: fenced, repeated, after a gap, of a followed run; store what is new."""
+    batch = arrived.batch
     rows = yield sql(
         "SELECT no, agent_id, attempt, lease, attempt_open, spool_n, now_ms() AS now FROM runs "
         "WHERE id = $1 AND org_id = $2",
-        run_id,
-        org_id,
+        arrived.run_id,
+        arrived.org_id,
     )
     if not rows:
-        raise NotFound(f"There is no run {run_id} here")
+        raise NotFound(f"There is no run {arrived.run_id} here")
     run = rows[0]
     if batch.usage:
-        yield from ledger.record(org_id, run["no"], run["agent_id"], batch.usage, run["now"])
+        yield from ledger.record(arrived.org_id, run["no"], run["agent_id"], batch.usage, run["now"])
     if (run["attempt"], run["lease"]) != (batch.attempt, batch.lease):
         return _Outcome(run["no"], 0, fenced=True)
     last = batch.events[-1].n if batch.events else 0
@@ -206,7 +242,23 @@ def _store_rest(org_id: int, run_id: str, batch: EventBatch, payloads: list[str]
     if not run["attempt_open"]:
         return _Outcome(run["no"], run["spool_n"], fenced=True)
     known = run["spool_n"] - batch.events[0].n + 1
-    if known <= 0:
+    if known < 0:
         return _Outcome(run["no"], run["spool_n"])  # a gap: the runner sends again from what is stored
-    rest = EventBatch(batch.attempt, batch.lease, batch.events[known:], [], batch.tokens)
-    return (yield from _store(org_id, run_id, rest, payloads[known:], hints))
+    rest = arrived._replace(
+        batch=EventBatch(batch.attempt, batch.lease, batch.events[known:], [], batch.tokens),
+        payloads=arrived.payloads[known:],
+        beside=None if known else arrived.beside,
+    )
+    return (yield from _store(rest if known else (yield from _followed(run["no"], rest))))
+
+
+def _followed(run_no: int, arrived: _Arrived) -> Unit[_Arrived]:
+    """Return a batch that fits as one of a run that others follow: the end of a turn need not be that of the run."""
+    yield sql("UPDATE runs SET followups = followups WHERE no = $1", run_no)  # nobody tells it more until the commit
+    last = arrived.batch.events[-1]
+    if last.type == EventType.RUN_COMPLETED:
+        heard = msgspec.json.decode(arrived.payloads[-1]).get("inputs")
+        if (yield from inputs.taken(run_no, heard)):
+            events = [*arrived.batch.events[:-1], replace(last, type=EventType.SESSION_WAITING)]
+            arrived = arrived._replace(batch=replace(arrived.batch, events=events))
+    return arrived._replace(is_plain=False)

@@ -41,8 +41,11 @@ def tell(run: Row, text: str, hints: Hints, *, expected: bool = False) -> Unit[N
 
 def give(run_no: int, hints: Hints) -> Unit[None]:
     """Give an attempt that has just started what came while there was none."""
+    rows = yield from _open(run_no)
+    if not rows:
+        return
     runs = yield sql("SELECT no, id, org_id, attempt, runner_no FROM runs WHERE no = $1", run_no)
-    for row in (yield from _open(run_no)):
+    for row in rows:
         yield from commands.issue(runs[0], CommandKind.MESSAGE, Message(row["text"], row["no"]), hints)
 
 
@@ -60,11 +63,6 @@ def taken(run_no: int, input_nos: object) -> Unit[int]:
     return int(runs[0]["awaits"])
 
 
-def drop(run_no: int) -> Unit[None]:
-    """Nobody is there any more to be told: the run has ended."""
-    yield sql("UPDATE inputs SET done_at = now_ms() WHERE run_no = $1 AND done_at IS NULL", run_no)
-
-
 def resume(run_no: int, hints: Hints) -> Unit[bool]:
     """Queue the next attempt of a run that has ended its turn, if there is something to tell it."""
     rows = yield from _open(run_no)
@@ -78,15 +76,9 @@ def resume(run_no: int, hints: Hints) -> Unit[bool]:
     )
     yield sql("UPDATE inputs SET done_at = now_ms() WHERE run_no = $1 AND done_at IS NULL", run_no)
     placement = yield from placements.home(runs[0], runs[0]["session_id"])
-    yield from states.advance(
-        run_no,
-        RunStatus.QUEUED,
-        hints,
-        ", resume = $3, next_prompt = $4, placement_id = $5",
-        Resume.CONTINUE.value,
-        "\n\n".join(row["text"] for row in rows),
-        placement,
-    )
+    told = "\n\n".join(row["text"] for row in rows)
+    also = {"resume": Resume.CONTINUE.value, "next_prompt": told, "placement_id": placement}
+    yield from states.advance(run_no, RunStatus.QUEUED, hints, **also)
     hints.placement(placement)
     return True
 

@@ -73,7 +73,7 @@ async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: Pol
 
 _OPEN = (
     f"SELECT {claim.COLUMNS}, org_id, started_at, runner_session, unreachable_since, "  # noqa: S608
-    "cancel_requested_at, cancel_by FROM runs "
+    "cancel_requested_at FROM runs "
     "WHERE runner_no = $1 AND attempt_open ORDER BY no"
 )
 #: What a poll looks for, so that only what is there costs statements of its own.
@@ -110,12 +110,11 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     for row in open_rows:
         if _key(row) in held:
             continue
-        if row["cancel_requested_at"] is not None and row["started_at"] is None:
-            yield from ending.cancel(row["no"], row["cancel_by"], hints)
-        elif row["runner_session"] == body.session:
+        is_wanted = row["cancel_requested_at"] is None or row["started_at"] is not None
+        if row["runner_session"] == body.session and is_wanted:
             again.append(claim.assignment(row))
         else:
-            yield from ending.interrupt(row["no"], "The runner was restarted and no longer has this attempt", hints)
+            yield from _take_back(row, hints)
     if any(row["unreachable_since"] is not None or row["runner_session"] != body.session for row in mine):
         yield from _welcome_back(mine, body.session, hints)
     open_keys = {_key(row) for row in open_rows}
@@ -146,10 +145,30 @@ def _refuse(org_id: int, runner_id: str, body: Poll) -> Unit[_Arrival]:
     return _Arrival(rows[0]["no"], True, _offer(org_id, rows[0]), 0, [], [], [])
 
 
+def _take_back(row: Row, hints: Hints) -> Unit[None]:
+    """End an attempt that the runner does not have, unless its end has come in since it was read."""
+    rows = yield sql(
+        "UPDATE runs SET followups = followups WHERE no = $1 AND attempt = $2 AND attempt_open "
+        "RETURNING cancel_by, cancel_requested_at, started_at",
+        row["no"],
+        row["attempt"],
+    )
+    if rows and rows[0]["cancel_requested_at"] is not None and rows[0]["started_at"] is None:
+        yield from ending.cancel(row["no"], rows[0]["cancel_by"], hints)
+    elif rows:
+        yield from ending.interrupt(row["no"], "The runner was restarted and no longer has this attempt", hints)
+
+
 def _welcome_back(runs: Sequence[Row], session: str, hints: Hints) -> Unit[None]:
     for run in runs:
-        yield sql("UPDATE runs SET unreachable_since = NULL, runner_session = $2 WHERE no = $1", run["no"], session)
-        if run["unreachable_since"] is not None:
+        rows = yield sql(
+            "UPDATE runs SET unreachable_since = NULL, runner_session = $3 WHERE no = $1 AND attempt = $2 "
+            "AND attempt_open RETURNING no",
+            run["no"],
+            run["attempt"],
+            session,
+        )
+        if rows and run["unreachable_since"] is not None:
             yield from log.append(
                 run["no"], EventType.SESSION_REACHABLE, {"message": "The runner is back and still has this run"}, hints
             )

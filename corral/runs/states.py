@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,21 @@ Hook = Callable[[Change, Hints], Unit[None]]
 _hooks: list[Hook] = []
 
 _NOTHING: Mapping[str, Any] = {}
+#: What tells whether anybody follows a run, and whether there is something it must still be told.
+_FOLLOWED = "id, org_id, agent_id, task_id, awaits"
+
+#: Columns of a run's row, and what they become: a value, or an `Expression`.
+Changes = Mapping[str, Any]
+
+
+class Expression(NamedTuple):
+    """What a column becomes, in SQL; `{}` stands for the argument."""
+
+    text: str
+    arg: Any = None
+
+
+NOW = Expression("now_ms()")
 
 
 #: Why a new run of an agent may not be claimed yet: until a hook, in the same transaction, has decided on it.
@@ -41,29 +56,32 @@ def on_transition(hook: Hook) -> None:
         _hooks.append(hook)
 
 
-def advance(
-    run_no: int, status: RunStatus, hints: Hints, also: str = "", *args: Any, told: Mapping[str, Any] = _NOTHING
-) -> Unit[int]:
-    """Write the new state, and what else of the row changes with it: ` , column = $3`, with its arguments.
+def moved(status: RunStatus, **columns: Any) -> Changes:
+    """Return the new state, and what else of the row changes with it."""
+    return {"status": status.value, "updated_at": NOW, **columns}
 
-    Returns how much the run must still hear: rows of `inputs`, and results it expects.
-    """
-    rows = yield sql(
-        f"UPDATE runs SET status = $2, updated_at = now_ms(){also} WHERE no = $1 "  # noqa: S608 - ours, in this package
-        "RETURNING id, org_id, agent_id, task_id, awaits",
-        run_no,
-        status.value,
-        *args,
-    )
-    run = rows[0]
-    if run["agent_id"] is not None:
-        yield from _tell(_change(run_no, run, status, told), hints)
-    return int(run["awaits"])
+
+def advance(run_no: int, status: RunStatus, hints: Hints, **columns: Any) -> Unit[None]:
+    """Write the new state, and what else of the row changes with it."""
+    yield from change(run_no, moved(status, **columns), hints)
+
+
+def change(run_no: int, changes: Changes, hints: Hints, told: Mapping[str, Any] = _NOTHING) -> Unit[None]:
+    """Write these changes of the row, and let others hear of the new state if they hold one."""
+    text, args = assigned(changes, first=2)
+    rows = yield sql(f"UPDATE runs SET {text} WHERE no = $1 RETURNING {_FOLLOWED}", run_no, *args)  # noqa: S608 - ours
+    yield from _tell(run_no, rows[0], changes, hints, told)
+
+
+def tell(run_no: int, changes: Changes, hints: Hints, told: Mapping[str, Any] = _NOTHING) -> Unit[None]:
+    """Let others hear of the new state that another statement has written."""
+    rows = yield sql(f"SELECT {_FOLLOWED} FROM runs WHERE no = $1", run_no)  # noqa: S608 - a constant
+    yield from _tell(run_no, rows[0], changes, hints, told)
 
 
 def entered(run: Row, hints: Hints) -> Unit[None]:
     """Tell of an agent's run that has just been made; `run` is its row."""
-    yield from _tell(_change(run["no"], run, RunStatus.QUEUED, _NOTHING), hints)
+    yield from _tell(run["no"], run, moved(RunStatus.QUEUED), hints, _NOTHING)
 
 
 def go_on(run_no: int, hints: Hints) -> Unit[None]:
@@ -79,10 +97,23 @@ def go_on(run_no: int, hints: Hints) -> Unit[None]:
         yield from advance(run_no, RunStatus.RUNNING, hints)
 
 
-def _change(run_no: int, run: Row, status: RunStatus, told: Mapping[str, Any]) -> Change:
-    return Change(run_no, run["id"], run["org_id"], run["agent_id"], run["task_id"], status, told)
-
-
-def _tell(change: Change, hints: Hints) -> Unit[None]:
+def _tell(run_no: int, run: Row, changes: Changes, hints: Hints, told: Mapping[str, Any]) -> Unit[None]:
+    if "status" not in changes or run["agent_id"] is None:
+        return
+    status = RunStatus(changes["status"])
+    change = Change(run_no, run["id"], run["org_id"], run["agent_id"], run["task_id"], status, told)
     for hook in _hooks:
         yield from hook(change, hints)
+
+
+def assigned(changes: Changes, first: int) -> tuple[str, list[Any]]:
+    """Return `column = $n, …` for an UPDATE, and the arguments, of which the first is `$first`."""
+    parts: list[str] = []
+    args: list[Any] = []
+    for column, value in changes.items():
+        text, arg = value if isinstance(value, Expression) else ("{}", value)
+        if "{}" in text:
+            text = text.format(f"${first + len(args)}")
+            args.append(arg)
+        parts.append(f"{column} = {text}")
+    return ", ".join(parts), args

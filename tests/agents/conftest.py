@@ -14,10 +14,10 @@ from tests.agents.office import Office, opened
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def office(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> AsyncIterator[Office]:
+async def office(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Path) -> AsyncIterator[Office]:
     """An org with a runner, in an empty, migrated database."""
     url = request.getfixturevalue("migrated_postgres_url") if request.param == "postgres" else ""
-    shutil.copy(migrated_file, tmp_path)
+    shutil.copy(migrated_sqlite, tmp_path)
     office = await opened(Settings(data=tmp_path, database_url=url))
     yield office
     await database.disconnect()

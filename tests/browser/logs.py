@@ -45,19 +45,16 @@ class Scripted:
 
     def ask(self, command: str) -> None:
         """Ask for permission to run a command."""
-        self.add(
-            (
-                "permission.requested",
-                {
-                    "request_id": f"ask-{self.n}",
-                    "kind": "tool",
-                    "tool": "Bash",
-                    "input": {"command": command},
-                    "cwd": f"{self.runner.root}/work",
-                    "description": f"Bash {command}",
-                },
-            )
-        )
+        self._request("tool", "Bash", {"command": command}, command)
+
+    def plan(self, text: str) -> None:
+        """Ask for a plan's approval."""
+        self._request("plan", "ExitPlanMode", {"plan": text}, text)
+
+    def _request(self, kind: str, tool: str, given: JSON, description: str) -> None:
+        asked = {"request_id": f"ask-{self.n}", "kind": kind, "tool": tool, "input": given}
+        where = {"cwd": f"{self.runner.root}/work", "description": f"{tool} {description}"}
+        self.add(("permission.requested", {**asked, **where}))
 
     def stream(self, block: str, offset: int, text: str) -> None:
         """Send a piece of text as the model writes it."""

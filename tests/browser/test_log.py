@@ -14,6 +14,7 @@ from tests.browser.logs import Scripted, chatter
 from tests.conftest import ServerMaker
 from tests.support.http import Api
 from tests.support.server import Server
+from tests.support.waiting import PATIENCE, eventually
 
 MANY = 100_000
 #: A window holds a few pages of a hundred events.
@@ -40,7 +41,7 @@ def test_a_run_of_a_hundred_thousand_events_opens_at_once_with_few_rows(console:
     expect(page.locator("#e1")).to_be_visible()
     opened = time.monotonic() - began
     assert rows(page) < ROWS
-    assert opened < 5, f"it took {opened:.1f} s"
+    assert opened < 5 * PATIENCE, f"it took {opened:.1f} s"
     expect(page.locator("[data-total]")).to_have_text("100\u2009000")
 
     page.get_by_role("button", name="Jump to latest").click()
@@ -112,7 +113,13 @@ def test_tokens_show_live_and_give_way_to_the_stored_message(console: Console, a
     run = Scripted(api, "tokens")
     page = console.goto(run.path)
     expect(page.locator("[data-stream]")).to_have_text("live")
-    run.stream("b1", 0, "Half a sen")
+
+    # A piece that comes while the page still catches up is lost, as live pieces may be: send it until it is seen.
+    def is_seen() -> bool:
+        run.stream("b1", 0, "Half a sen")
+        return page.locator(".streaming").count() > 0
+
+    eventually(is_seen)
     expect(page.locator(".streaming")).to_contain_text("Half a sen")
     run.stream("b1", 10, "tence")
     expect(page.locator(".streaming")).to_contain_text("Half a sentence")

@@ -41,6 +41,16 @@ def test_a_new_machine_gets_a_command_and_ticks_when_it_connects(
     expect(page.locator("#live")).to_contain_text("Claude Code")
 
 
+def test_a_directory_that_the_runner_would_refuse_is_refused_before_a_key_is_made(console: Console, api: Api) -> None:
+    page = console.goto("/app/runners/new")
+    page.get_by_label("A name for the machine").fill("nowhere")
+    page.get_by_label("Directories it may work in").fill("~/code,relative/path")
+    page.get_by_role("button", name="Make a key and show the command").click()
+    expect(page.locator("#dirs-wrong")).to_have_text("relative/path is not an absolute path.")
+    expect(page.get_by_label("Directories it may work in")).to_be_focused()
+    assert "runner nowhere" not in {key["name"] for key in api.get("/api/v1/keys").json()["data"]}
+
+
 def test_the_list_of_runners_says_what_each_found_and_may(console: Console, api: Api) -> None:
     machine = ByHand(api, "listed")
     machine.register()

@@ -37,7 +37,8 @@ class Studio:
     def agent(self, name: str, *options: str) -> str:
         """Make an agent that works on this machine; return what it is called."""
         called = f"{name}-{self.mark}"
-        done = self.corral("agents", "create", called, "--role", f"{name}'s role", "--cwd", self.hand.root, *options)
+        plain = ("--role", f"{name}'s role", "--model", "m", "--cwd", self.hand.root)
+        done = self.corral("agents", "create", called, *plain, *options)
         assert done.code == 0, done.err
         assert re.fullmatch(r"[0-9a-f-]{36}\n", done.out)
         return called
@@ -270,7 +271,7 @@ def test_what_was_given_up_is_listed_and_replayed(studio: Studio) -> None:
 def test_lists_work_while_no_server_runs_and_what_needs_one_says_so(studio: Studio, folder: Path) -> None:
     where = {"CORRAL_DATA": str(folder / "fresh")}
     (folder / "fresh").mkdir()
-    made = studio.command("agents", "create", "Ada", "--role", "Leads", **where)
+    made = studio.command("agents", "create", "Ada", "--role", "Leads", "--model", "m", **where)
     assert made.code == 0, made.err
     assert studio.command("tasks", "create", "ada", "Later", **where).code == 0
     assert "Later" in studio.command("tasks", **where).out

@@ -168,9 +168,53 @@ def test_what_is_started_goes_on_without_whoever_started_it() -> None:
     assert sent == [{"taskId": "t"}]
 
 
-def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(CommandError, match="not the address"):
-        Client("localhost:3000", "x")
+def test_a_server_that_stays_away_is_told_of_once_and_one_that_only_cuts_the_line_is_not_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("corral.cli.client._NOTICED_SECONDS", 0.1)
+    monkeypatch.setattr("random.uniform", lambda *_: 0.1)
+    told: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler, n: int) -> None:
+        if n < 5:
+            send(request, 503, b"away", "text/plain")
+        elif n < 9:
+            send(request, 200, b": nothing yet\n\n", "text/event-stream")
+        else:
+            send(request, 204, b"")
+
+    with serving(answer) as client:
+        assert list(client.events("r", patience=2, on_away=told.append)) == []
+    assert len(told) == 1
+    assert "waiting for it" in told[0]
+
+
+def test_what_took_long_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.cli.client._ENOUGH_SECONDS", 0)
+    seen: list[int] = []
+
+    def answer(request: BaseHTTPRequestHandler, n: int) -> None:
+        seen.append(n)
+        send(request, 503, b"away", "text/plain")
+
+    with serving(answer) as client, pytest.raises(Refused, match="away"):
+        client.get("/api/v1/runs")
+    assert seen == [1]
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:3000", "http://", "http://h:1:2", "http://h:x", "ftp://h", "http://u:pass@h"]
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(CommandError, match="not the address") as refused:
+        Client(url, "x")
+    assert "pass" not in refused.value.message
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "two words", "schlüssel"])
+def test_what_cannot_be_a_key_is_not_sent(key: str) -> None:
+    with pytest.raises(CommandError, match="what no key does"):
+        Client("http://127.0.0.1:1", key)
 
 
 def test_nobody_there_is_unreachable() -> None:

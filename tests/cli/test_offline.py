@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from corral.cli import app
 from tests.cli.conftest import Command
 from tests.conftest import ServerMaker
+from tests.support.processes import base_env
 from tests.support.server import Server
 
 
@@ -61,10 +65,30 @@ def test_a_command_that_is_not_called_right_exits_2(corral: Command) -> None:
 
 
 def test_help_and_version(corral: Command) -> None:
-    assert corral("--version").out == corral("version").out
+    assert corral("--version").out == f"corral {corral('version', '--json').json()['version']}\n"
     listed = corral("--help").out
     for command in ("up", "serve", "runner", "demo", "run", "runs", "logs", "followup", "cancel", "approvals", "keys"):
         assert command in listed
+
+
+def test_streams_that_are_full_closed_or_no_text_end_in_no_riddle(folder: Path) -> None:
+    def ended(script: str) -> tuple[int, str]:
+        command = ["sh", "-c", script, sys.executable, "-m", "corral"]
+        done = subprocess.run(command, env=base_env(folder), cwd=folder, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    assert ended('"$0" "$@" version >/dev/full') == (1, "Error: No space left on device\n")
+    assert ended('"$0" "$@" version <&- >&- 2>&-') == (0, "")
+    code, said = ended('printf \'\\377\' | LC_ALL=C.UTF-8 "$0" "$@" run -')
+    assert code == 2
+    assert "no UTF-8 text" in said
+
+
+def test_an_interrupted_start_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.cli.app._ended", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 130
 
 
 def test_the_doctor_names_what_is_broken_and_the_fix(corral: Command, stopped: Server) -> None:

@@ -130,7 +130,7 @@ def test_instructions_and_environment_reach_the_agent_and_no_key_reaches_an_argu
 
 
 def test_nothing_but_protocol_lines_reaches_the_job(run: Worker) -> None:
-    assert {line["line"] for line in run.lines} == {"ready", "child", "event", "usage", "draft", "token"}
+    assert {line["line"] for line in run.lines} == {"ready", "child", "alive", "event", "usage", "draft", "token"}
     assert "cannot be read" in run.log.read_text()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.flows.fleet import Escaped, Fleet
@@ -39,6 +41,12 @@ def test_an_agent_that_falls_silent_is_ended_by_the_watchdog(fleet: Fleet) -> No
     failure = fleet.failure(run)
     assert failure["code"] == "idle_timeout"
     fleet.hold(run)
+
+
+def test_an_agent_that_writes_a_long_file_is_not_silent(fleet: Fleet) -> None:
+    write = json.dumps({"file_path": f"{fleet.runner.work}/long.txt", "content": "one more line\n" * 30})
+    run = fleet.launch(f"%pace 15\n%tool Write {write}\n%next\n%say written", idleSeconds=6)
+    fleet.completed(run)
 
 
 def test_a_run_ends_at_its_maximum_of_turns(fleet: Fleet) -> None:

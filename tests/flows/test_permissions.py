@@ -202,6 +202,6 @@ def test_a_question_survives_a_killed_server_and_then_a_killed_runner_and_is_ans
 def test_waiting_counts_neither_as_idleness_nor_as_run_time(fleet: Fleet) -> None:
     run = fleet.launch(f"%bash touch {fresh()} %% %say done", mode="default", idleSeconds=15, maxRunSeconds=16)
     asked = fleet.asked(run)
-    never(lambda: fleet.run(run)["status"] != "WAITING", during=17)
+    never(lambda: fleet.run(run)["status"] != "WAITING", during=17, every=0.5)
     fleet.answer(asked, "allow")
     fleet.completed(run)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.platform.conftest import migrated_sqlite, settings
+from tests.platform.conftest import settings
 
-__all__ = ["migrated_sqlite", "settings"]
+__all__ = ["settings"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,19 +12,6 @@ from corral.platform import database, keys, orgs, sign_in
 from corral.platform.access import Principal
 from corral.platform.orgs import Bootstrapped
 from corral.platform.settings import Settings
-
-
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file to copy: migrating takes longer than any test here."""
-    folder = tmp_path_factory.mktemp("template")
-
-    async def make() -> None:
-        await database.connect(Settings(data=folder))
-        await database.disconnect()
-
-    asyncio.run(make())
-    return folder / "corral.db"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

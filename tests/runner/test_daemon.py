@@ -14,6 +14,7 @@ import pytest
 from corral.runner import job as job_module
 from corral.runner import outbox as outbox_module
 from corral.runner import spool
+from corral.runner.session import NotWelcomeError
 from corral.runner.settings import Settings
 from corral.runner.stopping import Phase
 from corral.wire.events import EventBatch, EventType
@@ -350,9 +351,8 @@ async def test_a_runner_takes_no_more_runs_than_it_has_slots(
 
 
 async def test_a_session_that_the_server_does_not_know_is_begun_anew_and_runs_go_on(
-    server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, runner: Running, assign: Assign
 ) -> None:
-    monkeypatch.setattr("corral.runner.session.STOLEN_SECONDS", 0.0)
     run = server.offer(assign("hear done:x"))
     await until(lambda: "run.started" in server.types(run.run_id))
     server.sessions.clear()
@@ -360,6 +360,17 @@ async def test_a_session_that_the_server_does_not_know_is_begun_anew_and_runs_go
     assert [one.run_id for one in server.polls[-1].held] == [run.run_id]
     server.ask(command("message", run, b'{"text":"x"}'))
     await until(lambda: "run.completed" in server.types(run.run_id))
+
+
+async def test_a_session_that_is_taken_again_and_again_ends_the_runner(server: FakeServer, settings: Settings) -> None:
+    running = Running(settings)
+    for count in (1, 2):
+        await until(lambda count=count: len(server.registered) == count and server.polls)  # type: ignore[misc]
+        server.sessions.clear()
+        server.hint()
+    with pytest.raises(NotWelcomeError, match="copied to another machine"):
+        await running.ended()
+    assert len(server.registered) == 2
 
 
 async def test_a_key_that_is_revoked_later_does_not_end_the_runs(

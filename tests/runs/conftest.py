@@ -14,10 +14,13 @@ from tests.runs.world import World, opened
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def world(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, tmp_path: Path, migrated_sqlite: Path) -> AsyncIterator[World]:
     """An org in an empty, migrated database."""
-    url = request.getfixturevalue("migrated_postgres_url") if request.param == "postgres" else ""
-    shutil.copy(migrated_file, tmp_path)
+    url = ""
+    if request.param == "postgres":
+        url = request.getfixturevalue("migrated_postgres_url")
+    else:
+        shutil.copy(migrated_sqlite, tmp_path)
     world = await opened(Settings(data=tmp_path, database_url=url))
     yield world
     await database.disconnect()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from types import SimpleNamespace
 
 import pytest
 
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import database
-from corral.runs import leases, queue, reads
+from corral.runs import leases, loops, poll, queue, reads
+from corral.runs.hints import decide
 from corral.wire.events import EventType
 from corral.wire.runs import RunStatus
 from tests.runs.world import World
@@ -127,6 +130,40 @@ async def test_a_started_run_becomes_unreachable_stays_with_its_runner_and_comes
     assert (await world.log(run))[-3:] == ["session.unreachable", "session.reachable", "agent.message"]
 
 
+async def test_nobody_is_missed_within_a_lease_of_a_start_an_outage_or_a_leap_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed, swept = 0.0, 0
+
+    async def sweep(lost_after: float) -> int:
+        nonlocal swept
+        swept += 1
+        if swept == 1:
+            raise OSError("the database is away")
+        return 0
+
+    monkeypatch.setattr(loops, "time", SimpleNamespace(monotonic=lambda: passed))
+    monkeypatch.setattr(leases, "run_once", sweep)
+    sweeper = loops.LeaseSweep(7200)
+
+    async def sweeps(clock: float, *, until: float) -> list[float]:
+        """When it swept, looking every 5 seconds; `clock` is how far the wall clock is ahead."""
+        nonlocal passed
+        at = []
+        while passed < until:
+            passed += 5
+            before = swept
+            with contextlib.suppress(OSError):
+                await sweeper.run_once(passed + clock)
+            if swept > before:
+                at.append(passed)
+        return at
+
+    assert await sweeps(0, until=200) == [90, 180, 185, 190, 195, 200]
+    assert await sweeps(3600, until=300) == [295, 300]
+    assert await sweeps(-3600, until=400) == [395, 400]
+
+
 async def test_a_run_lost_for_too_long_fails_and_says_so(world: World) -> None:
     box = await world.runner()
     run = await world.launch()
@@ -152,6 +189,22 @@ async def test_a_runner_that_restarts_gives_back_what_it_no_longer_has(world: Wo
     assert [(a.run_id, a.attempt, a.session_id, a.resume) for a in answer.assignments] == [
         (run.id, 2, "abc", "interrupted")
     ]
+
+
+async def test_a_run_that_ends_while_its_runner_is_heard_again_stays_ended(world: World) -> None:
+    """On PostgreSQL its end may commit between a poll's look and what the poll does about it."""
+    box = await world.runner()
+    run = await world.launch()
+    (work,) = (await box.poll()).assignments
+    await world.send(work, 1, EventType.RUN_STARTED)
+    await world.age_runner(box, 91)
+    await leases.run_once(7200)
+    (seen,) = await database.fetch("SELECT * FROM runs WHERE no = $1", run.no)
+    await world.send(work, 2, EventType.RUN_COMPLETED)
+    await decide(lambda hints: poll._take_back(seen, hints))
+    await decide(lambda hints: poll._welcome_back([seen], "another", hints))
+    assert (await world.run(run.id)).status == RunStatus.COMPLETED
+    assert (await world.log(run))[-1] == "run.completed"
 
 
 async def test_an_old_process_of_a_runner_is_told_to_stop(world: World) -> None:

@@ -275,6 +275,34 @@ async def test_a_question_that_only_an_earlier_attempt_asked_keeps_no_run_waitin
     assert (await world.run(work.run_id)).status == RunStatus.RUNNING
 
 
+async def test_one_batch_may_tell_a_whole_attempt(world: World) -> None:
+    box = await world.runner()
+    await world.launch()
+    work = (await box.poll()).assignments[0]
+    beginning = (EventType.RUN_STARTED, (EventType.SESSION_INIT, {"session_id": "s1"}), MESSAGE)
+    assert (await world.send(work, 1, *beginning, (EventType.RUN_FAILED, {"message": "no"}))).n == 4
+    run = await world.run(work.run_id)
+    assert (run.status, run.session_id, run.tries, run.attempt_open) == (RunStatus.FAILED, "s1", 1, False)
+    assert run.started_at is not None
+    assert run.ended_at is not None
+    assert run.started_at <= run.ended_at
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_run_that_ends_asks_and_commands_nothing_any_more(world: World, *, at_once: bool) -> None:
+    box, work = await started(world)
+    ask, end = (EventType.PERMISSION_REQUESTED, ASK), (EventType.RUN_COMPLETED, {"text": "done"})
+    await queue.say(world.org_id, work.run_id, "are you there?", "user:me")
+    if at_once:
+        await world.send(work, 2, ask, end)
+    else:
+        await world.send(work, 2, ask)
+        await world.send(work, 3, end)
+    assert (await world.run(work.run_id)).status == RunStatus.COMPLETED
+    assert [a.status for a in await approvals.page(world.org_id, pending_only=False)] == ["withdrawn"]
+    assert (await box.poll()).commands == []
+
+
 class ListSink:
     """A watcher that remembers."""
 
@@ -325,8 +353,13 @@ async def test_a_watcher_gets_what_no_hint_told_of_with_the_next_reread(world: W
     run = await world.run(work.run_id)
     sink = ListSink()
     task = asyncio.create_task(feed.feeds().watch(run.no, run.id, 2, sink))
-    await asyncio.sleep(0.05)
-    await database.commit(ingest._store(world.org_id, run.id, batch(work, 2, 3), ["{}", "{}"], Hints()))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while not feed.feeds()._feeds[run.no]._live:  # noqa: ASYNC110 - it has caught up, and waits
+            await asyncio.sleep(0.01)
+    await database.commit(
+        ingest._store(ingest._Arrived(world.org_id, run.id, batch(work, 2, 3), ["{}", "{}"], Hints()))
+    )
     assert sink.ids() == []
     await feed.feeds().reread()
     await world.send(work, 4, (EventType.RUN_COMPLETED, {}))

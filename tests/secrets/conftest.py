@@ -6,9 +6,9 @@ import pytest
 
 from corral.platform.settings import Settings
 from corral.secrets import vault
-from tests.platform.conftest import migrated_sqlite, settings
+from tests.platform.conftest import settings
 
-__all__ = ["migrated_sqlite", "opened", "settings"]
+__all__ = ["opened", "settings"]
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ class Postgres:
         self.binaries = binaries
         self.port = port
         self.shared = shared  #: a folder that all workers have
+        self._spare: list[str] = []  #: emptied databases of this worker
 
     def url(self, database: str) -> str:
         return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
@@ -45,7 +46,7 @@ class Postgres:
         return done.stdout.strip()
 
     def template(self, name: str, fill: Callable[[str], None]) -> str:
-        """Make, once in a pytest run, a database that `fill(url)` fills; others are copied from it in some 50 ms."""
+        """Make, once in a pytest run, a database that `fill(url)` fills, to copy others from."""
         with locked(self.shared / f"{name}.lock"):
             ready = self.shared / f"{name}.ready"
             if not ready.exists():
@@ -58,13 +59,39 @@ class Postgres:
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
         """A fresh database's URL; the database is dropped at the end."""
-        name = f"t{uuid.uuid4().hex}"
-        with locked(self.shared / f"{template}.copy"):  # a template may not be copied by two at once
-            self.sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        name = self._copy(template)
         try:
             yield self.url(name)
         finally:
             self.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    @contextmanager
+    def migrated(self, migrate: Callable[[str], None]) -> Iterator[str]:
+        """The URL of a database with Corral's tables, empty. Emptying one takes 20 ms, copying one 300."""
+        name = self._spare.pop() if self._spare else self._copy(self.template("migrated", migrate))
+        yield self.url(name)
+        self.sql(EMPTY, name)
+        self._spare.append(name)
+
+    def _copy(self, template: str) -> str:
+        name = f"t{uuid.uuid4().hex}"
+        with locked(self.shared / f"{template}.copy"):  # a template may not be copied by two at once
+            self.sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return name
+
+
+#: As migrations left it: whoever is still connected is not, and ids begin at 1 again.
+EMPTY = """
+DO $$
+BEGIN
+    PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
+    EXECUTE (
+        SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') || ' RESTART IDENTITY'
+        FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'tortoise_migrations'
+    );
+END $$
+"""
 
 
 def cluster(shared: Path) -> Postgres:

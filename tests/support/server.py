@@ -44,7 +44,7 @@ class Server:
     def start(self) -> Server:
         """Start, and return when it answers."""
         self.process.start()
-        eventually(self.is_healthy, within=30, every=0.02, what=f"{self.url}/api/health answers")
+        eventually(self.is_healthy, within=30, what=f"{self.url}/api/health answers")
         return self
 
     def is_healthy(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import migrate
 from tests.support.model import Model
 from tests.support.postgres import Postgres
 from tests.support.processes import Process, base_env, gone
@@ -34,6 +35,13 @@ def test_a_database_is_copied_from_a_template(postgres: Postgres) -> None:
     name = postgres.template("support_test", fill)
     with postgres.database(name) as url:
         assert postgres.sql("SELECT count(*) FROM told", url.rpartition("/")[2]) == "0"
+
+
+def test_a_migrated_database_is_empty_again_for_the_next_test(postgres: Postgres) -> None:
+    for _ in range(2):
+        with postgres.migrated(migrate) as url:
+            made = "INSERT INTO orgs (name, created_at) VALUES ('Acme', 0) RETURNING id"
+            assert postgres.sql(made, url.rpartition("/")[2]) == "1"
 
 
 def test_a_redis_answers(redis: Redis) -> None:

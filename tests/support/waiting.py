@@ -15,8 +15,11 @@ T = TypeVar("T")
 PATIENCE = float(os.environ.get("CORRAL_TEST_PATIENCE", "1"))
 
 
-def eventually(condition: Callable[[], T], *, within: float = 30.0, what: str = "", every: float = 0.03) -> T:
-    """Return the condition's first truthy value. Failed assertions and dropped connections count as not yet."""
+def eventually(condition: Callable[[], T], *, within: float = 30.0, what: str = "", every: float = 0.02) -> T:
+    """Return the condition's first truthy value. Failed assertions and dropped connections count as not yet.
+
+    What takes longer is looked at less often: a look may be a request, and tests wait beside tests that work.
+    """
     deadline = time.monotonic() + within * PATIENCE
     seen: object = None
     while True:
@@ -30,14 +33,15 @@ def eventually(condition: Callable[[], T], *, within: float = 30.0, what: str = 
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s: {what or describe(condition)}\nlast seen: {seen!r}")
         time.sleep(every)
+        every = max(every, min(every * 1.2, 0.2))
 
 
-def never(condition: Callable[[], object], *, during: float = 0.5, what: str = "") -> None:
+def never(condition: Callable[[], object], *, during: float = 0.5, what: str = "", every: float = 0.03) -> None:
     """Fail as soon as the condition holds. For what must not happen; keep `during` short."""
     deadline = time.monotonic() + during
     while time.monotonic() < deadline:
         assert not condition(), f"happened, but must not: {what or describe(condition)}"
-        time.sleep(0.03)
+        time.sleep(every)
 
 
 def describe(condition: Callable[[], object]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from corral.runs.waiting import waiting_room
 from tests.support.http import frames
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 from tests.web.conftest import Running
 from tests.web.test_streams import launched, register
 
@@ -33,8 +33,8 @@ def test_a_stop_ends_streams_and_polls_at_once(tmp_path: Path) -> None:
         eventually(lambda: len(running.server.watchers.open) == 1 and len(waiting_room()._waiters) == 1)
         began = time.monotonic()
         running.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 5 * PATIENCE
         for thread in waiting:
-            thread.join(5)
+            thread.join(5 * PATIENCE)
         assert [] in ended
         assert {"assignments": [], "commands": [], "lost": [], "void": False} in ended

@@ -20,6 +20,7 @@ from corral.runner.engines.claude_sdk import ClaudeSDKClient
 from corral.runner.engines.claude_tools import ToolServer
 from corral.runner.engines.claude_usage import Meter
 from corral.runner.engines.protocol import (
+    Alive,
     Child,
     DoAnswer,
     DoApprove,
@@ -42,6 +43,8 @@ _INTERRUPT_SECONDS = 3.0
 _SDK_SECONDS = 1.0
 #: A message that the CLI never says it answered does not keep a CLI that says it is idle for longer.
 _UNANSWERED_SECONDS = 5.0
+#: How often we say that the CLI says something. A stream that stalls is silent; a tool is told of twice a minute.
+_ALIVE_SECONDS = 1.0
 
 
 class Attempt:
@@ -84,6 +87,7 @@ class Attempt:
         self._api_error: str | None = None
         self._turns = 0
         self._began = time.monotonic()
+        self._alive_at = 0.0
         self._say(start.assignment.prompt, awaited=False)
 
     async def run(self) -> None:
@@ -187,6 +191,9 @@ class Attempt:
         self._over.set()
 
     def _heard(self, raw: Mapping[str, Any]) -> None:
+        if (now := time.monotonic()) - self._alive_at >= _ALIVE_SECONDS:
+            self._alive_at = now
+            self._send(Alive())
         if (draft := self._meter.watch(raw)) is not None:
             self._send(Draft(draft))
         for line in self._translator.translate(raw):

@@ -85,6 +85,10 @@ class Token(msgspec.Struct, tag_field="line", tag="token"):
     token: TokenFrame
 
 
+class Alive(msgspec.Struct, tag_field="line", tag="alive"):
+    """The CLI said something, perhaps nothing for the log: a piece of a long file, or that a tool is still at work."""
+
+
 class Child(msgspec.Struct, tag_field="line", tag="child"):
     """The CLI's process started (or started again); the job journals it, so that a successor can find the tree."""
 
@@ -105,4 +109,4 @@ class DropCall(msgspec.Struct, tag_field="line", tag="drop"):
     id: str
 
 
-FromWorker = Ready | Emit | Spend | Draft | Token | Child | CallTool | DropCall
+FromWorker = Ready | Emit | Spend | Draft | Token | Alive | Child | CallTool | DropCall

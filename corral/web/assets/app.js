@@ -2,10 +2,13 @@
 import "htmx.org";
 import "./console/copy.js";
 import "./console/dialogs.js";
+import "./console/drafts.js";
+import "./console/failures.js";
 import "./console/forms.js";
 import "./console/keys.js";
 import "./console/live.js";
 import "./console/new-run.js";
+import "./console/prose.js";
 import "./console/run.js";
 import "./console/sign-in.js";
 import "./console/theme.js";

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from corral.runs.models import Approval
-from corral.web.console.run_views import short, title
+from corral.web.console.run_views import one_line, short, title
 from corral.wire.events import ApprovalKind
 
 _OUTCOMES = {
@@ -100,7 +100,7 @@ def card(approval: Approval, *, prompt: str = "", people: Mapping[str, str] | No
         id=approval.id,
         kind=approval.kind,
         title=asked.title,
-        line=approval.description or asked.title,
+        line=one_line(approval) or asked.title,
         text=asked.text,
         diff=asked.diff,
         note=asked.note,

@@ -9,14 +9,16 @@ from typing import Any
 
 import msgspec
 
-from corral.runs import reads, runners
-from corral.runs.models import Run
+from corral.runs import approvals, reads, runners
+from corral.runs.models import Approval, Run
 from corral.usage import ledger
 from corral.usage.ledger import Totals
 from corral.web.console.words import STATUS_WORDS, duration
+from corral.wire.events import ApprovalKind
 from corral.wire.runs import ENDED, RunStatus
 
 _TITLE = 140
+_ASKED = 100  #: approvals looked at, to say what runs wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,20 @@ async def views(org_id: int, runs: Sequence[Run]) -> list[RunView]:
     """Return the views of many runs, with as few questions to the database."""
     machines = await runners.names(run.runner_no or run.pinned_no for run in runs)
     totals = await ledger.totals(run.no for run in runs)
-    why = await reads.why(org_id, runs)
+    why = await reads.why(org_id, runs) | await _asked(org_id, runs)
     return [_view(run, machines, totals.get(run.no), why.get(run.id)) for run in runs]
+
+
+async def _asked(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
+    """Say for each run that waits for a person what it asks, by run id."""
+    if not any(run.status == RunStatus.WAITING for run in runs):
+        return {}
+    found = await approvals.page(org_id, pending_only=True, limit=_ASKED)
+    return {approval.run_id: _ask(approval) for approval in found}  # newest first, so that the oldest one stays
+
+
+def _ask(approval: Approval) -> str:
+    return "has a plan to approve" if approval.kind == ApprovalKind.PLAN else f"asks: {one_line(approval)}"
 
 
 async def usage(run: Run) -> list[UsageLine]:
@@ -100,6 +114,13 @@ async def usage(run: Run) -> list[UsageLine]:
         )
         for model, sums in (await ledger.by_model(run.no)).items()
     ]
+
+
+def one_line(approval: Approval) -> str:
+    """Return what an approval asks, in one line; plans and questions without the name of the tool that they are."""
+    if approval.kind == ApprovalKind.TOOL:
+        return approval.description
+    return approval.description.removeprefix(approval.tool).lstrip(" #")
 
 
 def title(prompt: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from corral.base.errors import CorralError
+from corral.base.paths import parse, split_list
 from corral.platform import keys
 from corral.runs import reads, runners
 from corral.web import answers
@@ -59,8 +60,8 @@ async def make_runner_key(call: Call, form: NewRunner) -> Answer:
     errors = {}
     if not name:
         errors["name"] = "Give it a name."
-    if not dirs:
-        errors["dirs"] = "Name at least one directory."
+    if wrong := _wrong_dirs(dirs):
+        errors["dirs"] = wrong
     if errors:
         return await _form(call, form, errors, status=400)
     try:
@@ -100,6 +101,15 @@ async def _form(call: Call, form: NewRunner, errors: Mapping[str, str], status: 
         call, "new_runner.html", "runners", status=status, path="/app/runners/new",
         form=form, errors=errors, command=None, key_name="", watch="", connected=list[RunnerView](),
     )  # fmt: skip
+
+
+def _wrong_dirs(dirs: str) -> str | None:
+    """Return what its runner would refuse at its start, as far as it can be told from here."""
+    named = split_list(dirs, windows="\\" in dirs)
+    if not named:
+        return "Name at least one directory."
+    wrong = next((one for one in named if not one.startswith("~") and parse(one) is None), None)
+    return f"{wrong} is not an absolute path." if wrong else None
 
 
 def _command(call: Call, name: str, dirs: str, token: str) -> str:

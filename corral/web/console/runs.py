@@ -10,6 +10,7 @@ import msgspec
 
 from corral.base.errors import BadRequest
 from corral.runs import queue, reads, runners
+from corral.runs.models import Run
 from corral.runs.queue import Launch
 from corral.web import answers
 from corral.web.answers import Answer, redirect
@@ -73,6 +74,12 @@ class RunsQuery(msgspec.Struct):
     before: str | None = None
 
 
+class Like(msgspec.Struct):
+    """The run whose launch the form begins with."""
+
+    like: str = ""
+
+
 class NewRun(msgspec.Struct):
     """What the form launches."""
 
@@ -121,9 +128,11 @@ async def runs_page(call: Call, query: RunsQuery) -> Answer:
 
 
 @route.get("/app/runs/new", scope="runs:write")
-async def new_run_page(call: Call) -> Answer:
-    """Show the form that launches a run."""
+async def new_run_page(call: Call, query: Like) -> Answer:
+    """Show the form that launches a run: empty, or as another one was launched."""
     machines = await _machines(call)
+    if query.like:
+        return await _form(call, await _again(await reads.get(call.org_id, query.like)), machines, {})
     first = next((directory for machine in machines for directory in machine.dirs), "")
     return await _form(call, NewRun(cwd=first), machines, {})
 
@@ -144,6 +153,17 @@ async def launch_from_page(call: Call, form: NewRun) -> Answer:
         else:
             return redirect(f"/app/runs/{run.id}")
     return await _form(call, form, await _machines(call), errors, status=400)
+
+
+async def _again(run: Run) -> NewRun:
+    pinned = (await runners.names([run.pinned_no])).get(run.pinned_no) if run.pinned_no else None
+    return NewRun(
+        prompt=run.prompt,
+        runner=str(pinned.id) if pinned else "",
+        cwd=run.cwd,
+        permission_mode=run.permission_mode,
+        model=run.model or "",
+    )
 
 
 _FIELDS = {"runnerId": "runner", "permissionMode": "permission_mode"}

@@ -10,9 +10,9 @@ document.addEventListener("keydown", (event) => {
   const key = sequence(event.key);
   if (key === "j" || key === "k") return move(event, key === "j" ? 1 : -1);
   const target = find(key);
-  if (!target) return;
+  if (!target || event.repeat) return;
   event.preventDefault();
-  if (isTyping(target) || target.matches(".chip")) target.focus();
+  if (isTyping(target) || target.matches(".chip, [data-row]")) target.focus();
   else target.click();
 });
 
@@ -28,11 +28,18 @@ function sequence(key) {
   return whole;
 }
 
-// A card that has the focus answers before one that has not.
+// The card that has the focus is the one that is answered. Where there are several and none has it, the first one takes
+// it, so that no key pressed once too often answers a card that nobody has read.
 function find(key) {
+  const usable = (element) => element?.checkVisibility() && !element.disabled;
   const selector = `[data-key="${CSS.escape(key)}"]`;
-  const near = document.activeElement?.closest("[data-row]")?.querySelector(selector);
-  return [near, ...document.querySelectorAll(selector)].find((element) => element?.checkVisibility() && !element.disabled);
+  const found = [...document.querySelectorAll(selector)];
+  const card = document.activeElement?.closest("[data-row]");
+  const near = card?.querySelector(selector);
+  if (near) return usable(near) ? near : null;
+  const [first, ...others] = found.filter(usable);
+  const isOneOfMany = first?.closest("[data-row]") && others.some((other) => other.closest("[data-row]"));
+  return isOneOfMany ? first.closest("[data-row]") : first;
 }
 
 function move(event, step) {

@@ -2,13 +2,11 @@
 import { announce } from "./dom.js";
 
 const TICK_MS = 2500;
-const title = document.title;
 let failures = 0;
 let pending = waiting();
 
 setInterval(tick, TICK_MS);
 document.addEventListener("visibilitychange", tick);
-show();
 
 function tick() {
   if (document.visibilityState === "visible") document.body.dispatchEvent(new CustomEvent("tick"));
@@ -20,7 +18,7 @@ document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
   else away(status >= 500);
 });
 document.addEventListener("htmx:error", () => away(true));
-document.addEventListener("htmx:after:swap", show);
+document.addEventListener("htmx:after:swap", hear);
 
 // One missed answer is nothing to speak of; the second is.
 function away(missed) {
@@ -28,10 +26,9 @@ function away(missed) {
   document.querySelector("#away").hidden = failures < 2;
 }
 
-// The tab's title says how many approvals wait, and a screen reader hears of a new one.
-function show() {
+// A screen reader hears of a new approval; the tab's title says how many wait, and comes with the page.
+function hear() {
   const now = waiting();
-  document.title = now ? `(${now}) ${title}` : title;
   if (now > pending) announce(now === 1 ? "1 approval waits for you" : `${now} approvals wait for you`);
   pending = now;
 }

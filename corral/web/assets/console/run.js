@@ -23,7 +23,7 @@ if (page) {
     if (phone.matches && now > asked && log.following) {
       interrupted = true;
       log.follow(false);
-      scrollTo({ top: 0, behavior: "instant" });
+      log.moveTo(0); // a move of ours: while the log is short, the top is near its end as well
     } else if (interrupted && !now) {
       interrupted = false;
       log.follow(!log.isOver);

@@ -33,7 +33,7 @@ const DRAW = {
   "agent.thinking": (event, payload, context) => thinking(event, payload, context),
   "agent.tool_call": (event, payload, context) => call(event, payload, context),
   "agent.tool_result": (event, payload, context) => result(event, payload, context),
-  "agent.needs_attention": (event, { message: text }) => attention(event, text ?? "needs you"),
+  "agent.needs_attention": (event, { message: text }) => attention(event, plainly(text ?? "needs you")),
   "agent.subagent_start": (event, { name, description }) => system(event, `subagent ${name ?? ""} started: ${description ?? ""}`, "nested"),
   "agent.subagent_stop": (event, { name, status }) => system(event, `subagent ${name ?? ""} ${status ?? "ended"}`, "nested"),
   "permission.requested": (event, { description, tool }, { store }) =>
@@ -46,7 +46,7 @@ const DRAW = {
 
 export function streaming(kind, text) {
   const name = kind === "thinking" ? el("span", { class: "who faint" }, "thinking") : el("span", { class: "who" }, "Claude");
-  return el("div", { class: "ev streaming" }, el("span", { class: "seq" }, "·"), el("div", { class: "text" }, el("p", {}, name, text)));
+  return el("div", { class: "ev streaming" }, el("span", { class: "seq" }, "·"), el("div", { class: "text prose" }, el("p", {}, name, text)));
 }
 
 function frame(event, kind, text, aside = "") {
@@ -62,7 +62,7 @@ function frame(event, kind, text, aside = "") {
 }
 
 function words(...children) {
-  return el("div", { class: "text" }, ...children);
+  return el("div", { class: "text prose" }, ...children);
 }
 
 // What a person wrote stands as it was written.
@@ -96,6 +96,11 @@ function attention(event, text) {
   return frame(event, "attention", words(text), clock.format(Date.parse(event.created_at)));
 }
 
+// Plans and questions are tools too, but of no name that says anything to a person; a plan stands in its card.
+function plainly(text) {
+  return text.replace(/ asks: ExitPlanMode[^]*/, " has a plan and would like to begin").replace(" asks: AskUserQuestion ", " asks: ");
+}
+
 function unknown(event, payload) {
   return system(event, `${event.event_type} ${Object.keys(payload).length ? JSON.stringify(payload) : ""}`);
 }
@@ -114,7 +119,7 @@ function call(event, { name, input = {}, tool_use_id: id }, context) {
   const summary = el("summary", {}, el("b", {}, name ?? "tool"), ` ${argument(input, context.cwd)}`);
   if (changed) summary.append(...counts(changed));
   if (failed) summary.append(el("span", { class: "del" }, " failed"));
-  const fold = folded(event, summary, failed, context, () => body(event, answer, context.cwd));
+  const fold = folded(event, summary, failed, context, () => body(event, answer));
   const took = answer ? duration(Date.parse(answer.created_at) - Date.parse(event.created_at)) : "…";
   return frame(event, "tool", words(fold), took);
 }

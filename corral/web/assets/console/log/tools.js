@@ -1,17 +1,24 @@
 // A tool call as a folded line with its result: what was called on, what it changed, what came back.
 import { el } from "../dom.js";
 
-const MAIN = ["command", "file_path", "notebook_path", "path", "pattern", "url", "query", "description", "subject", "prompt", "skill"];
+const MAIN = ["command", "file_path", "notebook_path", "pattern", "path", "url", "query", "description", "subject", "prompt", "skill"];
+const LINE = 160; // characters of an argument that stand in its line
 const LONGEST = 20000; // characters of an output that are drawn before somebody asks for all
 
 // What the call is about, on one line.
 export function argument(input, cwd) {
-  const key = MAIN.find((name) => typeof input?.[name] === "string" && input[name]);
-  if (!key) return "";
-  const value = input[key].trim();
+  const value = input?.[main(input)]?.trim() ?? "";
   const line = value.split("\n", 1)[0];
   const short = cwd && line.startsWith(`${cwd}/`) ? line.slice(cwd.length + 1) : line;
-  return short.length > 160 || value.includes("\n") ? `${short.slice(0, 160)} …` : short;
+  return isWhole(value) ? short : `${short.slice(0, LINE)} …`;
+}
+
+function main(input) {
+  return MAIN.find((name) => typeof input?.[name] === "string" && input[name]);
+}
+
+function isWhole(value) {
+  return value.length <= LINE && !value.includes("\n");
 }
 
 // Lines added and removed by an edit: [[sign, text], …], or null where the tool is no edit.
@@ -22,7 +29,7 @@ export function changes(name, input) {
   return edits.flatMap((edit) => difference(lines(edit.old_string), lines(edit.new_string)));
 }
 
-export function body(call, result, cwd) {
+export function body(call, result) {
   const { name, input = {} } = call.payload;
   const parts = [];
   const changed = changes(name, input);
@@ -30,7 +37,8 @@ export function body(call, result, cwd) {
   else if (Array.isArray(input.todos)) parts.push(todos(input.todos));
   else if (name === "Bash") parts.push(el("pre", {}, input.command ?? ""));
   else {
-    const rest = Object.entries(input).filter(([, value]) => value !== argument(input, cwd));
+    const said = isWhole(input[main(input)]?.trim() ?? "") ? main(input) : null;
+    const rest = Object.entries(input).filter(([name]) => name !== said);
     if (rest.length) parts.push(el("pre", {}, rest.map(([key, value]) => `${key}: ${plain(value)}`).join("\n")));
   }
   if (result) parts.push(output(result));

@@ -16,9 +16,27 @@ _HOT = [
     "CREATE INDEX runs_of_task ON runs (task_id, no) WHERE task_id IS NOT NULL",
 ]
 
+#: What 0003 closes with a run, and what it was still to be told.
+_CLOSE = (
+    "UPDATE commands SET done_at = NEW.ended_at, status = 'dropped' WHERE run_no = NEW.no AND done_at IS NULL; "
+    "UPDATE approvals SET status = 'withdrawn', answered_at = NEW.ended_at WHERE run_no = NEW.no AND status = 'pending'; "
+    "UPDATE inputs SET done_at = NEW.ended_at WHERE run_no = NEW.no AND done_at IS NULL;"
+)
+_WHEN = "WHEN (NEW.status IN ('completed', 'failed', 'cancelled'))"
+_SQLITE = [
+    "DROP TRIGGER IF EXISTS runs_ended",
+    f"CREATE TRIGGER runs_ended AFTER UPDATE OF status ON runs {_WHEN} BEGIN {_CLOSE} END",
+]
+_POSTGRES = [
+    (
+        "CREATE OR REPLACE FUNCTION run_ended() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN {_CLOSE} RETURN NULL; END $$"
+    )
+]
+
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0002_log_and_hot_indexes")]
+    dependencies = [("runs", "0003_what_ends_with_a_run")]
 
     initial = False
 
@@ -92,5 +110,5 @@ class Migration(migrations.Migration):
             name="task_id",
             field=fields.CharField(null=True, max_length=36),
         ),
-        DialectSql(sqlite=_HOT, postgres=_HOT),
+        DialectSql(sqlite=[*_HOT, *_SQLITE], postgres=[*_HOT, *_POSTGRES]),
     ]

@@ -1,0 +1,29 @@
+// A form whose answer is no page of ours, or never comes, says so; the page and what was typed stay as they are.
+const toast = document.querySelector("#failure");
+
+document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
+  const { status } = ctx.response;
+  if (status < 400) return isForm(ctx) && hide();
+  const answer = new DOMParser().parseFromString(ctx.text ?? "", "text/html");
+  if (status < 500 && ctx.select && answer.querySelector(ctx.select)) return; // it says itself what is wrong
+  ctx.swap = "none";
+  if (isForm(ctx) && status !== 401) say(answer.querySelector("[data-message]")?.textContent || `The server answered ${status}.`);
+});
+document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
+  if (ctx && isForm(ctx)) say("The server does not answer. This page keeps what you wrote: try again.");
+});
+document.addEventListener("click", ({ target }) => target.closest("[data-dismiss]") && hide());
+
+function isForm({ sourceElement }) {
+  return sourceElement.matches("form");
+}
+
+// As a popover it stands above dialogs as well.
+function say(text) {
+  toast.querySelector("p").textContent = text;
+  if (!toast.matches(":popover-open")) toast.showPopover();
+}
+
+function hide() {
+  if (toast.matches(":popover-open")) toast.hidePopover();
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,9 +23,20 @@ async def model() -> AsyncIterator[ModelServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables, to be copied: making them takes longer than any test here."""
+    folder = tmp_path_factory.mktemp("migrated")
+    asyncio.run(database.migrate(Settings(data=folder)))
+    return folder / "corral.db"
+
+
 @pytest.fixture
-async def world(model: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(
+    model: ModelServer, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
     """A platform without an engine yet."""
+    shutil.copy(migrated, tmp_path)
     monkeypatch.setattr(loop, "FIRST_PAUSE", 0.01)
     runs = await opened(Settings(data=tmp_path))
     world = World(runs.org_id, model, tmp_path, monkeypatch)

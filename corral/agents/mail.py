@@ -143,7 +143,7 @@ async def _settled(org_id: int, after: int) -> int:
     while seen["no"] is not None and not seen["is_quiet"] and time.monotonic() < deadline:
         await asyncio.sleep(_LOOK_AGAIN)
         rows = await database.fetch(
-            "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= CAST($1 AS xid8) AS is_quiet", seen["next"]
+            "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= CAST(CAST($1 AS text) AS xid8) AS is_quiet", seen["next"]
         )
         if rows[0]["is_quiet"]:
             break

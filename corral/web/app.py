@@ -19,6 +19,7 @@ from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from corral import bus
+from corral.agents import following, inbox, starting
 from corral.base.errors import BadRequest
 from corral.base.supervisor import Supervisor
 from corral.bus import Bus
@@ -96,8 +97,10 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         await vault.check()
         server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
         server.errors.pages = error_page
+        following.listen()
         channel = _bus(settings)
         bus.use(channel)
+        channel.receive(inbox.drain)
         await channel.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
         room.open()
@@ -174,6 +177,9 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
 
     supervisor = Supervisor()
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
+    supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
+    supervisor.add("retries", starting.retry_due, every=5)
+    supervisor.add("overdue tasks", starting.end_overdue, every=5)
     supervisor.add("leases", loops.LeaseSweep(settings.lost_after).run_once, every=5)
     supervisor.add("approvals", loops.expire_approvals, every=5)
     supervisor.add("checkpoint", checkpoint, every=1)

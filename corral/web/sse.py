@@ -125,6 +125,7 @@ def cursor(call: Call, asked: int | None) -> int | None:
 
 async def stream(call: Call, run_no: int, run_id: str, after: int) -> Answer | None:
     """Answer with the run's events after a sequence, live until it ends; None when all has been sent."""
+
     async def watch(connection: Connection) -> None:
         await feed.feeds().watch(run_no, run_id, after, connection)
 
@@ -132,7 +133,11 @@ async def stream(call: Call, run_no: int, run_id: str, after: int) -> Answer | N
 
 
 async def follow(
-    call: Call, topic: str, read: Callable[[], Awaitable[tuple[bytes, bool]]], *, ignore: bytes | None = None,
+    call: Call,
+    topic: str,
+    read: Callable[[], Awaitable[tuple[bytes, bool]]],
+    *,
+    ignore: bytes | None = None,
     seconds: float | None = None,
 ) -> Answer | None:
     """Answer with what `read` returns, again whenever the topic is hinted at, until it says that this was the end.

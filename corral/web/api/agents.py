@@ -67,17 +67,17 @@ class ChangeAgent(msgspec.Struct, forbid_unknown_fields=True):
 
     name: Name | msgspec.UnsetType = msgspec.UNSET
     role: Telling | msgspec.UnsetType = msgspec.UNSET
-    model: Model | None | msgspec.UnsetType = msgspec.UNSET
-    provider: Provider | None | msgspec.UnsetType = msgspec.UNSET
+    model: Model | msgspec.UnsetType | None = msgspec.UNSET
+    provider: Provider | msgspec.UnsetType | None = msgspec.UNSET
     glyph: Glyph | msgspec.UnsetType = msgspec.UNSET
-    manager: Id | None | msgspec.UnsetType = msgspec.UNSET
-    team: Name | None | msgspec.UnsetType = msgspec.UNSET
+    manager: Id | msgspec.UnsetType | None = msgspec.UNSET
+    team: Name | msgspec.UnsetType | None = msgspec.UNSET
     status: Literal["idle", "paused", "archived"] | msgspec.UnsetType = msgspec.UNSET
-    project_id: Id | None | msgspec.UnsetType = msgspec.UNSET
-    cli_name: CliName | None | msgspec.UnsetType = msgspec.UNSET
-    instructions: Telling | None | msgspec.UnsetType = msgspec.UNSET
+    project_id: Id | msgspec.UnsetType | None = msgspec.UNSET
+    cli_name: CliName | msgspec.UnsetType | None = msgspec.UNSET
+    instructions: Telling | msgspec.UnsetType | None = msgspec.UNSET
     allowed_tools: Tools | msgspec.UnsetType = msgspec.UNSET
-    max_turns: Turns | None | msgspec.UnsetType = msgspec.UNSET
+    max_turns: Turns | msgspec.UnsetType | None = msgspec.UNSET
     provider_config: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     autostart: bool | msgspec.UnsetType = msgspec.UNSET
 

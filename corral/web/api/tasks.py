@@ -56,7 +56,7 @@ class ChangeTask(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["pending", "waiting", "done", "error"] | msgspec.UnsetType = msgspec.UNSET
     priority: Priority | msgspec.UnsetType = msgspec.UNSET
     assignee: Id | msgspec.UnsetType = msgspec.UNSET
-    epic_id: Id | None | msgspec.UnsetType = msgspec.UNSET
+    epic_id: Id | msgspec.UnsetType | None = msgspec.UNSET
     blocked_by: Others | msgspec.UnsetType = msgspec.UNSET
     retries: Retries | msgspec.UnsetType = msgspec.UNSET
 

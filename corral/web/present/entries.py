@@ -133,6 +133,8 @@ _WORDS: dict[str, Callable[[Told], str]] = {
     EventType.BUS_DELEGATED: lambda told: _after(f"handed to {_first(told, 'name', 'to')}", told, "title"),
     EventType.BUS_RESULT: lambda told: _after(f"{_first(told, 'from')} is back", told, "text", "status"),
     EventType.BUS_PROGRESS: lambda told: _after(f"{_first(told, 'from')} reports", told, "text"),
-    EventType.BUS_MESSAGE: lambda told: _after(f"{_first(told, 'type') or 'message'} from {_first(told, 'from')}", told, "text"),
+    EventType.BUS_MESSAGE: lambda told: _after(
+        f"{_first(told, 'type') or 'message'} from {_first(told, 'from')}", told, "text"
+    ),
     EventType.BUS_REFUSED: lambda told: _after(f"refused {_first(told, 'tool')}", told, "message"),
 }

@@ -40,9 +40,7 @@ def message_view(message: Message) -> MessageView:
 
 def dead_message(message: Message) -> DeadMessage:
     """Show a message that was given up, and why."""
-    return DeadMessage(
-        **_fields(message), error=message.error, tries=message.tries, dead_at=shown(message.dead_at)
-    )
+    return DeadMessage(**_fields(message), error=message.error, tries=message.tries, dead_at=shown(message.dead_at))
 
 
 def message_frame(message: Message) -> str:

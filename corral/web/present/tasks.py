@@ -137,11 +137,10 @@ def _fields(task: Task, why: str | None) -> dict[str, Any]:
 
 
 async def _log(org_id: int, task: Task) -> list[LogEntry]:
-    found = []
+    found: list[LogEntry] = []
     for run in await reads.of_task(org_id, task.id):
         teller = Teller()
         async for page in pages(run.no):
-            for event in page:
-                if told := teller.tell(event):
-                    found.append(LogEntry(*told, run.id, moment(event.created_at)))
+            told = ((teller.tell(event), event.created_at) for event in page)
+            found += [LogEntry(*one, run.id, moment(at)) for one, at in told if one is not None]
     return found

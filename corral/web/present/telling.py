@@ -48,8 +48,9 @@ class Teller:
         if event.type == EventType.RUN_COMPLETED:
             text = str(msgspec.json.decode(event.payload).get("text") or "")
             return Told(type_, text) if text.strip() and hash(text.strip()) not in self._outputs else None
-        text = entries.question(event.payload) if event.type == EventType.PERMISSION_REQUESTED else None
-        text = text or entries.message(event.type, event.payload)
+        if event.type == EventType.PERMISSION_REQUESTED:
+            return Told(type_, entries.question(event.payload))
+        text = entries.message(event.type, event.payload)
         if type_ == "output":
             self._outputs.add(hash(text.strip()))
         return Told(type_, text)

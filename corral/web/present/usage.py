@@ -26,7 +26,7 @@ class Spent(msgspec.Struct, kw_only=True):
 class AgentSpent(Spent, kw_only=True):
     """What an agent spent."""
 
-    agent: str | None  #: its id; null for runs without an agent
+    agent_id: str | None  #: null for runs without an agent
     name: str
     task_count: int  #: tasks it was given
 
@@ -54,9 +54,10 @@ class UsageView(Spent, kw_only=True):
 
 def usage_view(report: Report, tasks: Mapping[str, int], names: Mapping[str, str]) -> UsageView:
     """Show a report; `tasks` are counts by agent, `names` what agents are called."""
-    agents = {**dict.fromkeys(tasks, Totals()), **report.by_agent}
+    agents: dict[str | None, Totals] = {id_: Totals() for id_ in tasks}
+    agents |= report.by_agent
     by_agent = [
-        AgentSpent(agent=id_, name=names.get(id_ or "", ""), task_count=tasks.get(id_ or "", 0), **_fields(total))
+        AgentSpent(agent_id=id_, name=names.get(id_ or "", ""), task_count=tasks.get(id_ or "", 0), **_fields(total))
         for id_, total in agents.items()
     ]
     by_model = [ModelSpent(model=model, **_fields(total)) for model, total in report.by_model.items()]

@@ -11,7 +11,7 @@ import msgspec
 from corral import bus
 from corral.base.errors import Conflict, NotFound
 from corral.platform.database import Row, Unit, alone, commit, sql
-from corral.runs import claim, commands, ending, log, placements, runners
+from corral.runs import claim, commands, ending, log, outfit, placements, runners
 from corral.runs.hints import Hints, decide, runner_topic
 from corral.runs.placements import Offer
 from corral.runs.waiting import Waiter, waiting_room
@@ -41,8 +41,15 @@ async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
     if arrival.void:
         return PollAnswer(void=True)
     answer = PollAnswer(assignments=arrival.given, commands=arrival.commands, lost=arrival.lost)
-    if answer.assignments or answer.commands or answer.lost:
-        return answer
+    if not (answer.assignments or answer.commands or answer.lost):
+        await _wait(arrival, body, heard, answer)
+    answer.assignments = await outfit.outfit(answer.assignments)
+    return answer
+
+
+async def _wait(arrival: _Arrival, body: Poll, heard: int, answer: PollAnswer) -> None:
+    """Fill the answer as soon as there is something, within the time the runner would wait."""
+    room = waiting_room()
     with room.enter(arrival.offer, wants_runs=arrival.free_slots > 0) as waiter:
         if room.heard != heard:  # a run may have become ready between looking and entering
             answer.assignments = await commit(
@@ -54,7 +61,6 @@ async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
                 break
             if await _look_again(arrival, body, waiter, answer):
                 break
-    return answer
 
 
 async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: PollAnswer) -> bool:

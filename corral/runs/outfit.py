@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from corral.base.errors import CorralError
+from corral.base.errors import CorralError, Unavailable
 from corral.base.logs import get_logger
 from corral.mcp import render, servers
 from corral.platform import database
@@ -31,6 +31,8 @@ async def outfit(assignments: Sequence[Assignment]) -> list[Assignment]:
     for work in assignments:
         try:
             ready.append(await _outfit(work))
+        except Unavailable:  # nothing is wrong with the run: the runner is offered it again
+            raise
         except CorralError as error:
             log.warning("a run cannot be given what its agent has", run=work.run_id, why=error.message)
             await decide(partial(_fail, work, error.message))

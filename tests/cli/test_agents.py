@@ -87,18 +87,35 @@ def studio(corral: Command, hand_server: Server, folder: Path) -> Iterator[Studi
 
 def test_agents_are_made_listed_shown_edited_paused_and_archived(studio: Studio) -> None:
     boss, name = studio.agent("Ada")["name"], f"Bo-{studio.mark}"
-    fields = ("--role", "Reads", "--model", "m-1", "--mode", "plan", "--glyph", "🦉", "--manager", boss)
+    fields = (
+        "--role",
+        "Reads",
+        "--model",
+        "m-1",
+        "--mode",
+        "plan",
+        "--label",
+        "gpu",
+        "--glyph",
+        "🦉",
+        "--manager",
+        boss,
+    )
     made = studio.corral("agents", "create", name, *fields, "--cwd", studio.hand.root)
     assert re.fullmatch(r"[0-9a-f-]{36}\n", made.out), made.err
     id_ = made.out.strip()
     assert re.search(rf"{name} +idle .* m-1 +claude-code +– +{boss}", studio.corral("agents", "list").out)
 
-    assert studio.corral("agents", "edit", name, "--team", "ops", "--mode", "default", "--manager", "").code == 0
+    assert (
+        studio.corral("agents", "edit", name, "--team", "ops", "--mode", "default", "--manager", "", "--label", "").code
+        == 0
+    )
     shown = studio.corral("agents", "show", id_[-12:]).out
     assert re.search(r"team +ops", shown)
     assert re.search(r"permission mode +default", shown)
     assert re.search(rf"cwd +{studio.hand.root}", shown)
     assert "manager" not in shown
+    assert "labels" not in shown
     assert "Reads" in shown
 
     assert studio.corral("agents", "pause", name).code == 0
@@ -110,6 +127,17 @@ def test_agents_are_made_listed_shown_edited_paused_and_archived(studio: Studio)
     assert gone.code == 1
     assert "corral agents" in gone.err
     assert studio.corral("agents", "show", id_, "--json").json()["status"] == "archived"
+
+
+def test_agents_are_listed_with_what_they_are_at_and_what_it_cost(studio: Studio) -> None:
+    name = studio.agent("Ada")["name"]
+    studio.corral("tasks", "create", name, "Count the files", "--run")
+    claimed = studio.work()
+    spent = {"source": "1/turn-1/m", "model": "m", "input_tokens": 1000, "cost_micros": 1_250_000}
+    assert studio.hand.send(claimed, usage=[spent])[0] == 200
+    listed = studio.corral("agents").out
+    assert re.search(rf"{name} +working +\$1\.25 .* Count the files", listed)
+    studio.finish(claimed, "Three")
 
 
 def test_the_org_chart_is_a_tree(studio: Studio) -> None:

@@ -26,9 +26,10 @@ from corral.providers.loop import Ending, Loop
 from corral.providers.provider import Trouble
 from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
+from corral.runs import commands
 from corral.runs.resuming import INTERRUPTED
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment, Cancel, Held, Message, Resume
+from corral.wire.runner import Assignment, Cancel, CommandStatus, Held, Message, Resume
 
 T = TypeVar("T")
 
@@ -78,13 +79,15 @@ class Attempt:
         return self._clocks.is_waiting
 
     async def hear(self, command_id: str, message: Message) -> bool:
-        """Take what somebody says, and return when it is kept; False if it comes too late."""
+        """Take what somebody says, and return when it is kept and the command done; False if it comes too late."""
         await self._is_ready.wait()
         if self._loop is None or self._stopped.is_set():
             return False
+        # A command may be offered once more while it is carried out, and an input given again by another command.
         key = f"input {message.input}" if message.input else f"command {command_id}"
+        prompt = Prompt(message.text, key=key, input=message.input)
         try:
-            await self._loop.hear(Prompt(message.text, key=key, input=message.input))
+            await self._loop.hear(prompt, lambda: commands.settle(command_id, CommandStatus.DONE))
         except (Ending, LeaseLost):
             return False
         return True

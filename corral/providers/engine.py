@@ -14,6 +14,7 @@ import corral
 from corral.base.backoff import Backoff
 from corral.base.errors import Conflict, NotFound, Unavailable
 from corral.base.logs import get_logger
+from corral.platform import database
 from corral.platform.settings import Settings
 from corral.providers.attempt import Attempt, Means, Outfit
 from corral.providers.clients import Clients
@@ -27,7 +28,6 @@ from corral.wire.runner import (
     Cli,
     Command,
     CommandKind,
-    CommandResult,
     CommandStatus,
     Message,
     Poll,
@@ -174,20 +174,17 @@ class Engine:
     async def _carry_out(self, command: Command) -> None:
         try:
             status, message = await self._obey(command)
-            result = CommandResult(self._given.session, status, message)
-            await commands.finish(PLATFORM, self._uid, command.id, result)
-        except (Conflict, NotFound, Unavailable) as error:
+            await database.commit(commands.settle(command.id, status, message))
+        except Unavailable as error:
             log.info("a command's result was not stored", command=command.id, why=error.message)
         except Exception:
             log.exception("a command failed", command=command.id)
         finally:
             self._commands.discard(command.id)
-            self._again.set()
 
     async def _obey(self, command: Command) -> tuple[CommandStatus, str]:
-        mine = (
-            a for a in self._attempts.values() if (a.held.run_id, a.held.attempt) == (command.run_id, command.attempt)
-        )
+        wanted = (command.run_id, command.attempt)
+        mine = (one for one in self._attempts.values() if (one.held.run_id, one.held.attempt) == wanted)
         attempt = next(mine, None)
         if attempt is None:
             return CommandStatus.FAILED, "This attempt is not here any more"

@@ -70,7 +70,14 @@ def create_app(server: Server) -> Sanic[Config, SimpleNamespace]:
         }
     )
     for route in server.table.routes:
-        app.add_route(handler_of(route, server), route.path, methods=route.methods, name=route.name, stream=True)
+        app.add_route(
+            handler_of(route, server),
+            route.path,
+            methods=route.methods,
+            name=route.name,
+            stream=True,
+            error_format="text",  # errors are ours: only, without it Sanic parses each handler's source to guess one
+        )
     return app
 
 

@@ -33,8 +33,6 @@ from corral.wire.runner import Assignment, Cancel, CommandStatus, Held, Message,
 
 T = TypeVar("T")
 
-#: Fills in what only the holder of the lease may know: secrets, MCP servers.
-Outfit = Callable[[int, Assignment], Awaitable[Assignment]]
 _SUBTYPES = {"max_turns": "error_max_turns", "max_budget": "error_max_budget_usd"}
 
 
@@ -52,7 +50,6 @@ class Means(msgspec.Struct, frozen=True):
     runner: str  #: its name
     toolset: Toolset
     connect: Connect
-    outfit: Outfit
     clients: Clients
 
 
@@ -164,12 +161,12 @@ class Attempt:
         if not rows:
             raise LeaseLost
         org_id, parent_id = int(rows[0]["org_id"]), rows[0]["parent_id"]
-        journal = self._journal = Journal(org_id, self._work, self.lose)
+        work = self._work
+        journal = self._journal = Journal(org_id, work, self.lose)
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
-        work = await self._patiently(lambda: self._means.outfit(org_id, self._work))
         tools = Tools(work, self._means.toolset, self._clocks)
         told = self._told(talk)
-        begun = [self._started(), self._session(talk, work, tools)]
+        begun = [self._started(), self._session(talk, tools)]
         await journal.write(begun, entries=[told] if told else (), talk=talk)
         if not work.model:
             raise Trouble("no_model", "The agent has no model", "Set the agent's model, then launch it anew.")
@@ -206,14 +203,14 @@ class Attempt:
         told = {"pid": os.getpid(), "runner": self._means.runner, "engine": self._work.engine, "cwd": self._work.cwd}
         return EventType.RUN_STARTED, told
 
-    def _session(self, talk: Conversation, work: Assignment, tools: Tools) -> Event:
+    def _session(self, talk: Conversation, tools: Tools) -> Event:
         return EventType.SESSION_INIT, {
             "session_id": talk.session_id,
             "cli_version": corral.__version__,
-            "model": work.model,
-            "permission_mode": work.permission_mode,
+            "model": self._work.model,
+            "permission_mode": self._work.permission_mode,
             "tools": [spec.name for spec in tools.specs],
-            "mcp_servers": [server.name for server in work.mcp_servers],
+            "mcp_servers": [server.name for server in self._work.mcp_servers],
         }
 
     def _failed(self, trouble: Trouble) -> list[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -14,13 +15,14 @@ import corral
 from corral.base.backoff import Backoff
 from corral.base.errors import Conflict, NotFound, Unavailable
 from corral.base.logs import get_logger
+from corral.mcp import client
 from corral.platform import database
 from corral.platform.settings import Settings
-from corral.providers.attempt import Attempt, Means, Outfit
+from corral.providers.attempt import Attempt, Means
 from corral.providers.clients import Clients
 from corral.providers.identity import identity
 from corral.providers.toolset import Connect, Toolset
-from corral.runs import commands, poll, runners
+from corral.runs import commands, poll, runners, waiting
 from corral.runs.placements import PLATFORM
 from corral.wire.runner import (
     Assignment,
@@ -53,16 +55,15 @@ class Engine:
         settings: Settings,
         toolset: Toolset,
         *,
-        connect: Connect,
-        outfit: Outfit,
-        env: Mapping[str, str],
+        connect: Connect = client.connect,
+        env: Mapping[str, str] = os.environ,
         max_pods: int = MAX_PODS,
     ) -> None:
-        """Take Corral's own tools, the way to MCP servers, and what fills in an attempt's secrets."""
+        """Take Corral's own tools; where the providers' APIs are, if not at their makers', is told by `env`."""
         self._data = settings.data
         self._max_pods = max_pods
         self._clients = Clients(env)
-        self._toolset, self._connect, self._outfit = toolset, connect, outfit
+        self._toolset, self._connect = toolset, connect
         self._holding = ExitStack()
         self._uid = ""
         self._given = Registered(0, "")
@@ -114,7 +115,7 @@ class Engine:
                 log.exception("the engine's poll failed")
                 await asyncio.sleep(backoff.next())
             else:
-                if not self._take(answer):
+                if not self._take(answer) or waiting.waiting_room().stopping:  # which sends every poll home at once
                     await asyncio.sleep(_PAUSE)
 
     async def _poll(self) -> PollAnswer:
@@ -157,7 +158,7 @@ class Engine:
         key = (assignment.run_id, assignment.attempt, assignment.lease)
         if key in self._attempts:
             return
-        means = Means(self._name, self._toolset, self._connect, self._outfit, self._clients)
+        means = Means(self._name, self._toolset, self._connect, self._clients)
         self._attempts[key] = attempt = Attempt(assignment, means, self._again.set)
 
         async def run() -> None:

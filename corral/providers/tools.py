@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from corral.base.backoff import Backoff
-from corral.base.errors import LeaseLost, Unavailable
+from corral.base.errors import CorralError, LeaseLost, Unavailable
 from corral.base.logs import get_logger
 from corral.providers.entries import Call, Result
 from corral.providers.limits import Clocks
@@ -97,6 +97,8 @@ class Tools:
                     raise
                 except Unavailable:
                     await asyncio.sleep(backoff.next())
+                except CorralError as error:
+                    return _mistake(error.message)
                 except Exception as error:
                     log.exception("a tool of our own failed", tool=call.name, run=work.run_id)
                     return _mistake(f"{call.name} failed: {_why(error)}")

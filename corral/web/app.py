@@ -20,12 +20,14 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from corral import bus
 from corral.agents import following, inbox, starting
+from corral.agents.toolset import OwnTools
 from corral.base.errors import BadRequest
 from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
+from corral.providers.engine import Engine
 from corral.runs import approvals, feed, loops, placements, runners, waiting
 from corral.secrets import vault
 from corral.web import files, sse
@@ -113,10 +115,13 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         room.open()
         supervisor = _loops(server, settings)
         supervisor.start()
+        engine = Engine(settings, OwnTools())
+        await engine.start()
         try:
             yield server
         finally:
             server.stopping.set()
+            await engine.stop(_GRACE)
             await server.drain(_GRACE)
             await supervisor.stop(_GRACE)
             feeds.close()

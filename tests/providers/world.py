@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from corral.base.errors import LeaseLost, Unavailable
+from corral.base.errors import Unavailable
 from corral.demo.ledger import Served
 from corral.demo.server import ModelServer
 from corral.platform import database
@@ -21,7 +21,7 @@ from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.conversation import Kept
 from corral.providers.engine import Engine
-from corral.runs import feed, ingest, states
+from corral.runs import feed, ingest, outfit, states
 from corral.runs.frames import Logged
 from corral.runs.hints import Hints
 from corral.runs.models import Run
@@ -127,6 +127,7 @@ class World(Runs):
         self.away = 0  #: so many writes find the database away
         self._data = data
         monkeypatch.setattr(ingest, "ingest", self._ingest)
+        monkeypatch.setattr(outfit, "outfit", self._outfit)
         monkeypatch.setattr(states, "_hooks", [_let_go])
 
     async def start(self, **options: Any) -> Engine:
@@ -134,7 +135,7 @@ class World(Runs):
         url = self.model.url
         env = {"ANTHROPIC_BASE_URL": url, "OPENAI_BASE_URL": f"{url}/v1", "OPENROUTER_BASE_URL": f"{url}/api/v1"}
         settings = Settings(data=options.pop("data", self._data))
-        engine = Engine(settings, self.own, connect=self.server.connect, outfit=self._outfit, env=env, **options)
+        engine = Engine(settings, self.own, connect=self.server.connect, env=env, **options)
         self.engines.append(engine)
         await engine.start()
         return engine
@@ -245,11 +246,12 @@ class World(Runs):
             raise Crash
         return stored
 
-    async def _outfit(self, org_id: int, assignment: Assignment) -> Assignment:
-        if org_id != self.org_id:
-            raise LeaseLost
+    async def _outfit(self, assignments: Sequence[Assignment]) -> list[Assignment]:
         servers = [McpServer(name, "stdio", command="none") for name in self.mcp_servers]
-        return msgspec.structs.replace(assignment, env=self.secrets, mcp_servers=servers)
+        return [
+            msgspec.structs.replace(one, env=self.secrets, mcp_servers=servers) if one.agent else one
+            for one in assignments
+        ]
 
 
 def _let_go(change: Change, hints: Hints) -> Unit[None]:

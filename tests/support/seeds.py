@@ -18,6 +18,7 @@ class Request:
     path: JSON
     body: Any = None
     query: JSON | None = None
+    key: str | None = None  #: in place of the full one
 
 
 class Seeds:
@@ -115,10 +116,15 @@ class Seeds:
                 {"id": self.hand.id},
                 {"session": session, "poll_no": self.poll_no(), "free_slots": 0, "wait_seconds": 0},
             ),
+            "POST /api/v1/tools/{name}": self.tool,
             "POST /api/v1/runners/{id}/commands/{command_id}": lambda: Request(
                 {"id": self.hand.id, "command_id": self.command()}, {"session": session, "status": "done"}
             ),
         }
+
+    def tool(self) -> Request:
+        key = self.hand.tools(self.hand.working()).key
+        return Request({"name": "list_agents"}, {"call_id": "1", "input": {}}, key=key)
 
     def events(self) -> Request:
         claimed = self.claimed_run()

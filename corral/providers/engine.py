@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
 
 import msgspec
@@ -56,13 +54,12 @@ class Engine:
         toolset: Toolset,
         *,
         connect: Connect = client.connect,
-        env: Mapping[str, str] = os.environ,
         max_pods: int = MAX_PODS,
     ) -> None:
-        """Take Corral's own tools; where the providers' APIs are, if not at their makers', is told by `env`."""
+        """Take Corral's own tools, and how MCP servers are reached."""
         self._data = settings.data
         self._max_pods = max_pods
-        self._clients = Clients(env)
+        self._clients = Clients(settings)
         self._toolset, self._connect = toolset, connect
         self._holding = ExitStack()
         self._uid = ""

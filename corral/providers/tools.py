@@ -110,7 +110,9 @@ class Tools:
                 log.warning("two tools have one name", tool=name, run=self._assignment.run_id)
                 continue
             self._served[name] = (connection, spec.name)
-            self.specs.append(ToolSpec(name, spec.description, spec.input_schema))
+            # Providers refuse what does not say that it is an object with properties.
+            schema = {"type": "object", "properties": {}, **spec.input_schema}
+            self.specs.append(ToolSpec(name, spec.description, schema))
 
 
 def shorten(text: str, most: int) -> str:

@@ -133,9 +133,9 @@ class World(Runs):
     async def start(self, **options: Any) -> Engine:
         """A server process's engine; the data directory is the same for all of them."""
         url = self.model.url
-        env = {"ANTHROPIC_BASE_URL": url, "OPENAI_BASE_URL": f"{url}/v1", "OPENROUTER_BASE_URL": f"{url}/api/v1"}
-        settings = Settings(data=options.pop("data", self._data))
-        engine = Engine(settings, self.own, connect=self.server.connect, env=env, **options)
+        urls = {"anthropic": url, "openai": f"{url}/v1", "openrouter": f"{url}/api/v1"}
+        settings = Settings(data=options.pop("data", self._data), provider_urls=urls)
+        engine = Engine(settings, self.own, connect=self.server.connect, **options)
         self.engines.append(engine)
         await engine.start()
         return engine

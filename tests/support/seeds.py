@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import httpx
 
 from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
@@ -100,11 +103,10 @@ class Seeds:
         task = self.task()
 
         def cancel() -> None:
-            for _ in range(200):
-                if self.api.get("/api/tasks/:id", task).json()["run_id"] is not None:
-                    self.api.post("/api/tasks/:id/cancel", task)
-                    return
-                time.sleep(0.05)
+            with contextlib.suppress(httpx.TransportError):  # nobody began it before the server was stopped
+                while self.api.get("/api/tasks/:id", task).json()["run_id"] is None:
+                    time.sleep(0.05)
+                self.api.post("/api/tasks/:id/cancel", task)
 
         threading.Thread(target=cancel, daemon=True).start()
         return task

@@ -152,7 +152,7 @@ class Job:
         self._stop(Stop.INTERRUPT)
 
     def hurry(self) -> None:
-        """The server is back: send and ask now."""
+        """The server is back: ask it now."""
         self._calls.hurry()
 
     def force(self) -> None:

@@ -25,6 +25,10 @@ async def writes_of(world: World) -> int:
     return world.writes
 
 
+BOTH = pytest.mark.parametrize("world", ["sqlite", "postgres"], indirect=True)
+
+
+@BOTH
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_a_kill_at_any_write_changes_nothing_in_the_end(
     world: World, after: bool, capsys: pytest.CaptureFixture[str]
@@ -66,6 +70,7 @@ async def test_a_kill_at_any_write_changes_nothing_in_the_end(
         await engine.stop()
 
 
+@BOTH
 async def test_a_kill_right_after_a_message_was_taken_tells_it_once(world: World) -> None:
     engine = await world.start()
     run = await world.ask("%keep\n%tool ask {}\n%say {{result}} and {{user}}")
@@ -93,6 +98,7 @@ async def test_a_message_that_a_killed_server_had_not_taken_is_told_by_the_next(
     assert "hurry" in text
 
 
+@BOTH
 async def test_a_follow_up_that_is_killed_at_once_is_told_once(world: World) -> None:
     first_engine = await world.start()
     first = await world.done("%say one")

@@ -22,6 +22,8 @@ from corral.wire.runner import Assignment
 from corral.wire.runs import Engine, RunStatus
 from tests.providers.world import World
 
+BOTH = pytest.mark.parametrize("world", ["sqlite", "postgres"], indirect=True)
+
 
 async def prompts(world: World, run: Run) -> list[str]:
     """What is stored of what a run was told."""
@@ -134,6 +136,7 @@ async def test_what_comes_as_an_input_is_heard_once_and_named_at_the_end(world: 
     assert await count("inputs WHERE done_at IS NULL") == 0
 
 
+@BOTH
 async def test_a_turn_ends_and_the_run_goes_on_with_what_it_waited_for(world: World) -> None:
     await world.start()
     run = await world.ask("%keep\n%tool ask {}\n%say until then\n%next\n%say {{user}} came")
@@ -170,6 +173,7 @@ async def test_a_follow_up_goes_on_with_the_conversation(world: World, provider:
     assert world.served()[-1].usage.cache_read_tokens > 0 or provider == "anthropic"
 
 
+@BOTH
 async def test_a_second_follow_up_forks_from_where_its_parent_ended(world: World) -> None:
     await world.start()
     first = await world.done("%say one")
@@ -246,6 +250,7 @@ async def test_a_killed_servers_runs_go_on_as_soon_as_it_starts_again(world: Wor
     assert await count("runners WHERE org_id = 0") == 1
 
 
+@BOTH
 async def test_a_killed_servers_runs_go_on_elsewhere_after_its_lease(world: World, tmp_path: Path) -> None:
     engine = await world.start()
     run = await world.ask("%say part\n%stall x1\n%say whole")
@@ -287,6 +292,7 @@ async def test_streamed_text_finds_out_that_the_lease_is_gone(world: World) -> N
     await world.happens(lambda: world.served()[-1].status == "cut")
 
 
+@BOTH
 async def test_many_runs_at_once(world: World, tmp_path: Path) -> None:
     await world.start()
     await world.start(data=tmp_path / "another")

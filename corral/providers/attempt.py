@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import msgspec
 
-import corral
 from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
@@ -47,7 +46,6 @@ class Stop(Enum):
 class Means(msgspec.Struct, frozen=True):
     """What every attempt of an engine uses."""
 
-    runner: str  #: its name
     toolset: Toolset
     connect: Connect
     clients: Clients
@@ -200,13 +198,12 @@ class Attempt:
         return Prompt(text, starts=not was_cut) if text else None
 
     def _started(self) -> Event:
-        told = {"pid": os.getpid(), "runner": self._means.runner, "engine": self._work.engine, "cwd": self._work.cwd}
+        told = {"pid": os.getpid(), "runner": "the platform", "engine": self._work.engine, "cwd": self._work.cwd}
         return EventType.RUN_STARTED, told
 
     def _session(self, talk: Conversation, tools: Tools) -> Event:
         return EventType.SESSION_INIT, {
             "session_id": talk.session_id,
-            "cli_version": corral.__version__,
             "model": self._work.model,
             "permission_mode": self._work.permission_mode,
             "tools": [spec.name for spec in tools.specs],

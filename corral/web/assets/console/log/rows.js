@@ -22,6 +22,7 @@ const DRAW = {
   "session.interrupted": (event, { message }) => trouble(event, message ?? "interrupted; queued again"),
   "session.retry": (event, { message, delay_seconds: wait }) =>
     attention(event, `${message ?? "The model's API asked for patience"}${wait ? `; again in ${Math.round(wait)} s` : ""}`),
+  "session.compacted": (event, { message }) => system(event, message ?? "older parts were summed up"),
   "session.unreachable": (event, { message }) => attention(event, message ?? "The runner is out of reach"),
   "session.reachable": (event, { message }) => system(event, message ?? "The runner is back"),
   "run.paused": (event, { reason }) => attention(event, `paused${reason ? `: ${reason}` : ""}`),

@@ -72,9 +72,6 @@ class Log:
     def _session_retry(self, payload: Payload) -> None:
         self._note("retrying", payload)
 
-    def _session_compacted(self, payload: Payload) -> None:
-        self._note("made room", payload)
-
     def _session_unreachable(self, payload: Payload) -> None:
         self._note("runner unreachable", payload)
 

@@ -302,6 +302,16 @@ def live_run(task: Row) -> Unit[Row | None]:
     return rows[0] if rows and rows[0]["status"] not in ENDED else None
 
 
+async def load(org_id: int) -> dict[str, int]:
+    """Return how many tasks without an end each agent has, by its id; who has none is not in the answer."""
+    rows = await database.fetch(
+        "SELECT assignee_id, count(*) AS n FROM tasks WHERE org_id = $1 "
+        "AND status IN ('pending', 'running', 'waiting') GROUP BY assignee_id",
+        org_id,
+    )
+    return {row["assignee_id"]: row["n"] for row in rows}
+
+
 async def blockers(org_id: int, task_ids: Sequence[str]) -> dict[str, list[str]]:
     """Return what each task waits for, done or not, by task id."""
     if not task_ids:

@@ -19,6 +19,7 @@ from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from corral import bus
+from corral.agents import following, inbox, starting
 from corral.base.errors import BadRequest
 from corral.base.supervisor import Supervisor
 from corral.bus import Bus
@@ -95,6 +96,8 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         server.errors.pages = error_page
         channel = _bus(settings)
         bus.use(channel)
+        following.listen()
+        channel.receive(inbox.drain)
         await channel.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
         room.open()
@@ -172,6 +175,9 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("leases", loops.LeaseSweep(settings.lost_after).run_once, every=5)
     supervisor.add("approvals", loops.expire_approvals, every=5)
+    supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
+    supervisor.add("retries", starting.retry_due, every=2)
+    supervisor.add("overdue tasks", starting.end_overdue, every=30)
     supervisor.add("checkpoint", checkpoint, every=1)
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)

@@ -142,9 +142,7 @@ async def thread(org_id: int, message_id: str, limit: int = 500) -> list[Message
 
 async def count_dead(org_id: int) -> int:
     """Return how many messages were given up."""
-    rows = await database.fetch(
-        "SELECT count(*) AS n FROM messages WHERE org_id = $1 AND dead_at IS NOT NULL", org_id
-    )
+    rows = await database.fetch("SELECT count(*) AS n FROM messages WHERE org_id = $1 AND dead_at IS NOT NULL", org_id)
     return int(rows[0]["n"])
 
 

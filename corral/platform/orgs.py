@@ -54,6 +54,11 @@ async def owner(org_id: int) -> str:
     return str(rows[0]["id"])
 
 
+def lock(org_id: int) -> Unit[None]:
+    """Keep others until the commit from what only one at a time may decide: no two halves of a circle at once."""
+    yield sql("UPDATE orgs SET policy = policy WHERE id = $1", org_id)
+
+
 _OWNER = "SELECT id FROM users WHERE org_id = $1 AND role = 'owner' ORDER BY id LIMIT 1"
 
 

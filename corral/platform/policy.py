@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from corral.platform.database import Unit, sql
+from corral.platform import orgs
+from corral.platform.database import Unit, commit, sql
 
 
 class DelegateTo(StrEnum):
@@ -32,3 +35,15 @@ def of(org_id: int) -> Unit[Policy]:
     """Read an org's policy."""
     rows = yield sql("SELECT policy FROM orgs WHERE id = $1", org_id)
     return msgspec.json.decode(rows[0]["policy"], type=Policy) if rows else Policy()
+
+
+async def change(org_id: int, fields: Mapping[str, Any]) -> Policy:
+    """Set some of the rules; returns all of them."""
+    return await commit(_change(org_id, fields))
+
+
+def _change(org_id: int, fields: Mapping[str, Any]) -> Unit[Policy]:
+    yield from orgs.lock(org_id)
+    policy = msgspec.structs.replace((yield from of(org_id)), **fields)
+    yield sql("UPDATE orgs SET policy = $2 WHERE id = $1", org_id, msgspec.json.encode(policy).decode())
+    return policy

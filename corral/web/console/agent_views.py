@@ -99,7 +99,7 @@ async def view(org_id: int, agent: Agent) -> AgentView:
 def chart(agents: Sequence[AgentView]) -> list[AgentView]:
     """Return those without a manager here, with everybody else below theirs; oldest first."""
     by_id = {agent.id: agent for agent in agents}
-    tops = []
+    tops: list[AgentView] = []
     for agent in agents:
         manager = by_id.get(agent.manager_id or "")
         (manager.reports if manager else tops).append(agent)

@@ -19,7 +19,7 @@ from corral.web.console.agent_views import ENGINES, chart, names, view, views
 from corral.web.console.message_views import message_views
 from corral.web.console.page import back_to, page
 from corral.web.console.run_views import views as run_views
-from corral.web.console.runs import MODES, MODELS, said
+from corral.web.console.runs import MODELS, MODES, said
 from corral.web.console.task_views import task_views
 from corral.web.routes import Routes
 
@@ -130,9 +130,7 @@ async def ask_agent_from_page(call: Call, form: Say, agent_id: str) -> Answer:
     try:
         if agent.state == roster.ARCHIVED:
             raise Conflict(f"{agent.name} is archived and hears nothing")
-        letter = Letter(
-            id=call.new_id(), type=MessageType.QUESTION, sender=call.actor, receiver=agent.id, text=text
-        )
+        letter = Letter(id=call.new_id(), type=MessageType.QUESTION, sender=call.actor, receiver=agent.id, text=text)
         await mail.post(call.org_id, letter)
     except CorralError as error:
         return await _show(call, agent_id, problem=error.message, status=409)

@@ -71,7 +71,9 @@ async def delete_epic_from_page(call: Call, form: Nothing, epic_id: str) -> Answ
 
 async def _list(call: Call, form: EpicForm, errors: Mapping[str, str], status: int = 200) -> Answer:
     found = await epics.page(call.org_id, limit=_MOST)
-    return await page(call, "epics.html", "board", status=status, path="/app/epics", epics=found, form=form, errors=errors)
+    return await page(
+        call, "epics.html", "board", status=status, path="/app/epics", epics=found, form=form, errors=errors
+    )
 
 
 async def _one(call: Call, epic: Epic, form: EpicForm, errors: Mapping[str, str], status: int = 200) -> Answer:

@@ -217,14 +217,15 @@ async def _move(call: Call, task_id: str, status: str) -> None:
 
 
 async def _board(call: Call, query: BoardQuery, *, problem: str | None = None, status: int = 200) -> Answer:
-    chosen = {
-        "epic": query.epic or None,
-        "assignee": query.agent or None,
-        "priority": board.PRIORITIES.get(query.priority),
-    }
-    found: list[Task] = await board.page(call.org_id, statuses=board.OPEN, limit=_OPEN_MOST, **chosen)
+    async def chosen(statuses: Sequence[str], limit: int) -> list[Task]:
+        return await board.page(
+            call.org_id, statuses=statuses, limit=limit, epic=query.epic or None, assignee=query.agent or None,
+            priority=board.PRIORITIES.get(query.priority),
+        )  # fmt: skip
+
+    found = await chosen(board.OPEN, _OPEN_MOST)
     for state in (board.DONE, board.ERROR):
-        found += await board.page(call.org_id, statuses=(state,), limit=_ENDED_MOST + 1, **chosen)
+        found += await chosen((state,), _ENDED_MOST + 1)
     shown = await task_views(call.org_id, found)
     asked = {name: value for name, value in msgspec.structs.asdict(query).items() if value}
     return await page(
@@ -272,7 +273,7 @@ async def _show(call: Call, task_id: str, *, problem: str | None = None, status:
 
 
 #: What the services call fields, and the form does.
-_FIELDS = {"assignee": "agent", "epic_id": "epic", "parent_id": "parent", "cwd": "agent", "provider_config.cwd": "agent"}
+_FIELDS = {"assignee": "agent", "epic_id": "epic", "parent_id": "parent"}
 
 
 def _problems(form: TaskForm) -> dict[str, str]:

@@ -128,7 +128,7 @@ def _view(agent: Agent, now: Entry | None, load: int) -> AgentView:
         phase=title(now.phase) if now and now.phase else "",
         task_id=now.task_id if now else None,
         run_id=now.run_id if now else None,
-        cost=now.cost_micros / 1_000_000 if now and now.run_id else None,
+        cost=now.cost_micros / 1_000_000 if now and now.cost_micros else None,
         since=now.since if now else None,
         load=load,
     )

@@ -94,14 +94,14 @@ async def views(org_id: int, runs: Sequence[Run]) -> list[RunView]:
     """Return the views of many runs, with as few questions to the database."""
     machines = await runners.names(run.runner_no or run.pinned_no for run in runs)
     totals = await ledger.totals(run.no for run in runs)
-    why = await reads.why(org_id, runs) | await _asked(org_id, runs)
+    why = await reads.why(org_id, runs)
+    if any(run.status == RunStatus.WAITING for run in runs):
+        why |= await asked(org_id)
     return [_view(run, machines, totals.get(run.no), why.get(run.id)) for run in runs]
 
 
-async def _asked(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
+async def asked(org_id: int) -> dict[str, str]:
     """Say for each run that waits for a person what it asks, by run id."""
-    if not any(run.status == RunStatus.WAITING for run in runs):
-        return {}
     found = await approvals.page(org_id, pending_only=True, limit=_ASKED)
     return {approval.run_id: _ask(approval) for approval in found}  # newest first, so that the oldest one stays
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from corral.agents import board, epics
 from corral.agents.board import Task
 from corral.web.console.agent_views import Names, names
-from corral.web.console.run_views import short, title
+from corral.web.console.run_views import asked, short, title
 
 #: A task's status: the class that colours its dot, and its word.
 STATUSES = {
@@ -55,7 +55,11 @@ async def task_views(org_id: int, tasks: Sequence[Task]) -> list[TaskView]:
     everybody = await names(org_id)
     titles = {epic.id: epic.title for epic in await epics.page(org_id)} if any(task.epic_id for task in tasks) else {}
     why = await board.why(org_id, tasks)
-    return [_view(task, everybody, titles.get(task.epic_id or ""), why.get(task.id)) for task in tasks]
+    asks = await asked(org_id) if any(task.status == board.WAITING for task in tasks) else {}
+    return [
+        _view(task, everybody, titles.get(task.epic_id or ""), asks.get(task.run_id or "") or why.get(task.id))
+        for task in tasks
+    ]
 
 
 def tree(tasks: Sequence[TaskView], root_id: str) -> list[TaskView]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from corral.agents import holds, mail, results, roster
+from corral.agents import epics, holds, mail, results, roster
 from corral.agents.mail import Letter, MessageType
+from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
-from corral.platform import database
+from corral.platform import database, orgs
 from corral.platform.database import Row, Unit, many, sql
 from corral.runs import queue, reads
 from corral.runs.hints import Hints, decide
@@ -124,16 +125,14 @@ async def get(org_id: int, task_id: str, *, field: str | None = None) -> Task:
 
 async def create(org_id: int, new: NewTask) -> Task:
     """Add a task; the same id twice is the same task. With an agent that starts by itself, it does."""
-    agent = await roster.get(org_id, new.assignee_id, field="assignee")
-    if agent.state == roster.ARCHIVED:
-        raise BadRequest(f"assignee: {agent.name} is archived", field="assignee")
+    agent = await _assignable(org_id, new.assignee_id)
+    if new.requester_id is not None:
+        await roster.get(org_id, new.requester_id, field="requester")
     parent = await get(org_id, new.parent_id, field="parent") if new.parent_id is not None else None
-    for other in new.blocked_by:
-        await get(org_id, other, field="blocked_by")
+    await _known(org_id, new.epic_id, new.blocked_by)
 
     def unit(hints: Hints) -> Unit[None]:
-        made = yield from insert(org_id, new, parent)
-        if not made:
+        if not (yield from insert(org_id, new, parent)):
             return
         yield from _block(org_id, new.id, new.blocked_by)
         if agent.autostart:
@@ -189,41 +188,73 @@ async def update(
     org_id: int, task_id: str, fields: Mapping[str, Any], *, blocked_by: Sequence[str] | None = None
 ) -> Task:
     """Change columns. Its status is set by hand only while no run of it is live, and never to `running`."""
+    await get(org_id, task_id)
     if "assignee_id" in fields:
-        await roster.get(org_id, fields["assignee_id"], field="assignee")
-    for other in blocked_by or ():
-        await get(org_id, other, field="blocked_by")
+        await _assignable(org_id, fields["assignee_id"])
+    await _known(org_id, fields.get("epic_id"), blocked_by or ())
 
     def unit(hints: Hints) -> Unit[None]:
+        if blocked_by:
+            yield from orgs.lock(org_id)
         task = yield from locked(org_id, task_id)
+        changed = {column: value for column, value in fields.items() if value != task[column]}
         live = yield from live_run(task)
-        for column, word in (("status", "status"), ("assignee_id", "assignee")):
-            if live is not None and fields.get(column, task[column]) != task[column]:
-                raise Conflict(f"{word}: the task has a live run; cancel that first")
-        changed = dict(fields)
-        if (status := changed.get("status")) is not None and live is None:
-            ended = status in {DONE, ERROR}
-            changed |= {"retry_at": None, "wanted_at": None} if ended or status == PENDING else {}
+        if live is not None:
+            yield from _change_run(live, changed)
+        status = changed.pop("status", None)
         if "assignee_id" in changed or "input" in changed:
             text, who = changed.get("input", task["input"]), changed.get("assignee_id", task["assignee_id"])
             changed["content_hash"] = content_hash(who, text)
-        sets = "".join(f", {column} = ${n}" for n, column in enumerate(changed, 2))
-        yield sql(
-            f"UPDATE tasks SET updated_at = now_ms(){sets} WHERE id = $1",  # noqa: S608 - our columns
-            task_id,
-            *changed.values(),
-        )
+        yield from _set(task_id, changed)
         if blocked_by is not None:
             yield sql("DELETE FROM task_blocks WHERE task_id = $1", task_id)
             yield from _block(org_id, task_id, blocked_by)
-        if "priority" in changed and live is not None:
-            yield sql("UPDATE runs SET priority = $2 WHERE no = $1", live["no"], changed["priority"])
-        yield from holds.refresh(task["assignee_id"], hints)
-        if changed.get("status") == DONE:
-            yield from release(task_id, hints)
+        if live is not None:
+            yield from holds.refresh(task["assignee_id"], hints)
+        if status is not None:
+            yield from _move(task, status, hints)
 
     await decide(unit)
     return await get(org_id, task_id)
+
+
+def _change_run(live: Row, changed: Mapping[str, Any]) -> Unit[None]:
+    """Bring the task's live run in line with what is changed; Conflict about what it is too late for."""
+    for column, word in (("status", "status"), ("assignee_id", "assignee")):
+        if column in changed:
+            raise Conflict(f"{word}: the task has a live run; cancel that first")
+    if "priority" in changed:
+        yield sql("UPDATE runs SET priority = $2 WHERE no = $1", live["no"], changed["priority"])
+    if "input" in changed:
+        rows = yield sql(
+            "UPDATE runs SET prompt = $2 WHERE no = $1 AND status = 'queued' AND attempt = 0 RETURNING no",
+            live["no"],
+            changed["input"],
+        )
+        if not rows:
+            raise Conflict("input: the task's run has been told already; send it a message")
+
+
+def _move(task: Row, status: str, hints: Hints) -> Unit[None]:
+    """Set a task that has no live run to another status, by hand."""
+    if status in {DONE, ERROR} and task["status"] in OPEN:
+        yield from end(task, status, hints, error="A person gave it up" if status == ERROR else None)
+        return
+    again: dict[str, Any] = {"retry_at": None, "wanted_at": None, "tries": 0, "error": None}
+    if status in OPEN:
+        again |= {"result": None, "ended_at": None}
+    yield from _set(task["id"], {"status": status, **again})
+    if status == DONE:
+        yield from release(task["id"], hints)
+
+
+def _set(task_id: str, columns: Mapping[str, Any]) -> Unit[None]:
+    sets = "".join(f", {column} = ${n}" for n, column in enumerate(columns, 2))
+    yield sql(
+        f"UPDATE tasks SET updated_at = now_ms(){sets} WHERE id = $1",  # noqa: S608 - our columns
+        task_id,
+        *columns.values(),
+    )
 
 
 async def cancel(org_id: int, task_id: str, by: str, *, tree: bool = False) -> int:
@@ -246,28 +277,22 @@ async def cancel(org_id: int, task_id: str, by: str, *, tree: bool = False) -> i
 
 
 async def _cancel(org_id: int, task_id: str, by: str) -> None:
-    def unit(hints: Hints) -> Unit[str | None]:
+    def unit(hints: Hints) -> Unit[None]:
         task = yield from locked(org_id, task_id)
         live = yield from live_run(task)
         if live is not None:
-            return str(live["id"])
-        if task["status"] in OPEN:
+            yield from queue.stop(live, by, hints)
+        elif task["status"] in OPEN:
             yield from end(task, ERROR, hints, error="Cancelled by a person")
-        return None
 
-    run_id = await decide(unit)
-    if run_id is not None:
-        try:
-            await queue.cancel(org_id, run_id, by)
-        except Conflict:  # it has just ended by itself
-            return
+    await decide(unit)
 
 
 def end(task: Row, status: str, hints: Hints, *, result: str | None = None, error: str | None = None) -> Unit[None]:
     """Give a task its end and tell whoever waits for it."""
     rows = yield sql(
         "UPDATE tasks SET status = $2, result = $3, error = $4, ended_at = now_ms(), updated_at = now_ms(), "
-        "retry_at = NULL WHERE id = $1 AND status IN ('pending', 'running', 'waiting') RETURNING *",
+        "retry_at = NULL, wanted_at = NULL WHERE id = $1 AND status IN ('pending', 'running', 'waiting') RETURNING *",
         task["id"], status, result, error,
     )  # fmt: skip
     if not rows:
@@ -287,7 +312,12 @@ def release(task_id: str, hints: Hints) -> Unit[None]:
 
 
 def locked(org_id: int, task_id: str) -> Unit[Row]:
-    """Read the task and keep others from changing it until the commit."""
+    """Read the task and keep others from changing it or its run until the commit; the run first, as its end does."""
+    yield sql(
+        "UPDATE runs SET followups = followups WHERE id = (SELECT run_id FROM tasks WHERE id = $1 AND org_id = $2)",
+        task_id,
+        org_id,
+    )
     rows = yield sql("UPDATE tasks SET tries = tries WHERE id = $1 AND org_id = $2 RETURNING *", task_id, org_id)
     if not rows:
         raise NotFound(f"There is no task {task_id} here")
@@ -298,7 +328,7 @@ def live_run(task: Row) -> Unit[Row | None]:
     """Return the task's run that has not ended, if there is one."""
     if task["run_id"] is None:
         return None
-    rows = yield sql("SELECT no, id, status FROM runs WHERE id = $1", task["run_id"])
+    rows = yield sql("SELECT * FROM runs WHERE id = $1", task["run_id"])
     return rows[0] if rows and rows[0]["status"] not in ENDED else None
 
 
@@ -341,14 +371,38 @@ async def why(org_id: int, tasks: Sequence[Task]) -> dict[str, str]:
             found[task.id] = reasons[task.run_id]
         elif task.status == WAITING:
             found[task.id] = "waits for an answer, or for a task it handed out"
-        elif task.run_id is None or runs[task.run_id].status in ENDED:
+        elif task.run_id not in runs or runs[task.run_id].status in ENDED:
             found[task.id] = "about to start" if task.wanted_at is not None else "not started"
     return found
+
+
+async def count(org_id: int, since: int) -> dict[str, int]:
+    """Return how many tasks were made since then (ms), by the agent that each was given to."""
+    rows = await database.fetch(
+        "SELECT assignee_id, count(*) AS n FROM tasks WHERE org_id = $1 AND created_at >= $2 GROUP BY assignee_id",
+        org_id,
+        since,
+    )
+    return {row["assignee_id"]: row["n"] for row in rows}
 
 
 def from_row(row: Row) -> Task:
     """Return the task of a row."""
     return Task(*(row[name] for name in Task.__struct_fields__))
+
+
+async def _assignable(org_id: int, agent_id: str) -> Agent:
+    agent = await roster.get(org_id, agent_id, field="assignee")
+    if agent.state == roster.ARCHIVED:
+        raise BadRequest(f"assignee: {agent.name} is archived", field="assignee")
+    return agent
+
+
+async def _known(org_id: int, epic_id: str | None, blocked_by: Sequence[str]) -> None:
+    if epic_id is not None:
+        await epics.get(org_id, epic_id, field="epic_id")
+    for other in blocked_by:
+        await get(org_id, other, field="blocked_by")
 
 
 def _block(org_id: int, task_id: str, others: Sequence[str]) -> Unit[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corral.agents import board, governors, mail, roster
+from corral.agents import board, governors, holds, mail, roster
 from corral.agents.board import NewTask
 from corral.agents.governors import Refusal
 from corral.agents.mail import Letter, MessageType
@@ -21,6 +21,7 @@ def delegate(run: Row, call_no: int, wanted: DelegateTask, hints: Hints) -> Unit
     to = yield from roster.find(org_id, wanted.to)
     parent = yield from _task_of(run)
     policy = yield from policies.of(org_id)
+    yield from holds.lock(run["agent_id"], to["id"])
     refusal = yield from governors.check(run, parent, to, wanted.input, policy)
     if refusal is not None:
         yield from refuse(run, call_no, "delegate_task", refusal, hints)
@@ -75,5 +76,5 @@ def refuse(run: Row, call_no: int, tool: str, refusal: Refusal, hints: Hints) ->
 def _task_of(run: Row) -> Unit[Row | None]:
     if run["task_id"] is None:
         return None
-    rows = yield sql("SELECT * FROM tasks WHERE id = $1", run["task_id"])
+    rows = yield sql("UPDATE tasks SET tries = tries WHERE id = $1 RETURNING *", run["task_id"])
     return rows[0] if rows else None

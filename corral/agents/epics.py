@@ -7,7 +7,7 @@ import msgspec
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
 from corral.platform import database
-from corral.platform.database import Row
+from corral.platform.database import Row, Unit, sql
 
 
 class Epic(msgspec.Struct, frozen=True):
@@ -72,8 +72,12 @@ async def update(org_id: int, epic_id: str, *, title: str | None = None, descrip
 async def remove(org_id: int, epic_id: str) -> None:
     """Delete an epic; its tasks stay, without one."""
     await get(org_id, epic_id)
-    await database.fetch("UPDATE tasks SET epic_id = NULL WHERE org_id = $1 AND epic_id = $2", org_id, epic_id)
-    await database.fetch("DELETE FROM epics WHERE org_id = $1 AND id = $2", org_id, epic_id)
+
+    def unit() -> Unit[None]:
+        yield sql("DELETE FROM epics WHERE org_id = $1 AND id = $2", org_id, epic_id)
+        yield sql("UPDATE tasks SET epic_id = NULL WHERE org_id = $1 AND epic_id = $2", org_id, epic_id)
+
+    await database.commit(unit())
 
 
 def _epic(row: Row) -> Epic:

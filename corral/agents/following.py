@@ -29,7 +29,7 @@ def follow(change: Change, hints: Hints) -> Unit[None]:
     """Bring the run's task and agent in line with the run's new state."""
     if change.task_id is not None:
         yield from _follow_task(change, hints)
-    elif change.status in ENDED:
+    if change.status in ENDED:
         yield from _answer(change, hints)
     if change.status != RunStatus.RUNNING:
         yield from holds.refresh(change.agent_id, hints)
@@ -48,6 +48,7 @@ def _follow_task(change: Change, hints: Hints) -> Unit[None]:
     if not rows or rows[0]["ended_at"] is not None:
         return
     task = rows[0]
+    yield from holds.lock(change.agent_id, task["requester_id"])
     if change.status == RunStatus.COMPLETED:
         yield from board.end(task, board.DONE, hints, result=str(change.told.get("text") or ""))
         return
@@ -67,17 +68,17 @@ def _try_again(task: Row, error: str) -> Unit[None]:
 
 
 def _answer(change: Change, hints: Hints) -> Unit[None]:
-    """Send the end of a run that was begun by a person's message as the answer to that."""
-    asked = yield sql("SELECT id, sender FROM messages WHERE answer_run_id = $1", change.run_id)
-    if not asked:
-        return
+    """Send how a run ended to the people whose messages began it, or asked it something."""
+    asked = yield sql("SELECT id, sender FROM messages WHERE answer_run_id = $1 ORDER BY no", change.run_id)
     completed = change.status == RunStatus.COMPLETED
-    letter = Letter(
-        type=MessageType.ANSWER,
-        sender=change.agent_id,
-        receiver=asked[0]["sender"],
-        text=str(change.told.get("text" if completed else "message") or change.status),
-        run_id=change.run_id,
-        reply_to=asked[0]["id"],
-    )
-    yield from mail.send(change.org_id, letter, hints)
+    for message in asked:
+        letter = Letter(
+            type=MessageType.ANSWER,
+            sender=change.agent_id,
+            receiver=message["sender"],
+            text=str(change.told.get("text" if completed else "message") or change.status),
+            task_id=change.task_id,
+            run_id=change.run_id,
+            reply_to=message["id"],
+        )
+        yield from mail.send(change.org_id, letter, hints)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints
@@ -34,10 +34,16 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
         hints.placement(ready["placement_id"])
 
 
-def refresh_all(agent_ids: Sequence[str], hints: Hints) -> Unit[None]:
+def refresh_all(agent_ids: Iterable[str], hints: Hints) -> Unit[None]:
     """Do so for several, always in the same order."""
     for agent_id in sorted(set(agent_ids)):
         yield from refresh(agent_id, hints)
+
+
+def lock(*agent_ids: str | None) -> Unit[None]:
+    """Take agents a unit will need one after the other, in the same order as every other unit: none waits in a ring."""
+    for agent_id in sorted({one for one in agent_ids if one is not None}):
+        yield sql("UPDATE agents SET state = state WHERE id = $1", agent_id)
 
 
 def _off_duty(agent: Row) -> str | None:

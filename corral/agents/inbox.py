@@ -6,9 +6,9 @@ the update that sets it decides. What fails again and again is given up with its
 
 from __future__ import annotations
 
-from corral.agents import board, holds, results, roster, starting
-from corral.agents.mail import COLUMNS, MessageType
-from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.agents import board, mail, results, roster, starting
+from corral.agents.mail import COLUMNS, Message, MessageType
+from corral.base.errors import BadRequest, Conflict, NotFound, Unavailable
 from corral.base.ids import is_id, new_id
 from corral.base.logs import get_logger
 from corral.platform import database
@@ -30,6 +30,8 @@ async def drain(receiver: str) -> None:
     while (message := await _next(receiver)) is not None:
         try:
             await _handle(message)
+        except Unavailable:  # no fault of the message
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is kept with the message
             if await _failed(message, error):
                 return
@@ -128,13 +130,45 @@ def _tell(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[N
             yield from log.append(run["no"], EventType.BUS_MESSAGE, {**told, "text": message["text"]}, hints)
             yield sql("UPDATE messages SET read_at = now_ms() WHERE no = $1", message["no"])
             yield from inputs.tell(run, message["text"], hints)
+            if from_person and message["type"] == MessageType.QUESTION:
+                yield from _answered_by(message, run["id"])
             return
     if from_person and isinstance(prepared, Prepared):
         row = yield from queue.enqueue(message["org_id"], prepared, hints)
-        yield sql("UPDATE messages SET answer_run_id = $2, read_at = now_ms() WHERE no = $1", message["no"], row["id"])
-        yield from holds.refresh(message["receiver"], hints)
+        yield from _answered_by(message, row["id"])
     elif from_person and isinstance(prepared, str):
         raise Conflict(prepared)
+
+
+def _answered_by(message: Row, run_id: str) -> Unit[None]:
+    """Let the end of this run answer the message."""
+    yield sql("UPDATE messages SET answer_run_id = $2, read_at = now_ms() WHERE no = $1", message["no"], run_id)
+
+
+async def replay(org_id: int, message_id: str) -> Message:
+    """Give a message that was given up another chance, and the task that could not be started with it."""
+
+    def unit(hints: Hints) -> Unit[None]:
+        rows = yield sql(
+            "UPDATE messages SET dead_at = NULL, retry_at = NULL, tries = 0 WHERE org_id = $1 AND id = $2 "
+            "AND dead_at IS NOT NULL RETURNING receiver, type, task_id",
+            org_id,
+            message_id,
+        )
+        if not rows:
+            raise Conflict("The message was not given up, so there is nothing to replay")
+        if rows[0]["type"] == MessageType.TASK_ASSIGNED:
+            yield sql(
+                "UPDATE tasks SET status = 'pending', wanted_at = now_ms(), error = NULL, ended_at = NULL, "
+                "updated_at = now_ms() WHERE id = $1 AND status = 'error' AND run_id IS NULL",
+                rows[0]["task_id"],
+            )
+        hints.mail(rows[0]["receiver"])
+        hints.message(org_id)
+
+    await mail.get(org_id, message_id)
+    await decide(unit)
+    return await mail.get(org_id, message_id)
 
 
 async def _failed(message: Row, error: Exception) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -61,6 +63,9 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: str | None = None
 
 
+#: Seconds: nothing of ours takes so long, and who watches does not wait for what is not ours.
+_LONGEST_TRANSACTION = 5.0
+_LOOK_AGAIN = 0.01
 #: A receiver that stands for every agent of the org.
 EVERYBODY = "*"
 COLUMNS = ", ".join(Message.__struct_fields__)
@@ -76,11 +81,11 @@ async def page(
     task_id: str | None = None,
     dead: bool = False,
     talk: bool = False,
-    after: int | None = None,
+    between: tuple[int, int] | None = None,
     before: str | None = None,
     limit: int = 100,
 ) -> list[Message]:
-    """Return messages, newest first; with `after` (a `no`) those that came later, oldest first. Times in ms.
+    """Return messages, newest first; those of numbers `between` two, without the first, oldest first. Times in ms.
 
     `talk` leaves what people and agents said to each other, and no tasks.
     """
@@ -107,14 +112,48 @@ async def page(
         where.append("dead_at IS NOT NULL")
     if before is not None:
         also("no < {0}", (await get(org_id, before, field="before")).no)
-    if after is not None:
-        also("no > {0}", after)
-    order = "ASC" if after is not None else "DESC"
+    if between is not None:
+        also("no > {0} AND no <= {1}", *between)
+    order = "ASC" if between is not None else "DESC"
     rows = await database.fetch(
         f"SELECT {COLUMNS} FROM messages WHERE {' AND '.join(where)} ORDER BY no {order} LIMIT {int(limit)}",  # noqa: S608
         *args,
     )
     return [from_row(row) for row in rows]
+
+
+async def later(
+    org_id: int, *, after: int, agent: str | None = None, type_: str | None = None, limit: int = 500
+) -> list[Message]:
+    """Return messages of higher numbers than `after`, oldest first; none with a number between can come any more."""
+    last = await _settled(org_id, after)
+    return await page(org_id, between=(after, last), agent=agent, type_=type_, limit=limit) if last > after else []
+
+
+async def _settled(org_id: int, after: int) -> int:
+    """Return the org's last number, once every transaction that may hold a lower one has ended.
+
+    PostgreSQL hands numbers out before the commit. Who reads on after the highest would skip what commits later.
+    """
+    if database.dialect() == "sqlite":  # has one writer
+        return await last_no(org_id)
+    snapshot = await database.fetch(
+        "SELECT (SELECT max(no) FROM messages WHERE org_id = $1 AND no > $2) AS no, "
+        "pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AS is_quiet, CAST(pg_snapshot_xmax(s) AS text) AS next "
+        "FROM pg_current_snapshot() s",
+        org_id,
+        after,
+    )
+    seen = snapshot[0]
+    deadline = time.monotonic() + _LONGEST_TRANSACTION
+    while seen["no"] is not None and not seen["is_quiet"] and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOK_AGAIN)
+        rows = await database.fetch(
+            "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= CAST(CAST($1 AS text) AS xid8) AS is_quiet", seen["next"]
+        )
+        if rows[0]["is_quiet"]:
+            break
+    return int(seen["no"] or after)
 
 
 _TALK = (
@@ -220,36 +259,21 @@ def broadcast(org_id: int, letter: Letter, hints: Hints) -> Unit[int]:
     return len(rows)
 
 
+#: What still has its effect on a run is not waited for by that run.
+_SETTLED = "(handled_at IS NOT NULL OR type IN ('note', 'broadcast'))"
+
+
 def read(org_id: int, agent_id: str, limit: int) -> Unit[list[Message]]:
     """Return what an agent has not read yet, oldest first, and note that it has now."""
     rows = yield sql(
         f"UPDATE messages SET read_at = now_ms() WHERE no IN (SELECT no FROM messages WHERE org_id = $1 "  # noqa: S608
-        f"AND receiver = $2 AND read_at IS NULL AND type <> 'task.assigned' ORDER BY inbox_seq LIMIT {int(limit)}) "
+        f"AND receiver = $2 AND read_at IS NULL AND type <> 'task.assigned' AND {_SETTLED} "
+        f"ORDER BY inbox_seq LIMIT {int(limit)}) "
         f"RETURNING {COLUMNS}",
         org_id,
         agent_id,
     )
     return sorted((from_row(row) for row in rows), key=lambda message: message.no)
-
-
-async def replay(org_id: int, message_id: str) -> Message:
-    """Give a message that was given up another chance."""
-
-    def unit(hints: Hints) -> Unit[None]:
-        rows = yield sql(
-            "UPDATE messages SET dead_at = NULL, retry_at = NULL, tries = 0 WHERE org_id = $1 AND id = $2 "
-            "AND dead_at IS NOT NULL RETURNING receiver",
-            org_id,
-            message_id,
-        )
-        if rows:
-            hints.mail(rows[0]["receiver"])
-
-    message = await get(org_id, message_id)
-    if message.dead_at is None:
-        raise Conflict("The message was not given up, so there is nothing to replay")
-    await decide(unit)
-    return await get(org_id, message_id)
 
 
 def from_row(row: Row) -> Message:

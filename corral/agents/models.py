@@ -80,6 +80,7 @@ class Task(Model):
 
     origin_run_no = fields.BigIntField(null=True)  # the run that delegated it
     origin_call_no = fields.BigIntField(null=True)  # the tool call that waits for its result
+    heard_at = fields.BigIntField(null=True)  # when that run was told its result
     content_hash = fields.CharField(max_length=64)  # of assignee and text: what no ancestor may repeat
 
     created_at = fields.BigIntField()

@@ -41,18 +41,22 @@ def deliver(message: Row, hints: Hints) -> Unit[None]:
         return
     task = tasks[0]
     run = yield from _locked(task["origin_run_no"])
+    if run["status"] in ENDED:
+        return  # it is in the inbox
+    is_first = yield sql(
+        "UPDATE tasks SET heard_at = now_ms() WHERE id = $1 AND heard_at IS NULL RETURNING no", task["id"]
+    )
+    yield sql("UPDATE messages SET read_at = now_ms() WHERE no = $1", message["no"])
     told = {"task_id": task["id"], "from": task["assignee"], "title": task["title"], "status": task["status"]}
     yield from log.append(run["no"], EventType.BUS_RESULT, {**told, "text": message["text"]}, hints)
     failed = task["status"] != "done"
-    if task["origin_call_no"] is not None:
+    if is_first and task["origin_call_no"] is not None:
         answer = f"The task failed: {message['text']}" if failed else message["text"]
         if (yield from calls.finish(task["origin_call_no"], answer, failed, hints)):
             return
-    if run["status"] in ENDED:
-        return
     how = "failed" if failed else "is done"
     text = f"[Corral] The task {task['title']!r} ({task['id']}) {how}. {task['assignee']} says:\n\n{message['text']}"
-    yield from inputs.tell(run, text, hints, expected=task["origin_call_no"] is None)
+    yield from inputs.tell(run, text, hints, expected=bool(is_first) and task["origin_call_no"] is None)
 
 
 def progress(message: Row, hints: Hints) -> Unit[None]:
@@ -62,9 +66,12 @@ def progress(message: Row, hints: Hints) -> Unit[None]:
         "WHERE t.id = $1",
         message["task_id"],
     )
-    if tasks and tasks[0]["origin_run_no"] is not None:
+    if not tasks or tasks[0]["origin_run_no"] is None:
+        return
+    run = yield from _locked(tasks[0]["origin_run_no"])
+    if run["status"] not in ENDED:
         told = {"task_id": tasks[0]["id"], "from": tasks[0]["assignee"], "text": message["text"]}
-        yield from log.append(tasks[0]["origin_run_no"], EventType.BUS_PROGRESS, told, hints)
+        yield from log.append(run["no"], EventType.BUS_PROGRESS, told, hints)
 
 
 def _locked(run_no: int) -> Unit[Row]:

@@ -10,7 +10,7 @@ import msgspec
 from corral.agents import holds
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
-from corral.platform import database
+from corral.platform import database, orgs
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints, decide
 from corral.wire.agents import AgentSnapshot
@@ -98,6 +98,7 @@ async def create(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
     """Add an agent. `fields` are columns; `provider_config` is an object."""
 
     def unit(_hints: Hints) -> Unit[None]:
+        _check_engine(fields)
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
         columns = {"id": agent_id, "org_id": org_id, "state": ACTIVE, "autostart": False, **_stored(fields)}
         marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
@@ -116,8 +117,10 @@ async def update(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
     await get(org_id, agent_id)
 
     def unit(hints: Hints) -> Unit[None]:
-        if fields.get("manager_id") is not None:
-            yield from _check_manager(org_id, agent_id, fields["manager_id"])
+        yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
+        rows = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING cli_name, provider, model", agent_id)
+        if not fields.keys().isdisjoint({"cli_name", "provider", "model"}):
+            _check_engine({name: rows[0][name] for name in ("cli_name", "provider", "model")} | dict(fields))
         stored = _stored(fields)
         sets = "".join(f", {column} = ${n}" for n, column in enumerate(stored, 3))
         yield sql(
@@ -162,10 +165,18 @@ def _stored(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "provider_config": msgspec.json.encode(config).decode()} if config is not None else dict(fields)
 
 
+def _check_engine(fields: Mapping[str, Any]) -> None:
+    """Refuse an agent that nothing could execute."""
+    for name in ("provider", "model"):
+        if fields.get("cli_name") is None and fields.get(name) is None:
+            raise BadRequest(f"{name} must not be null for an agent without a cli_name", field=name)
+
+
 def _check_manager(org_id: int, agent_id: str, manager_id: str | None) -> Unit[None]:
     """Refuse a manager who is not there, is archived, or reports to this agent."""
     if manager_id is None:
         return
+    yield from orgs.lock(org_id)
     chain: Sequence[Row] = yield sql(
         "WITH RECURSIVE up(id, manager_id, state, depth) AS ("
         "SELECT id, manager_id, state, 0 FROM agents WHERE org_id = $1 AND id = $2 UNION ALL "

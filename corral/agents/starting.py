@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from corral.agents import board, holds, roster
+from corral.agents import board, roster
 from corral.agents.roster import Agent
-from corral.base.errors import BadRequest, Conflict, CorralError
+from corral.base.errors import BadRequest, Conflict
 from corral.base.ids import new_id
 from corral.platform import database
 from corral.platform.database import Row, Unit, sql
@@ -20,13 +20,12 @@ from corral.runs.runners import Machine
 from corral.wire.runner import Limits
 from corral.wire.runs import Engine, PermissionMode
 
-#: A run is held until `holds.refresh`, in the same transaction, has decided whether its agent is free.
-_NEW = "starting"
 
-
-async def start(org_id: int, task_id: str, by: str) -> Run:
-    """Start a task and return its run; the one it has, if that is live."""
-    prepared = await prepare(org_id, task_id, by)
+async def start(org_id: int, task_id: str, by: str, run_id: str | None = None) -> Run:
+    """Start a task and return its run: the one it has, if that is live; the same `run_id` twice is the same run."""
+    if run_id is not None and (begun := await reads.some(org_id, [run_id])):
+        return begun[0]
+    prepared = await prepare(org_id, task_id, by, run_id)
 
     def unit(hints: Hints) -> Unit[str]:
         task = yield from board.locked(org_id, task_id)
@@ -35,13 +34,13 @@ async def start(org_id: int, task_id: str, by: str) -> Run:
     return await reads.get(org_id, await decide(unit))
 
 
-async def prepare(org_id: int, task_id: str, by: str) -> Prepared:
+async def prepare(org_id: int, task_id: str, by: str, run_id: str | None = None) -> Prepared:
     """Find out where the task's run may go; nothing is written yet."""
     task = await board.get(org_id, task_id)
     agent = await roster.get(org_id, task.assignee_id)
     if agent.state == roster.ARCHIVED:
         raise Conflict(f"agent {agent.name} is archived; give the task to another")
-    return await launch_of(agent, task.input, by, task_id=task.id, priority=task.priority)
+    return await launch_of(agent, task.input, by, task_id=task.id, priority=task.priority, run_id=run_id)
 
 
 def begin(org_id: int, task: Row, prepared: Prepared, hints: Hints) -> Unit[str]:
@@ -49,7 +48,6 @@ def begin(org_id: int, task: Row, prepared: Prepared, hints: Hints) -> Unit[str]
     live = yield from board.live_run(task)
     if live is not None:
         return str(live["id"])
-    yield from queue.enqueue(org_id, prepared, hints)
     yield sql(
         "UPDATE tasks SET run_id = $2, status = 'pending', wanted_at = coalesce(wanted_at, now_ms()), retry_at = NULL, "
         "result = NULL, error = NULL, ended_at = NULL, updated_at = now_ms(), "
@@ -57,7 +55,7 @@ def begin(org_id: int, task: Row, prepared: Prepared, hints: Hints) -> Unit[str]
         task["id"],
         prepared.wanted.id,
     )
-    yield from holds.refresh(task["assignee_id"], hints)
+    yield from queue.enqueue(org_id, prepared, hints)
     return prepared.wanted.id
 
 
@@ -87,7 +85,6 @@ async def launch_of(
         priority=priority,
         agent=agent.snapshot(),
         task_id=task_id,
-        hold=_NEW,
     )
     return await queue.prepare(agent.org_id, wanted)
 
@@ -118,7 +115,7 @@ async def retry_due(_now: float) -> int:
         "SELECT id, org_id, created_by FROM tasks WHERE retry_at IS NOT NULL AND retry_at <= now_ms() LIMIT 50"
     )
     for row in rows:
-        await _start_or_fail(row["org_id"], row["id"], row["created_by"])
+        await _try_again(row["org_id"], row["id"], row["created_by"])
     return len(rows)
 
 
@@ -132,11 +129,20 @@ async def end_overdue(_now: float) -> int:
     return len(rows)
 
 
-async def _start_or_fail(org_id: int, task_id: str, by: str) -> None:
+async def _try_again(org_id: int, task_id: str, by: str) -> None:
     try:
-        await start(org_id, task_id, by)
-    except CorralError as error:
+        prepared = await prepare(org_id, task_id, by)
+    except (BadRequest, Conflict) as error:
         await decide(partial(fail, org_id, task_id, error.message))
+        return
+
+    def unit(hints: Hints) -> Unit[None]:
+        task = yield from board.locked(org_id, task_id)
+        is_due = yield sql("SELECT 1 FROM tasks WHERE id = $1 AND retry_at <= now_ms()", task_id)
+        if is_due:  # no other server was quicker
+            yield from begin(org_id, task, prepared, hints)
+
+    await decide(unit)
 
 
 def fail(org_id: int, task_id: str, why: str, hints: Hints) -> Unit[None]:
@@ -147,16 +153,12 @@ def fail(org_id: int, task_id: str, why: str, hints: Hints) -> Unit[None]:
 
 
 async def _overdue(org_id: int, task_id: str) -> None:
-    def unit(hints: Hints) -> Unit[str | None]:
+    def unit(hints: Hints) -> Unit[None]:
         task = yield from board.locked(org_id, task_id)
         yield sql("UPDATE tasks SET due_at = NULL WHERE id = $1", task_id)
-        live = yield from board.live_run(task)
         yield from board.end(task, board.ERROR, hints, error="It was not done in time, so nobody waits for it any more")
-        return str(live["id"]) if live is not None else None
+        live = yield from board.live_run(task)
+        if live is not None:
+            yield from queue.stop(live, "corral", hints)
 
-    run_id = await decide(unit)
-    if run_id is not None:
-        try:
-            await queue.cancel(org_id, run_id, "corral")
-        except Conflict:
-            return
+    await decide(unit)

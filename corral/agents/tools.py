@@ -8,7 +8,7 @@ import msgspec
 
 from corral.agents import board, delegation, governors, mail, roster
 from corral.agents.mail import Letter, MessageType
-from corral.base.errors import CorralError, LeaseLost, NotFound
+from corral.base.errors import BadRequest, Conflict, LeaseLost, NotFound
 from corral.platform import policy as policies
 from corral.platform.database import Row, Unit, sql
 from corral.runs import approvals, calls, queue
@@ -36,14 +36,19 @@ async def call(org_id: int, run_id: str, name: str, body: ToolCall) -> ToolAnswe
         raise NotFound(f"There is no tool {name}")
     tool = Tool(name)
     try:
-        arguments = msgspec.json.decode(body.input, type=INPUTS[tool])
-    except msgspec.ValidationError as error:
+        arguments = _arguments(tool, bytes(body.input))
+    except (msgspec.DecodeError, ValueError) as error:
         return ToolAnswer(done=True, text=f"{name}: {error}", is_error=True)
 
     def once(hints: Hints) -> Unit[tuple[int, Call]]:
         run = yield from queue.locked(org_id, run_id)
         if not run["attempt_open"] or run["agent_id"] is None:
             raise LeaseLost
+        if run["cancel_requested_at"] is not None:
+            raise Conflict("This run is being cancelled")
+        if isinstance(arguments, CheckTask | ListAgents):  # has no effect, so it is looked up anew each time
+            text = yield from _look(run, arguments)
+            return int(run["no"]), Call(0, is_new=False, answer=ToolAnswer(done=True, text=text))
         begun = yield from calls.begin(run, body.call_id, tool.value, bytes(body.input))
         if begun.is_new:
             yield from _carry_out(run, begun.no, arguments, hints)
@@ -56,7 +61,7 @@ async def call(org_id: int, run_id: str, name: str, body: ToolCall) -> ToolAnswe
         run_no, begun = await decide(once)
     except LeaseLost:
         raise
-    except CorralError as error:  # nothing was written; the agent may correct itself
+    except (BadRequest, Conflict, NotFound) as error:  # nothing was written; the agent may correct itself
         return ToolAnswer(done=True, text=error.message, is_error=True)
     if begun.answer.done or not body.wait_seconds:
         return begun.answer
@@ -74,15 +79,24 @@ def _carry_out(run: Row, call_no: int, arguments: Any, hints: Hints) -> Unit[Non
             yield from delegation.delegate(run, call_no, question, hints)
         case SendMessage():
             yield from _send(run, call_no, arguments, hints)
-        case CheckTask():
-            yield from calls.finish(call_no, (yield from _look_at(run, arguments)), False, hints)
         case ReadInbox():
             yield from calls.finish(call_no, (yield from _read(run, arguments)), False, hints)
-        case ListAgents():
-            yield from calls.finish(call_no, (yield from _list(run)), False, hints)
         case ReportProgress():
             yield from _report(run, arguments, hints)
             yield from calls.finish(call_no, "Reported.", False, hints)
+
+
+def _arguments(tool: Tool, text: bytes) -> Any:
+    arguments = msgspec.json.decode(text, type=INPUTS[tool])
+    if b"\\u0000" in text:
+        raise ValueError("a NUL character cannot be stored")
+    return arguments
+
+
+def _look(run: Row, arguments: CheckTask | ListAgents) -> Unit[str]:
+    if isinstance(arguments, CheckTask):
+        return (yield from _look_at(run, arguments))
+    return (yield from _list(run))
 
 
 def _send(run: Row, call_no: int, wanted: SendMessage, hints: Hints) -> Unit[None]:
@@ -184,7 +198,7 @@ def _report(run: Row, wanted: ReportProgress, hints: Hints) -> Unit[None]:
 
 
 def _title(text: str) -> str:
-    first = text.strip().splitlines()[0]
+    first = next(iter(text.strip().splitlines()), "Question")
     return first if len(first) <= 80 else first[:79] + "…"
 
 

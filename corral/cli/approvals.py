@@ -14,7 +14,7 @@ from corral.cli.errors import Misused
 from corral.cli.follow import chosen
 from corral.cli.log import asked, wants
 from corral.cli.naming import only, short
-from corral.cli.terminal import Terminal, ago, clean, one_line, stderr, stdout
+from corral.cli.terminal import Terminal, ago, clean, stderr, stdout
 
 app = typer.Typer(help="See and answer what agents ask.", invoke_without_command=True)
 
@@ -47,10 +47,8 @@ def show(id: _Id, as_json: options.Json = False, data: options.Data = None) -> N
     if as_json:
         out.json(approval)
         return
-    for name in ("id", "run_id", "status", "kind", "tool", "runner_name", "cwd", "created_at", "expires_at", "reason"):
-        if approval.get(name):
-            label = name.removesuffix("_id").replace("_", " ").ljust(12)
-            out.line(out.paint(label, "dim") + one_line(str(approval[name])))
+    names = ("id", "run_id", "status", "kind", "tool", "runner_name", "cwd", "created_at", "expires_at", "reason")
+    out.facts({name.removesuffix("_id").replace("_", " "): approval.get(name) for name in names})
     out.line()
     told = asked(approval) or [f"{key}: {clean(str(value))}" for key, value in (approval.get("input") or {}).items()]
     for line in told:

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -67,37 +67,62 @@ class Client:
         """Send JSON that starts something: again if no answer came, with a key of its own so that it starts once."""
         return self._patiently("POST", path, body=body, headers={"Idempotency-Key": str(uuid.uuid4())})
 
+    def patch(self, path: str, body: Any) -> Any:
+        """Send the fields to change, return the answer's JSON."""
+        return self._patiently("PATCH", path, body=body)
+
     def delete(self, path: str) -> Any:
         """Return the answer's JSON, None if it has none."""
         return self._call("DELETE", path)
 
+    def start(self, path: str, body: Any) -> None:
+        """Send JSON that starts what the answer would stream, and leave: who leaves does not stop it."""
+        headers = {"Accept": "text/event-stream"}
+        try:
+            self._open("POST", path, data=json.dumps(body).encode(), headers=headers, seconds=_ANSWER_SECONDS).close()
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from error
+
     def events(
         self, run_id: str, *, after: int = 0, patience: float = 300.0, on_away: Callable[[str], None] = lambda _: None
     ) -> Iterator[dict[str, Any]]:
-        """Yield the run's events and live tokens until it ends; reconnect from the last one seen when the line breaks.
+        """Yield the run's events and live tokens until it ends."""
+        path = f"/api/runs/{segment(run_id)}/events/stream"
+        hint = f"The run goes on. Look again with: corral logs {run_id} --follow"
+        for event in self.watch(path, last_id=str(after), patience=patience, hint=hint, on_away=on_away):
+            yield event
+            if event.get("event_type") in _LAST:
+                return
 
+    def watch(
+        self,
+        path: str,
+        *,
+        first: Callable[[], Iterable[Any]] = tuple,
+        last_id: str = "",
+        patience: float = 300.0,
+        hint: str = "",
+        on_away: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[Any]:
+        """Yield what a stream sends until it has nothing more; reconnect after the last id seen when the line breaks.
+
+        Where no id was seen yet, what `first` finds once the line is open comes before: nothing falls between the two.
         Tells `on_away` once when the server stays away, and gives up with `Unreachable` after `patience` seconds of it.
         """
-        path, tries = f"/api/runs/{segment(run_id)}/events/stream", 0
         failed_since: float | None = None
-        is_told = False
+        tries, is_told = 0, False
         while True:
+            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
             try:
-                with self._open(
-                    "GET",
-                    path,
-                    headers={"Accept": "text/event-stream", "Last-Event-ID": str(after)},
-                    seconds=_SILENCE_SECONDS,
-                ) as response:
+                with self._open("GET", path, headers=headers, seconds=_SILENCE_SECONDS) as response:
                     if response.status == 204:
                         return
                     failed_since, is_told = None, False
-                    for event in _server_sent(response):
-                        after = max(after, int(event.get("sequence") or 0))
-                        tries = 0
-                        yield event
-                        if event.get("event_type") in _LAST:
-                            return
+                    if not last_id:
+                        yield from first()
+                    for sent_id, data in _server_sent(response):
+                        last_id, tries = sent_id or last_id, 0
+                        yield data
             except Refused as error:
                 if error.status not in _PASSING:
                     raise
@@ -109,10 +134,7 @@ class Client:
                 is_told = True
                 on_away(f"{self.url} does not answer; waiting for it")
             if away > patience:
-                raise Unreachable(
-                    f"{self.url} has been away for {patience:.0f} s",
-                    hint=f"The run goes on. Look again with: corral logs {run_id} --follow",
-                )
+                raise Unreachable(f"{self.url} has been away for {patience:.0f} s", hint=hint)
             time.sleep(min(0.2 * 2 ** min(tries, 5), 5.0) * random.uniform(0.5, 1.0))
             tries += 1
 
@@ -172,15 +194,18 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _server_sent(response: HTTPResponse) -> Iterator[dict[str, Any]]:
-    data: list[str] = []
+def _server_sent(response: HTTPResponse) -> Iterator[tuple[str, Any]]:
+    """Yield each message's id, empty where it has none, and its data."""
+    its_id, data = "", list[str]()
     for raw in response:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         if line.startswith("data:"):
             data.append(line[5:].removeprefix(" "))
+        elif line.startswith("id:"):
+            its_id = line[3:].strip()
         elif not line and data:
-            yield json.loads("\n".join(data))
-            data = []
+            yield its_id, json.loads("\n".join(data))
+            its_id, data = "", []
 
 
 def _decoded(content: bytes) -> Any:

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from corral.cli import approvals, doctor, keys, options, processes, runners, runs, sign_in
+from corral.cli import (
+    agents,
+    approvals,
+    ask,
+    doctor,
+    keys,
+    messages,
+    options,
+    processes,
+    runners,
+    runs,
+    sign_in,
+    tasks,
+)
 
 
 def build() -> typer.Typer:
@@ -23,6 +36,10 @@ def build() -> typer.Typer:
     for command in (runs.run, runs.runs, runs.logs, runs.followup, runs.cancel):
         app.command(rich_help_panel="Runs")(command)
     app.add_typer(approvals.app, name="approvals", rich_help_panel="Runs")
+    app.add_typer(agents.app, name="agents", rich_help_panel="Agents")
+    app.add_typer(tasks.app, name="tasks", rich_help_panel="Agents")
+    app.command(rich_help_panel="Agents")(ask.ask)
+    app.add_typer(messages.app, name="messages", rich_help_panel="Agents")
     app.command(rich_help_panel="Look after it")(runners.runners)
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):

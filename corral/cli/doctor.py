@@ -19,7 +19,7 @@ from corral.cli import options
 from corral.cli.client import Client
 from corral.cli.datadir import DataDir, default_path
 from corral.cli.errors import CommandError, Refused
-from corral.cli.terminal import Terminal, stderr, stdout
+from corral.cli.terminal import Terminal, one_line, stderr, stdout
 
 _MARKS = {"ok": ("✓", "green"), "note": ("–", "yellow"), "broken": ("✗", "red")}
 
@@ -155,6 +155,27 @@ def _ask(url: str, key: str) -> Iterator[Finding]:
         else:
             fix = "`corral up` brings one; elsewhere start `corral runner`."
             yield Finding("runners", "note", f"{len(runners)} known, none online", fix)
+        yield from _provider_keys(client)
+
+
+def _provider_keys(client: Client) -> Iterator[Finding]:
+    """Look whether the agents that run inside the platform have a key for their provider: their own, or the org's."""
+    try:
+        agents = [agent for agent in client.get("/api/agents") if not agent["cli_name"]]
+        secrets = [*client.get("/api/secrets"), *client.get("/api/secrets", scope="agent")] if agents else []
+    except Refused:  # a key that may not see them
+        return
+    there = {(secret["agentId"], secret["key"]) for secret in secrets}
+    lacking: dict[str, list[str]] = {}
+    for agent in agents:
+        name = f"{agent['provider'].upper()}_API_KEY"
+        if there.isdisjoint({(agent["id"], name), (None, name)}):
+            lacking.setdefault(name, []).append(one_line(agent["name"]))
+    for name, whose in lacking.items():
+        fix = f'Store it as a secret: POST /api/secrets with {{"key": "{name}", "value": …}}'
+        yield Finding("secrets", "broken", f"no {name}, which {', '.join(whose)} cannot work without", fix)
+    if agents and not lacking:
+        yield Finding("secrets", "ok", "the agents of providers have their keys")
 
 
 def _database() -> Iterator[Finding]:

@@ -24,7 +24,7 @@ def follow(client: Client, run_id: str, out: Terminal, *, as_json: bool = False,
     """Write the run's log as it grows; return 0 only if the run completed. ^C leaves the run going."""
     last, told = "", set[str]()
     events = client.events(run_id, after=after, on_away=_say)
-    stream = _Stream(events, on_quiet=lambda: _why(client, run_id, last, told))
+    stream = Stream(events, on_quiet=lambda: _why(client, run_id, last, told))
     inline = out.is_terminal and sys.stdin.isatty() and not as_json
     log = Log(out, on_permission=lambda asks: _ask(client, run_id, asks, out, stream if inline else None))
     try:
@@ -65,10 +65,13 @@ _BEFORE_A_START = frozenset({"", "run.created", "session.interrupted", "user.mes
 ENDINGS = frozenset({"run.completed", "run.failed", "run.cancelled"})
 
 
-class _Stream:
-    """The events of a blocking reader, with a way to wait for a person and for the next event at once."""
+class Stream:
+    """The events of a blocking reader, with a way to wait for a person and for the next event at once.
 
-    def __init__(self, events: Iterator[Event], *, on_quiet: Callable[[], None]) -> None:
+    `on_quiet` is called while nothing comes; what it returns is taken for an event.
+    """
+
+    def __init__(self, events: Iterator[Event], *, on_quiet: Callable[[], Event | None]) -> None:
         self._on_quiet = on_quiet
         self._queue: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
         self._ahead: list[Event | BaseException | None] = []
@@ -102,7 +105,8 @@ class _Stream:
             try:
                 return self._queue.get(timeout=_QUIET_SECONDS)
             except queue.Empty:
-                self._on_quiet()
+                if (found := self._on_quiet()) is not None:
+                    return found
 
     def _read(self, events: Iterator[Event]) -> None:
         try:
@@ -120,7 +124,7 @@ def _settles(event: Event, request_id: str) -> bool:
     return kind in ENDINGS or kind in {"session.interrupted", "run.paused"}
 
 
-def _ask(client: Client, run_id: str, asks: dict[str, Any], out: Terminal, stream: _Stream | None) -> None:
+def _ask(client: Client, run_id: str, asks: dict[str, Any], out: Terminal, stream: Stream | None) -> None:
     approval = pending_of(client, run_id, str(asks.get("request_id")))
     if approval is None:
         return  # an old one, or answered meanwhile
@@ -137,7 +141,7 @@ def _ask(client: Client, run_id: str, asks: dict[str, Any], out: Terminal, strea
         out.line(f"  {error.message}", "yellow")
 
 
-def _yes_or_no(asks: dict[str, Any], out: Terminal, stream: _Stream) -> dict[str, Any] | None:
+def _yes_or_no(asks: dict[str, Any], out: Terminal, stream: Stream) -> dict[str, Any] | None:
     request_id = str(asks.get("request_id"))
     while True:
         out.write(out.paint("  Allow? [y]es, [n]o, or say why not: ", "bold"))
@@ -152,7 +156,7 @@ def _yes_or_no(asks: dict[str, Any], out: Terminal, stream: _Stream) -> dict[str
             return {"decision": "deny", "reason": None if said.lower() in {"n", "no"} else said}
 
 
-def _questions(asks: dict[str, Any], out: Terminal, stream: _Stream) -> dict[str, Any] | None:
+def _questions(asks: dict[str, Any], out: Terminal, stream: Stream) -> dict[str, Any] | None:
     answers: dict[str, str] = {}
     for question in asks["input"].get("questions") or []:
         out.write(out.paint(f"  {asked_question(question)} ", "bold"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,13 +10,11 @@ import typer
 from corral.cli import options
 from corral.cli.client import segment
 from corral.cli.connect import connected
-from corral.cli.errors import Misused
 from corral.cli.naming import only, short
+from corral.cli.spans import span
 from corral.cli.terminal import ago, stderr, stdout
 
 app = typer.Typer(help="Make, list and revoke API keys.", invoke_without_command=True)
-
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 @app.callback()
@@ -40,7 +37,9 @@ def create(
     """Make a key. It is shown once: only its hash is kept."""
     body: dict[str, Any] = {"name": name, "scopes": scope or ["*"]}
     if expires:
-        body["expires_at"] = (datetime.now(UTC) + _span(expires)).isoformat(timespec="seconds").replace("+00:00", "Z")
+        body["expires_at"] = (
+            (datetime.now(UTC) + span(expires, "expires")).isoformat(timespec="seconds").replace("+00:00", "Z")
+        )
     with connected(data) as client:
         made = client.post("/api/v1/keys", body)
     if as_json:
@@ -82,13 +81,6 @@ def revoke(
         stdout().json(answer)
     else:
         stdout().line("Revoked.", "green")
-
-
-def _span(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,5})([hdw])", text)
-    if not found or not int(found[1]):
-        raise Misused(f"--expires {text} is not a time: it looks like 12h, 30d or 8w", field="expires")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 def _used(key: dict[str, Any]) -> str:

@@ -138,6 +138,34 @@ class Log:
     def _user_message(self, payload: Payload) -> None:
         self._out.line("you: " + one_line(str(payload.get("text", ""))), "bold")
 
+    def _session_waiting(self, payload: Payload) -> None:
+        self._out.line("waits for what it handed out", "yellow")
+
+    def _session_compacted(self, payload: Payload) -> None:
+        self._note("compacted", payload)
+
+    def _bus_delegated(self, payload: Payload) -> None:
+        self._bus("→", payload.get("name"), str(payload.get("title", "")), payload.get("task_id"))
+
+    def _bus_progress(self, payload: Payload) -> None:
+        self._bus("←", payload.get("from"), str(payload.get("text", "")))
+
+    def _bus_result(self, payload: Payload) -> None:
+        style = "green" if payload.get("status") == "done" else "red"
+        self._out.line(one_line(f"← {payload.get('from')}: {payload.get('title')}: {payload.get('status')}"), style)
+        for line in clean(str(payload.get("text", ""))).strip("\n").split("\n")[:_FAILED_LINES]:
+            self._out.line("    " + self._cut(line, 4))
+
+    def _bus_message(self, payload: Payload) -> None:
+        self._bus("←", payload.get("type"), str(payload.get("text", "")))
+
+    def _bus_refused(self, payload: Payload) -> None:
+        self._note(f"{payload.get('tool')} refused", payload)
+
+    def _bus(self, arrow: str, who: Any, text: str, task: Any = None) -> None:
+        line = self._cut(one_line(f"{arrow} {who}: {text}"), 0)
+        self._out.line(line + (f"  task {task}" if task else ""), "cyan")
+
     def _run_result(self, payload: Payload) -> None:
         self._result = payload
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +11,10 @@ from corral.base.paths import parse
 from corral.cli import options
 from corral.cli.client import Client
 from corral.cli.connect import connected
-from corral.cli.errors import Misused
 from corral.cli.follow import follow as watch
 from corral.cli.log import Log
 from corral.cli.naming import run_id, runner_id, short
+from corral.cli.reading import text_of
 from corral.cli.terminal import STATUS_STYLE, Terminal, ago, one_line, stderr, stdout
 from corral.wire.runs import ENDED, PermissionMode
 
@@ -42,7 +41,7 @@ def run(
     data: options.Data = None,
 ) -> None:
     """Launch a Claude Code run. Prints its id; with --follow, its log, and exits 0 only if it completed."""
-    body: dict[str, Any] = {"prompt": _text(prompt), "cwd": absolute(cwd), "permissionMode": mode.value}
+    body: dict[str, Any] = {"prompt": text_of(prompt, "prompt"), "cwd": absolute(cwd), "permissionMode": mode.value}
     if model:
         body["model"] = model
     if label:
@@ -63,7 +62,7 @@ def followup(
     """Go on where a run ended: a new run that resumes its session."""
     with connected(data, live=True) as client:
         path = f"/api/v1/runs/{run_id(client, id)}/followup"
-        _launched(client, client.launch(path, {"prompt": _text(prompt)}), follow=follow, as_json=as_json)
+        _launched(client, client.launch(path, {"prompt": text_of(prompt, "prompt")}), follow=follow, as_json=as_json)
 
 
 def runs(
@@ -166,11 +165,3 @@ def _cost(client: Client, id: str, out: Terminal) -> None:
 
 def _runner_of(run: dict[str, Any]) -> str:
     return one_line(run["runnerName"]) if run["runnerName"] else "–"
-
-
-def _text(prompt: str) -> str:
-    text = sys.stdin.read() if prompt == "-" else prompt
-    if not text.strip():
-        raise Misused("The prompt is empty", field="prompt")
-    text.encode()  # raises for bytes that are no UTF-8, which arguments carry through
-    return text

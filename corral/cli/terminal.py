@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -36,6 +36,12 @@ STATUS_STYLE = {
     "cancelled": "dim",
     "online": "green",
     "offline": "dim",
+    "idle": "dim",
+    "working": "blue",
+    "archived": "dim",
+    "pending": "dim",
+    "done": "green",
+    "error": "red",
 }
 
 
@@ -72,6 +78,13 @@ class Terminal:
         """Write one JSON document."""
         indent = 2 if self.is_terminal else None
         self.line(json.dumps(value, ensure_ascii=False, indent=indent))
+
+    def facts(self, facts: Mapping[str, Any]) -> None:
+        """Write a line a fact, its name before it; what is empty is left out."""
+        told = {name: one_line(str(value)) for name, value in facts.items() if value not in (None, "", [])}
+        width = max((len(name) for name in told), default=0) + len(_GAP)
+        for name, value in told.items():
+            self.line(self.paint(name.ljust(width), "dim") + self.paint(value, STATUS_STYLE.get(value, "")))
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Write aligned columns; the last one is cut where the terminal ends."""

@@ -24,6 +24,10 @@ SCOPES = (
     "messages:read",
     "messages:write",
     "usage:read",
+    "secrets:read",
+    "secrets:write",
+    "mcps:read",
+    "mcps:write",
 )
 FULL = frozenset({*SCOPES, "*"})
 
@@ -46,7 +50,7 @@ _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 _OF_ROLE = {
     Role.OWNER: FULL,
     Role.ADMIN: FULL,
-    Role.MEMBER: frozenset(SCOPES) - {"keys:write", "runners:write"},
+    Role.MEMBER: frozenset(SCOPES) - {"keys:write", "runners:write", "secrets:write", "mcps:write"},
     Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
 }
 

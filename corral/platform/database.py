@@ -22,10 +22,10 @@ from tortoise.migrations.api.migrate import migrate as tortoise_migrate
 from corral.base.errors import Unavailable
 from corral.platform.embedded import Embedded, add_functions
 from corral.platform.settings import Settings
-from corral.platform.statements import Duplicate, Row, Rows, Statement, Unit, alone, many, sql
+from corral.platform.statements import Deadlock, Duplicate, Row, Rows, Statement, Unit, alone, many, sql
 
 #: One Tortoise app per sub-package with tables, low to high. Names, not imports: the arrows still point down.
-APPS = ("platform", "usage", "runs", "agents")
+APPS = ("platform", "secrets", "mcp", "usage", "runs", "providers", "agents")
 #: Held while migrating, so that N servers may start at once.
 _MIGRATION_LOCK = 4_207_849_484
 
@@ -33,6 +33,7 @@ _MIGRATION_LOCK = 4_207_849_484
 T = TypeVar("T")
 
 __all__ = [
+    "Deadlock",
     "Duplicate",
     "Row",
     "Rows",
@@ -171,6 +172,8 @@ def _translated() -> Iterator[None]:
         yield
     except asyncpg.UniqueViolationError as error:
         raise Duplicate(str(error)) from error
+    except asyncpg.DeadlockDetectedError as error:
+        raise Deadlock from error
     except Exception as error:
         if is_outage(error):
             raise Unavailable from error

@@ -37,6 +37,11 @@ def of(org_id: int) -> Unit[Policy]:
     return msgspec.json.decode(rows[0]["policy"], type=Policy) if rows else Policy()
 
 
+async def get(org_id: int) -> Policy:
+    """Return an org's policy."""
+    return await commit(of(org_id))
+
+
 async def change(org_id: int, fields: Mapping[str, Any]) -> Policy:
     """Set some of the rules; returns all of them."""
     return await commit(_change(org_id, fields))

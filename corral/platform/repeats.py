@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from corral.base.errors import Conflict
 from corral.base.ids import new_id
-from corral.platform.database import Unit, commit, fetch, sql
+from corral.platform.database import Row, Unit, commit, fetch, sql
 
 _KEPT_MS = 24 * 3600 * 1000
 #: After so long in flight, the server that worked on a request is taken for dead.
@@ -41,6 +41,11 @@ async def begin(org_id: int, path: str, key: str, body: bytes) -> Begun | Answer
     return await commit(_begin(org_id, path, key, sha256(body).hexdigest()))
 
 
+async def join(org_id: int, path: str, key: str, body: bytes) -> Begun:
+    """Start a request that is answered by a stream, or find the one that was: both make, and watch, the same thing."""
+    return await commit(_join(org_id, path, key, sha256(body).hexdigest()))
+
+
 async def finish(begun: Begun, *, status: int, answer: str | None, content_type: str | None) -> None:
     """Keep what was answered; None for an answer that holds a secret, which is never given twice."""
     await fetch(
@@ -63,36 +68,9 @@ async def sweep() -> None:
 
 
 def _begin(org_id: int, path: str, key: str, body_hash: str) -> Unit[Begun | Answered]:
-    yield sql(
-        "DELETE FROM repeatable_requests WHERE org_id = $1 AND path = $2 AND key = $3 AND created_at < now_ms() - $4",
-        org_id,
-        path,
-        key,
-        _KEPT_MS,
-    )
-    rows = yield sql(
-        "INSERT INTO repeatable_requests (org_id, path, key, body_hash, minted_id, created_at) "
-        "VALUES ($1, $2, $3, $4, $5, now_ms()) ON CONFLICT (org_id, path, key) DO NOTHING RETURNING id, minted_id",
-        org_id,
-        path,
-        key,
-        body_hash,
-        new_id(),
-    )
-    if rows:
-        return Begun(rows[0]["id"], rows[0]["minted_id"])
-    rows = yield sql(
-        "SELECT id, body_hash, status, answer, content_type FROM repeatable_requests "
-        "WHERE org_id = $1 AND path = $2 AND key = $3",
-        org_id,
-        path,
-        key,
-    )
-    if not rows:  # released between the two statements
-        raise Conflict("A request with this Idempotency-Key has just failed; send it again")
-    row = rows[0]
-    if row["body_hash"] != body_hash:
-        raise Conflict("This Idempotency-Key was used with another body; use a new key for a new request")
+    row, is_new = yield from _row(org_id, path, key, body_hash)
+    if is_new:
+        return Begun(row["id"], row["minted_id"])
     if row["status"] is None:
         taken = yield sql(
             "UPDATE repeatable_requests SET created_at = now_ms() "
@@ -106,3 +84,41 @@ def _begin(org_id: int, path: str, key: str, body_hash: str) -> Unit[Begun | Ans
     if row["answer"] is None:
         raise Conflict("This request was answered already, with a secret that is shown only once")
     return Answered(row["status"], row["content_type"], row["answer"])
+
+
+def _join(org_id: int, path: str, key: str, body_hash: str) -> Unit[Begun]:
+    row, _ = yield from _row(org_id, path, key, body_hash)
+    return Begun(row["id"], row["minted_id"])
+
+
+def _row(org_id: int, path: str, key: str, body_hash: str) -> Unit[tuple[Row, bool]]:
+    """Return the row of this key, and whether it was made just now; Conflict if that was with another body."""
+    yield sql(
+        "DELETE FROM repeatable_requests WHERE org_id = $1 AND path = $2 AND key = $3 AND created_at < now_ms() - $4",
+        org_id,
+        path,
+        key,
+        _KEPT_MS,
+    )
+    rows = yield sql(
+        "INSERT INTO repeatable_requests (org_id, path, key, body_hash, minted_id, created_at) "
+        "VALUES ($1, $2, $3, $4, $5, now_ms()) ON CONFLICT (org_id, path, key) DO NOTHING RETURNING *",
+        org_id,
+        path,
+        key,
+        body_hash,
+        new_id(),
+    )
+    if rows:
+        return rows[0], True
+    rows = yield sql(
+        "SELECT * FROM repeatable_requests WHERE org_id = $1 AND path = $2 AND key = $3",
+        org_id,
+        path,
+        key,
+    )
+    if not rows:  # released between the two statements
+        raise Conflict("A request with this Idempotency-Key has just failed; send it again")
+    if rows[0]["body_hash"] != body_hash:
+        raise Conflict("This Idempotency-Key was used with another body; use a new key for a new request")
+    return rows[0], False

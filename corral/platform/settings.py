@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from corral.base.env import read, read_number
@@ -20,6 +20,7 @@ class Settings:
     database_url: str = ""  #: empty is SQLite in the data directory
     redis_url: str = ""  #: empty is the bus of this process
     bootstrap_key: str = ""  #: the first org's full-scope key, if an operator wants to choose it
+    secret_key: str = field(default="", repr=False)  #: base64 of the master key; empty: a file of the data directory
     rate_limit: int = 120  #: requests a minute a key; 0 is off
     sync: str = "normal"  #: SQLite's `synchronous`: normal | full
     lost_after: float = 7200.0  #: seconds an unreachable runner may be away before its runs fail
@@ -50,6 +51,7 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         database_url=read(env, "CORRAL_DATABASE_URL"),
         redis_url=read(env, "CORRAL_REDIS_URL"),
         bootstrap_key=read(env, "CORRAL_BOOTSTRAP_KEY"),
+        secret_key=read(env, "CORRAL_SECRET_KEY"),
         rate_limit=int(read_number(env, "CORRAL_RATE_LIMIT", 120)),
         sync=sync,
         lost_after=read_number(env, "CORRAL_LOST_AFTER", 7200.0),

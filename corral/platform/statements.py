@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from corral.base.errors import CorralError
+from corral.base.errors import CorralError, Unavailable
 
 
 class Duplicate(CorralError):
     """A row with this unique value exists."""
+
+
+class Deadlock(Unavailable):
+    """Two transactions waited for each other, and this one gave way: it may be tried again at once."""
 
 
 class Row(Protocol):

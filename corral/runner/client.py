@@ -1,7 +1,8 @@
-"""The runner's four calls, and what their failures mean: try again, give up, or the lease is gone."""
+"""The runner's calls, and what their failures mean: try again, give up, or the lease is gone."""
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, TypeVar
 
 import httpx
@@ -10,6 +11,7 @@ import msgspec
 from corral.base.errors import CorralError
 from corral.wire.events import EventBatch, EventsStored
 from corral.wire.runner import CommandResult, Poll, PollAnswer, Register, Registered
+from corral.wire.tools import ToolAnswer, ToolCall
 
 T = TypeVar("T")
 
@@ -48,24 +50,17 @@ class Client:
     def __init__(self, url: str, api_key: str, *, connections: int = 32) -> None:
         """Take the server's URL and the key, which goes into one header and nowhere else."""
         self.url = url
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers={
-                "authorization": f"Bearer {api_key}",
-                "content-type": "application/json",
-                "accept": "application/json",
-            },
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(
-                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=60
-            ),
-            verify=url.startswith("https:"),  # saves loading the authorities where nobody is asked for one
-        )
+        # Loading the authorities takes a while, and is of no use where nobody is asked for one.
+        verify = httpx.create_ssl_context() if url.startswith("https:") else False
+        self._http = _http(url, verify, connections, connections, {"authorization": f"Bearer {api_key}"})
+        #: Calls of tools wait, and runs that wait are without number: they must not keep the poll from a connection.
+        self._tools = _http(url, verify, None, connections, {})
         self._encode = msgspec.json.Encoder().encode
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        await self._tools.aclose()
 
     async def is_up(self) -> bool:
         """Tell whether the server answers at all; raise Retryable when it does not."""
@@ -77,8 +72,8 @@ class Client:
 
     async def poll(self, runner: int, poll: Poll) -> PollAnswer:
         """Renew the lease, say what we hold, and wait for something to do."""
-        timeout = httpx.Timeout(poll.wait_seconds + POLL_SLACK_SECONDS, connect=CONNECT_SECONDS)
-        return await self._call("POST", f"/api/v1/runners/{runner}/poll", poll, PollAnswer, timeout=timeout)
+        path = f"/api/v1/runners/{runner}/poll"
+        return await self._call("POST", path, poll, PollAnswer, timeout=_waiting(poll.wait_seconds))
 
     async def send(self, run_id: str, batch: EventBatch) -> EventsStored:
         """Send events, usage and tokens of an attempt."""
@@ -88,6 +83,12 @@ class Client:
         """Say how a command ended."""
         await self._call("POST", f"/api/v1/runners/{runner}/commands/{command_id}", result, object)
 
+    async def call(self, token: str, tool: str, call: ToolCall) -> ToolAnswer:
+        """Call one of Corral's tools for the run whose token it is, and wait for what comes of it."""
+        return await self._call(
+            "POST", f"/api/v1/tools/{tool}", call, ToolAnswer, timeout=_waiting(call.wait_seconds), token=token
+        )
+
     async def _call(
         self,
         method: str,
@@ -96,10 +97,12 @@ class Client:
         answer: type[T],
         *,
         timeout: Any = httpx.USE_CLIENT_DEFAULT,
+        token: str | None = None,
     ) -> T:
         content = None if body is None else self._encode(body)
+        http, headers = (self._http, {}) if token is None else (self._tools, {"authorization": f"Bearer {token}"})
         try:
-            response = await self._http.request(method, path, content=content, timeout=timeout)
+            response = await http.request(method, path, content=content, timeout=timeout, headers=headers)
         except httpx.HTTPError as error:
             raise Retryable(f"{self.url} does not answer ({type(error).__name__}{_colon(error)})") from error
         if not response.is_success:
@@ -109,6 +112,23 @@ class Client:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             # A proxy's page, or a server much newer or older than we are: neither heals by sending something else.
             raise Retryable(f"{self.url}{path} answered something else than Corral does: {error}", after=5.0) from error
+
+
+def _http(
+    url: str, verify: ssl.SSLContext | bool, connections: int | None, kept: int, headers: dict[str, str]
+) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=url,
+        headers={"content-type": "application/json", "accept": "application/json", **headers},
+        timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=kept, keepalive_expiry=60),
+        verify=verify,
+    )
+
+
+def _waiting(seconds: float) -> httpx.Timeout:
+    """Return how long to wait for an answer that the server may hold back for so long."""
+    return httpx.Timeout(seconds + POLL_SLACK_SECONDS, connect=CONNECT_SECONDS)
 
 
 def _failure(response: httpx.Response) -> CorralError:

@@ -61,6 +61,7 @@ class Daemon:
         self._settings = settings
         self._env = environment.scrub(os.environ if env is None else env, settings.pass_env)
         self._spools = settings.data / "spool"
+        self._private = settings.data / "private"
         self._client = Client(settings.url, settings.api_key, connections=settings.max_pods * 2 + 8)
         self._journal = Journal(settings.data / "journal.jsonl")
         self._workers = Workers(self._env, self._journal, commands)
@@ -92,7 +93,8 @@ class Daemon:
     # -- start --------------------------------------------------------------------------------------------------------
 
     async def _recover(self) -> None:
-        left, self._clis = await asyncio.gather(recovery.recover(self._spools, self._journal), clis.detect(self._env))
+        recovering = recovery.recover(self._spools, self._private, self._journal)
+        left, self._clis = await asyncio.gather(recovering, clis.detect(self._env))
         for one in left:
             self._holdings.adopt(one)
 
@@ -155,11 +157,13 @@ class Daemon:
 
     async def _something_newer(self, poll: Poll) -> None:
         """Return when the poll under way no longer says what is worth waiting with."""
-        if poll.free_slots == 0 and not poll.draining:
-            while not self._holdings.free_slots and not self._poll_again.is_set():
-                await self._next_change()
-        else:
-            await self._poll_again.wait()
+        while not self._poll_again.is_set() and self._is_worth_waiting(poll):
+            await self._next_change()
+
+    def _is_worth_waiting(self, poll: Poll) -> bool:
+        """Tell whether the poll still says what is so: a slot where it had none is news, and so is one fewer."""
+        free = self._holdings.free_slots
+        return poll.draining or free == poll.free_slots or free > poll.free_slots > 0
 
     async def _take(self, answer: PollAnswer, asked: float) -> None:
         """Act on what is new, and see to it that what is not is not asked for in a hot loop."""
@@ -262,6 +266,7 @@ class Daemon:
             self._settings.name,
             self._settings.allowed_dirs,
             self._spools,
+            self._private,
             self._client,
             self._journal,
             Locks(),

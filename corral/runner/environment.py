@@ -14,7 +14,9 @@ _PASSED = frozenset(
 )
 _PASSED_PREFIXES = ("LC_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "CODEX_", "OPENCLAW_")
 #: Not even CORRAL_PASS_ENV lets these through.
-_NEVER = frozenset({"CORRAL_API_KEY", "CORRAL_API_KEY_FILE", "CORRAL_PARENT_PIPE"})
+_NEVER = frozenset(
+    "CORRAL_API_KEY CORRAL_API_KEY_FILE CORRAL_PARENT_PIPE CORRAL_SECRET_KEY CORRAL_SECRET_KEY_FILE".split()
+)
 
 
 def scrub(env: Mapping[str, str], pass_env: Sequence[str] = ()) -> dict[str, str]:

@@ -25,7 +25,7 @@ class Holdings:
 
     def __init__(self, tools: Tools, slots: int) -> None:
         """Take what jobs use, and how many of them may run at a time."""
-        self.changed = asyncio.Event()  #: something ended or was sent; who waits for that clears it
+        self.changed = asyncio.Event()  #: something ended, was sent, waits or goes on; who waits for that clears it
         self._tools = tools
         self._slots = slots
         self._jobs: dict[Key, Job] = {}
@@ -39,8 +39,8 @@ class Holdings:
 
     @property
     def free_slots(self) -> int:
-        """Return how many more runs fit."""
-        return max(0, self._slots - len(self._jobs))
+        """Return how many more runs fit: those that wait for a person or for another agent take no place."""
+        return max(0, self._slots - sum(not job.is_waiting for job in self._jobs.values()))
 
     @property
     def unsent(self) -> int:
@@ -69,11 +69,8 @@ class Holdings:
         key = _key(held)
         if key in self._outboxes:
             return False
-        if phase == Phase.RUN and not self.free_slots:
-            log.warning("no free slot for a run; the server will offer it again", run=assignment.run_id)
-            return False
         try:
-            job = Job(assignment, self._tools)
+            job = Job(assignment, self._tools, self.changed.set)
         except FileExistsError:
             return self._send_again(held, assignment.stored_n)
         if phase > Phase.RUN:
@@ -105,9 +102,11 @@ class Holdings:
                 job.force()
 
     def hurry(self) -> None:
-        """The server is back: send now."""
+        """The server is back: send and ask now."""
         for outbox in self._outboxes.values():
             outbox.hurry()
+        for job in self._jobs.values():
+            job.hurry()
 
     async def all_sent(self) -> None:
         """Return when the server has everything that is here now."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,17 +16,21 @@ import msgspec
 
 from corral.base.logs import get_logger
 from corral.runner import environment, spool, tree, workspace
+from corral.runner.calls import Calls
 from corral.runner.client import Client
 from corral.runner.clocks import Clocks
 from corral.runner.endings import Ending, failed, how_it_ended, survived
 from corral.runner.engines.protocol import (
     Alive,
+    CallTool,
     Child,
+    DoAnswer,
     DoApprove,
     DoCancel,
     DoInterrupt,
     DoMessage,
     Draft,
+    DropCall,
     Emit,
     FromWorker,
     Ready,
@@ -65,6 +70,7 @@ class Tools:
     runner: str  #: its name
     allowed_dirs: Sequence[str]
     spools: Path
+    private: Path  #: where attempts have their secrets, each in a directory of its own
     client: Client
     journal: Journal
     locks: Locks
@@ -86,15 +92,24 @@ class _Stopped(Exception):
 class Job:
     """An attempt that this process holds. `run` returns when its tree is dead and its end is spooled."""
 
-    def __init__(self, assignment: Assignment, tools: Tools) -> None:
-        """Begin the attempt's spool. FileExistsError: this runner had the attempt before."""
+    def __init__(self, assignment: Assignment, tools: Tools, on_change: Callable[[], object] = lambda: None) -> None:
+        """Begin the attempt's spool; `on_change` is told when the job begins to wait for others, and when it goes on.
+
+        FileExistsError: this runner had the attempt before.
+        """
         self.assignment = assignment
         self.held = Held(assignment.run_id, assignment.attempt, assignment.lease)
         self.outbox = Outbox(
             spool.create(tools.spools, self.held, first=assignment.stored_n),
             tools.client,
             lambda: self._stop(Stop.FENCED),
+            on_stored=self._note_stored,
         )
+        self.is_waiting = False  #: for a person, or for another agent: it holds no slot that others need
+        self._on_change = on_change
+        self._questions: dict[str, int] = {}  # those that wait for a person → the event that asked
+        self._calls = Calls(self.held, tools.client, answer=self._answer, on_change=self._note_waiting)
+        self._private = tools.private / f"{assignment.run_id}-{assignment.attempt}"
         self._tools = tools
         self._clocks = Clocks(assignment.limits, time.monotonic())
         self._worker: Worker | None = None
@@ -118,6 +133,7 @@ class Job:
         """Hand a person's answer to the agent; Failure when it no longer asks."""
         if self._is_ending or not self._clocks.settle(answer.request_id, time.monotonic()):
             raise Failure("not_asking", "The agent no longer asks for this")
+        self._settled(answer.request_id)
         self._tell(DoApprove(answer))
 
     def say(self, message: Message) -> None:
@@ -134,6 +150,10 @@ class Job:
         """End it so that it can be resumed: the runner goes away."""
         self._interrupt = DoInterrupt(message)
         self._stop(Stop.INTERRUPT)
+
+    def hurry(self) -> None:
+        """The server is back: send and ask now."""
+        self._calls.hurry()
 
     def force(self) -> None:
         """Be gentle no longer."""
@@ -178,7 +198,9 @@ class Job:
         if worker.root is not None:
             self._roots.add(worker.root)
         assignment = msgspec.structs.replace(self.assignment, cwd=cwd, env={})
-        worker.tell(Start(assignment, environment.for_run(self.assignment.run_id, self.assignment.env)))
+        env = environment.for_run(self.assignment.run_id, self.assignment.env)
+        self._private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        worker.tell(Start(assignment, str(self._private), env))
         for line in self._told_early:
             worker.tell(line)
         self._say(
@@ -238,6 +260,12 @@ class Job:
                 self.outbox.token(frame)
             case Child(pid):
                 self._adopt(pid)
+            case CallTool(id):
+                self._clocks.ask(_call(id), time.monotonic())
+                self._calls.begin(line)
+            case DropCall(id):
+                self._clocks.settle(_call(id), time.monotonic())
+                self._calls.drop(id)
             case Ready() | Alive():
                 pass
         return None
@@ -252,8 +280,10 @@ class Job:
             return Ending(type, payload)
         if asks:
             self._clocks.ask(_field(payload, "request_id"), time.monotonic())
+            self._questions[_field(payload, "request_id")] = self.outbox.spool.last_n + 1
         elif type == EventType.PERMISSION_WITHDRAWN:
             self._clocks.settle(_field(payload, "request_id"), time.monotonic())
+            self._settled(_field(payload, "request_id"))
         elif type == EventType.SESSION_INIT:
             self._tools.locks.add(self, f"session {_field(payload, 'session_id')}")
         self.outbox.event(type, payload)
@@ -303,6 +333,7 @@ class Job:
     async def _finish(self, ending: Ending) -> None:
         """Prove the tree dead, then say how it ended: whoever reads that may start the next attempt at once."""
         self._is_ending = True
+        await self._calls.close()
         if self._worker is not None:
             self._worker.dismiss()
             if not self._hurried.is_set():
@@ -312,6 +343,7 @@ class Job:
         except tree.StillAliveError as error:
             self._log.error("processes survived SIGKILL", pids=error.left)
             ending = survived(ending, error)
+        shutil.rmtree(self._private, ignore_errors=True)
         await self._spool_end(ending)
         self._tools.journal.gone(self.assignment.run_id)
         await self._tools.locks.release(self)
@@ -353,6 +385,27 @@ class Job:
         elif not self._worker.tell(line):
             raise Failure("ending", "The run is ending")
 
+    def _answer(self, line: DoAnswer) -> None:
+        self._clocks.settle(_call(line.id), time.monotonic())
+        with contextlib.suppress(Failure):  # it is ending
+            self._tell(line)
+
+    def _settled(self, request_id: str) -> None:
+        self._questions.pop(request_id, None)
+        self._note_waiting()
+
+    def _note_stored(self) -> None:
+        if self.outbox.stored > self.outbox.spool.head.first:
+            self._calls.may_ask.set()
+        self._note_waiting()
+
+    def _note_waiting(self) -> None:
+        """See whether the server knows us as waiting, which is what its own count of our slots goes by."""
+        asked = any(n <= self.outbox.stored for n in self._questions.values())
+        if (asked or self._calls.are_waiting) != self.is_waiting:
+            self.is_waiting = not self.is_waiting
+            self._on_change()
+
     def _stop(self, stop: Stop) -> None:
         if self._asked is None or stop == Stop.FENCED:
             self._asked = stop
@@ -372,6 +425,11 @@ class Job:
             for task in (working, stopped):
                 task.cancel()
             await asyncio.gather(working, stopped, return_exceptions=True)
+
+
+def _call(id: str) -> str:
+    """Name a call for the clocks, beside what is asked of people."""
+    return f"call {id}"
 
 
 def _field(payload: bytes, name: str) -> str:

@@ -28,14 +28,21 @@ class Outbox:
     """One attempt's way to the server. While a POST is under way the next batch collects; an idle one sends at once."""
 
     def __init__(
-        self, spool: Spool, client: Client, on_fenced: Callable[[], None] = lambda: None, *, stored: int | None = None
+        self,
+        spool: Spool,
+        client: Client,
+        on_fenced: Callable[[], None] = lambda: None,
+        *,
+        on_stored: Callable[[], None] = lambda: None,
+        stored: int | None = None,
     ) -> None:
-        """Take the spool to send, whom to tell when the attempt is no longer ours, and what the server has of it."""
+        """Take the spool to send, what the server has of it, and whom to tell when that changes or it is not ours."""
         self.spool = spool
         self.fenced = False
         self.delivered = asyncio.Event()  #: the server has all that will ever be here
         self._client = client
         self._on_fenced = on_fenced
+        self._on_stored = on_stored
         self._tokens = Tokens()
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -49,6 +56,11 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._when_done: Callable[[], object] = lambda: None
         self._log = get_logger(run=spool.head.run_id, attempt=spool.head.attempt)
+
+    @property
+    def stored(self) -> int:
+        """Return the number of the last event that the server has."""
+        return self._stored
 
     def start(self, when_done: Callable[[], object] = lambda: None) -> None:
         """Begin to send; `delivered` is set, and `when_done` called, when there is nothing left to send."""
@@ -158,6 +170,7 @@ class Outbox:
             self.spool.skip_to(stored)
         wanted = piece.events[-1].n if piece.events else min(self._stored, self.spool.last_n)
         self._stored = stored
+        self._on_stored()
         if stored < wanted:
             self._go_back(stored)
             if piece.events and stored < piece.events[0].n - 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -18,11 +19,15 @@ MESSAGE = "The runner was restarted while this ran"
 log = get_logger()
 
 
-async def recover(spools: Path, journal: Journal) -> list[Spool]:
-    """End every tree that was left and every attempt without an end; return what the server may not have."""
+async def recover(spools: Path, private: Path, journal: Journal) -> list[Spool]:
+    """End every tree that was left and every attempt without an end; return what the server may not have.
+
+    Of what was private to those attempts nothing stays.
+    """
     left = await asyncio.to_thread(_open_spools, spools)
     unfinished = [one for one in left if one.end is None]
     await _end_trees(journal, {one.head.run_id for one in unfinished})
+    shutil.rmtree(private, ignore_errors=True)
     for one in unfinished:
         one.settle()
         one.append(EventType.SESSION_INTERRUPTED, msgspec.json.encode({"message": MESSAGE}))

@@ -1,7 +1,7 @@
 """Calls of Corral's own tools: each done once, however often it is asked, and answered whenever the answer is there.
 
 A call that somebody else has to answer keeps its run `waiting`. A resumed session that repeats a call whose answer it
-never got takes over the row of the earlier attempt.
+never got takes over the row of the earlier attempt; one that it did get may be meant anew.
 """
 
 from __future__ import annotations
@@ -24,6 +24,14 @@ from corral.wire.tools import ToolAnswer
 _LOOK_AGAIN = 2.0
 
 
+_SPOKE = "'agent.message', 'agent.thinking', 'agent.tool_call', 'session.waiting'"
+#: The agent of the call `c` has its answer: it went on to speak after that, or ended its turn.
+_HEARD = (
+    "(c.done_at IS NOT NULL AND EXISTS (SELECT 1 FROM events e WHERE e.run_no = c.run_no AND e.attempt = c.attempt "  # noqa: S608 - constants
+    f"AND e.created_at > c.done_at AND e.type IN ({_SPOKE})))"
+)
+
+
 class Call(msgspec.Struct, frozen=True):
     """A call as it stands."""
 
@@ -38,8 +46,8 @@ def begin(run: Row, call_id: str, tool: str, arguments: bytes) -> Unit[Call]:
     rows = yield sql("SELECT * FROM calls WHERE run_no = $1 AND call_id = $2", run["no"], call_id)
     if not rows:
         rows = yield sql(
-            "UPDATE calls SET call_id = $3, attempt = $4 WHERE no = (SELECT min(no) FROM calls "
-            "WHERE run_no = $1 AND input_hash = $2 AND attempt < $4) RETURNING *",
+            f"UPDATE calls SET call_id = $3, attempt = $4 WHERE no = (SELECT min(c.no) FROM calls c "  # noqa: S608 - constants
+            f"WHERE c.run_no = $1 AND c.input_hash = $2 AND c.attempt < $4 AND NOT {_HEARD}) RETURNING *",
             run["no"], digest, call_id, run["attempt"],
         )  # fmt: skip
     if rows:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from corral import bus
 from corral.bus import Data
 from corral.platform import database
-from corral.platform.database import Unit
+from corral.platform.database import Deadlock, Unit
 
 T = TypeVar("T")
 
@@ -79,9 +79,21 @@ def bus_topic(org_id: int) -> str:
     return f"bus:{org_id}"
 
 
+#: How often a unit that gave way to another is begun anew.
+_TRIES = 5
+
+
 async def decide(unit: Callable[[Hints], Unit[T]]) -> T:
-    """Commit the unit, then publish the hints it collected."""
-    hints = Hints()
-    result = await database.commit(unit(hints))
-    hints.publish()
-    return result
+    """Commit the unit, then publish the hints it collected. It may be begun anew, so it changes nothing but rows."""
+    left = _TRIES
+    while True:
+        left -= 1
+        hints = Hints()
+        try:
+            result = await database.commit(unit(hints))
+        except Deadlock:
+            if not left:
+                raise
+        else:
+            hints.publish()
+            return result

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from corral.base.errors import BadRequest, LeaseLost, NotFound
 from corral.platform import database
@@ -133,7 +134,7 @@ def _store(arrived: _Arrived) -> Unit[_Outcome]:
         return (yield from _store_rest(arrived))
     run = rows[0]
     if batch.usage:
-        yield from ledger.record(arrived.org_id, run["no"], batch.usage, run["now"])
+        yield from ledger.record(arrived.org_id, run["no"], run["agent_id"], batch.usage, run["now"])
     if arrived.beside is not None:
         yield from arrived.beside(run["no"])
     if not batch.events:
@@ -204,7 +205,7 @@ def _age(event: RunnerEvent) -> int:
 _NUMBER = (
     "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5{also} WHERE id = $1 AND org_id = $2 "
     "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6){only} "
-    "RETURNING no, last_seq, spool_n, now_ms() AS now"
+    "RETURNING no, agent_id, last_seq, spool_n, now_ms() AS now"
 )
 #: Others have statements of their own for a run that moves to another state, unless it is nobody's.
 _FOLLOWED_BY_NOBODY = " AND agent_id IS NULL AND awaits = 0"
@@ -222,7 +223,8 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
     """Find out why the batch did not fit: fenced, repeated, after a gap, of a followed run; store what is new."""
     batch = arrived.batch
     rows = yield sql(
-        "SELECT no, attempt, lease, attempt_open, spool_n, now_ms() AS now FROM runs WHERE id = $1 AND org_id = $2",
+        "SELECT no, agent_id, attempt, lease, attempt_open, spool_n, now_ms() AS now FROM runs "
+        "WHERE id = $1 AND org_id = $2",
         arrived.run_id,
         arrived.org_id,
     )
@@ -230,7 +232,7 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
         raise NotFound(f"There is no run {arrived.run_id} here")
     run = rows[0]
     if batch.usage:
-        yield from ledger.record(arrived.org_id, run["no"], batch.usage, run["now"])
+        yield from ledger.record(arrived.org_id, run["no"], run["agent_id"], batch.usage, run["now"])
     if (run["attempt"], run["lease"]) != (batch.attempt, batch.lease):
         return _Outcome(run["no"], 0, fenced=True)
     last = batch.events[-1].n if batch.events else 0
@@ -257,5 +259,6 @@ def _followed(run_no: int, arrived: _Arrived) -> Unit[_Arrived]:
     if last.type == EventType.RUN_COMPLETED:
         heard = msgspec.json.decode(arrived.payloads[-1]).get("inputs")
         if (yield from inputs.taken(run_no, heard)):
-            last.type = EventType.SESSION_WAITING
+            events = [*arrived.batch.events[:-1], replace(last, type=EventType.SESSION_WAITING)]
+            arrived = arrived._replace(batch=replace(arrived.batch, events=events))
     return arrived._replace(is_plain=False)

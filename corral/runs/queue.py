@@ -13,8 +13,8 @@ from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
 from corral.platform import database
-from corral.platform.database import Duplicate, Row, Unit, alone, sql
-from corral.runs import commands, ending, inputs, log, placements, reads, runners
+from corral.platform.database import Duplicate, Row, Statement, Unit, sql
+from corral.runs import commands, ending, inputs, log, placements, reads, runners, states
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.runs.runners import Machine
@@ -41,7 +41,6 @@ class Launch(msgspec.Struct, kw_only=True):
     priority: int = 0
     agent: AgentSnapshot | None = None  #: whom it executes
     task_id: str | None = None  #: the task it works on
-    hold: str | None = None  #: why policy forbids that it is claimed now
 
 
 class Prepared(msgspec.Struct):
@@ -76,13 +75,13 @@ def enqueue(org_id: int, prepared: Prepared, hints: Hints) -> Unit[Row]:
     """Queue what was prepared; Duplicate if its id was launched before."""
     placement = yield from placements.ensure(org_id, *prepared.needs)
     wanted, pinned_no = prepared.wanted, prepared.needs[2]
-    more: dict[str, Any] = {"pinned_no": pinned_no}
+    more: dict[str, Any] = {"pinned_no": pinned_no, "hold": None}
     if wanted.agent is not None:
         more |= {
             "agent_id": wanted.agent.id,
             "agent": _json(wanted.agent),
             "task_id": wanted.task_id,
-            "hold": wanted.hold,
+            "hold": states.NEW,
         }
     return (yield from _enqueue(org_id, wanted, placement, more, hints))
 
@@ -100,9 +99,7 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             raise Conflict(f"The run is {parent['status']}; wait for its end, or send it a message")
         if parent["session_id"] is None or parent["runner_no"] is None:
             raise Conflict("The run ended before its CLI session began, so nothing can be resumed; launch a new one")
-        placement = yield from placements.ensure(
-            org_id, parent["engine"], msgspec.json.decode(parent["labels"]), parent["runner_no"], parent["cwd"]
-        )
+        placement = yield from placements.home(parent, parent["session_id"])
         child = Launch(
             id=child_id,
             prompt=prompt,
@@ -122,9 +119,10 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             "session_id": parent["session_id"],
             "resume": Resume.FOLLOWUP.value,
             "fork": parent["followups"] > 1,
-            "pinned_no": parent["runner_no"],
+            "pinned_no": parent["runner_no"] if parent["engine"] != Engine.PROVIDER else None,
             "agent_id": parent["agent_id"],
             "agent": parent["agent"],
+            "hold": states.NEW if parent["agent_id"] is not None else None,
         }
         return (yield from _enqueue(org_id, child, placement, resumed, hints))
 
@@ -154,14 +152,19 @@ async def cancel(org_id: int, run_id: str, by: str) -> None:
         run = yield from locked(org_id, run_id)
         if run["status"] in ENDED:
             raise Conflict(f"The run has already ended: it is {run['status']}")
-        yield sql("UPDATE runs SET cancel_requested_at = now_ms(), cancel_by = $2 WHERE no = $1", run["no"], by)
-        if run["attempt_open"] and run["unreachable_since"] is None:
-            if run["cancel_requested_at"] is None:
-                yield from commands.issue(run, CommandKind.CANCEL, Cancel(by, ending.CANCELLED), hints)
-            return
-        yield from ending.cancel(run["no"], by, hints)
+        yield from stop(run, by, hints)
 
     await decide(unit)
+
+
+def stop(run: Row, by: str, hints: Hints) -> Unit[None]:
+    """Do so within another unit, to a locked run that has not ended."""
+    yield sql("UPDATE runs SET cancel_requested_at = now_ms(), cancel_by = $2 WHERE no = $1", run["no"], by)
+    if run["attempt_open"] and run["unreachable_since"] is None:
+        if run["cancel_requested_at"] is None:
+            yield from commands.issue(run, CommandKind.CANCEL, Cancel(by, ending.CANCELLED), hints)
+    else:
+        yield from ending.cancel(run["no"], by, hints)
 
 
 async def _launched(org_id: int, run_id: str, unit: Callable[[Hints], Unit[Row]]) -> Run:
@@ -228,14 +231,18 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
     }
     insert, args = _insert(tuple(columns)), tuple(columns.values())
     if database.dialect() == "postgres":
-        rows = yield alone(_insert_at_once(insert, len(args)), *args, _json(created))
+        at_once = Statement(_insert_at_once(insert, len(args)), (*args, _json(created)), alone=more["hold"] is None)
+        rows = yield at_once
     else:
         rows = yield sql(insert, *args)
         yield sql(
             log.INSERT, rows[0]["no"], 1, org_id, 0, None, EventType.RUN_CREATED.value, _json(created),
             rows[0]["created_at"],
         )  # fmt: skip
-    hints.placement(placement_id)
+    if more["hold"] is None:
+        hints.placement(placement_id)
+    else:
+        yield from states.entered(rows[0], hints)
     return rows[0]
 
 

@@ -13,7 +13,7 @@ from corral.platform import database
 from corral.runs import runners
 from corral.runs.models import Run
 from corral.runs.runners import Machine
-from corral.wire.runs import RunStatus
+from corral.wire.runs import Engine, RunStatus
 
 
 async def get(org_id: int, run_id: str) -> Run:
@@ -90,6 +90,11 @@ async def some(org_id: int, run_ids: Iterable[str]) -> list[Run]:
     return await Run.filter(org_id=org_id, id__in=wanted) if wanted else []
 
 
+async def of_task(org_id: int, task_id: str) -> list[Run]:
+    """Return the runs that worked on a task, oldest first."""
+    return await Run.filter(org_id=org_id, task_id=task_id).order_by("no")
+
+
 async def prompts(org_id: int, run_ids: Iterable[str]) -> dict[str, str]:
     """Return what runs were told, by id."""
     rows = await Run.filter(org_id=org_id, id__in=list(set(run_ids))).values_list("id", "prompt")
@@ -113,6 +118,8 @@ def _why(run: Run, machines: Sequence[Machine]) -> str:
         return run.hold
     if run.attempt_open:
         return f"claimed by {holder.name if holder else 'a runner'}, starting"
+    if run.engine == Engine.PROVIDER:
+        return "about to start"
     if not machines:
         return "no runner has connected yet"
     wanted = run.pinned_no or (run.runner_no if run.session_id is not None else None)

@@ -10,6 +10,7 @@ from corral.platform.database import Row, Rows, Unit, sql
 from corral.runs import inputs
 from corral.wire.events import EventType
 from corral.wire.runner import CommandKind, CommandStatus, Message, Resume
+from corral.wire.runs import Engine
 
 #: What a resumed CLI session is told when nobody has said anything new.
 INTERRUPTED = (
@@ -17,6 +18,7 @@ INTERRUPTED = (
     "Continue where you left off, and do not repeat what is already done."
 )
 _SAID = "In the meantime a person said:"
+_ALWAYS = 2**62
 #: A CLI that has come so far has its prompt on disk; one that has merely named its session may not.
 _SPOKE = ", ".join(
     f"'{kind}'" for kind in (EventType.AGENT_MESSAGE, EventType.AGENT_THINKING, EventType.AGENT_TOOL_CALL)
@@ -36,11 +38,18 @@ def next_start(run: Row) -> Unit[dict[str, Any]]:
         start = {"next_prompt": INTERRUPTED}
     else:
         start = {}
-    unheard = yield from _unheard(run, spoke["created_at"] if spoke and spoke["attempt"] == run["attempt"] else 0)
+    unheard = yield from _unheard(run, _heard_until(run, spoke))
     if unheard:
         told = start.get("next_prompt", run["next_prompt"]) or run["prompt"]
         start["next_prompt"] = "\n\n".join([told, _SAID, *unheard])
     return start
+
+
+def _heard_until(run: Row, spoke: Row | None) -> int:
+    """Return until when it counts as heard what the agent was given."""
+    if run["engine"] == Engine.PROVIDER:
+        return _ALWAYS  # given means that it is part of the stored conversation
+    return spoke["created_at"] if spoke and spoke["attempt"] == run["attempt"] else 0
 
 
 def _anew(run: Row) -> Unit[dict[str, Any]]:

@@ -46,6 +46,10 @@ class Expression(NamedTuple):
 NOW = Expression("now_ms()")
 
 
+#: Why a new run of an agent may not be claimed yet: until a hook, in the same transaction, has decided on it.
+NEW = "starting"
+
+
 def on_transition(hook: Hook) -> None:
     """Call `hook` in the transaction of every change of state of an agent's run; the composition root registers it."""
     if hook not in _hooks:
@@ -75,6 +79,11 @@ def tell(run_no: int, changes: Changes, hints: Hints, told: Mapping[str, Any] = 
     yield from _tell(run_no, rows[0], changes, hints, told)
 
 
+def entered(run: Row, hints: Hints) -> Unit[None]:
+    """Tell of an agent's run that has just been made; `run` is its row."""
+    yield from _tell(run["no"], run, moved(RunStatus.QUEUED), hints, _NOTHING)
+
+
 def go_on(run_no: int, hints: Hints) -> Unit[None]:
     """Let a waiting run go on, if its attempt asks nobody anything any more."""
     rows = yield sql(
@@ -92,8 +101,9 @@ def _tell(run_no: int, run: Row, changes: Changes, hints: Hints, told: Mapping[s
     if "status" not in changes or run["agent_id"] is None:
         return
     status = RunStatus(changes["status"])
+    change = Change(run_no, run["id"], run["org_id"], run["agent_id"], run["task_id"], status, told)
     for hook in _hooks:
-        yield from hook(Change(run_no, run["id"], run["org_id"], run["agent_id"], run["task_id"], status, told), hints)
+        yield from hook(change, hints)
 
 
 def assigned(changes: Changes, first: int) -> tuple[str, list[Any]]:

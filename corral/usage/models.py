@@ -12,6 +12,7 @@ class UsageLine(Model):
     id = fields.BigIntField(primary_key=True)
     org_id = fields.BigIntField()
     run_no = fields.BigIntField()
+    agent_id = fields.CharField(max_length=36, null=True)  # whom the run executed, so that reports need no join
     source = fields.CharField(max_length=200)
     day = fields.IntField()  # days since 1970-01-01 UTC, from the server's clock
     model = fields.CharField(max_length=100)
@@ -25,5 +26,4 @@ class UsageLine(Model):
 
     class Meta:
         table = "usage_lines"
-        unique_together = (("run_no", "source"),)
-        indexes = (("org_id", "day"),)
+        unique_together = (("run_no", "source"),)  # beside the covering index of migration 0002

@@ -27,6 +27,7 @@ from corral.bus.memory import MemoryBus
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
 from corral.runs import approvals, feed, loops, placements, runners, waiting
+from corral.secrets import vault
 from corral.web import files, sse
 from corral.web.answers import Answer
 from corral.web.call import AnyRequest, request_id
@@ -90,13 +91,15 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
     for memory in (keys, sign_in, placements, runners):
         memory.forget()
+    vault.use(settings)
     await database.connect(settings)
     try:
+        await vault.check()
         server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
         server.errors.pages = error_page
+        following.listen()
         channel = _bus(settings)
         bus.use(channel)
-        following.listen()
         channel.receive(inbox.drain)
         await channel.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
@@ -134,6 +137,7 @@ async def _http(server: Server, listening: socket.socket) -> AsyncIterator[None]
         yield
     finally:
         server.stopping.set()
+        server.watchers.wake()
         feed.feeds().close()
         waiting.waiting_room().close()
         await http.before_stop()
@@ -173,11 +177,11 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
 
     supervisor = Supervisor()
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
+    supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
+    supervisor.add("retries", starting.retry_due, every=5)
+    supervisor.add("overdue tasks", starting.end_overdue, every=5)
     supervisor.add("leases", loops.LeaseSweep(settings.lost_after).run_once, every=5)
     supervisor.add("approvals", loops.expire_approvals, every=5)
-    supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
-    supervisor.add("retries", starting.retry_due, every=2)
-    supervisor.add("overdue tasks", starting.end_overdue, every=30)
     supervisor.add("checkpoint", checkpoint, every=1)
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)

@@ -38,7 +38,7 @@ class PlainErrorBody(msgspec.Struct):
 
 
 _SAID = {
-    204: "There is nothing newer, and nothing will follow.",
+    204: "There is nothing to tell; of a stream: nothing newer, and nothing will follow.",
     400: "The request is not valid; the message names the field.",
     401: "The key or the session is missing or unknown.",
     403: "The key lacks the scope, or the person the role, that the message names.",
@@ -107,7 +107,7 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
         operation["description"] = f"Scope: `{route.scope}`." if route.scope else "Scope: none; any key may."
     if route.body is not None and route.body is not Nothing:
         operation["requestBody"] = {
-            "required": True,
+            "required": any(field.required for field in msgspec.structs.fields(route.body)),
             "content": {answers.JSON: {"schema": by_type[str(route.body)]}},
         }
     return operation
@@ -121,7 +121,7 @@ def _parameters(route: Route, by_type: dict[str, Any]) -> list[dict[str, Any]]:
         _, components = msgspec.json.schema_components([route.query], ref_template=_REF)
         properties = components.get(route.query.__name__, {}).get("properties", {})
         for name, schema in properties.items():
-            found.append({"name": name, "in": "query", "required": False, "schema": _without_null(schema)})
+            found.append({"name": name, "in": "query", "required": False, "schema": _plain(schema, components)})
     if route.repeatable:
         schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         found.append(
@@ -136,14 +136,16 @@ def _parameters(route: Route, by_type: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is left out rather than null."""
+def _plain(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is left out rather than null, and has its words right here."""
+    if "$ref" in schema:
+        schema = components[schema["$ref"].rpartition("/")[2]]
     kept = {name: value for name, value in schema.items() if name != "default" or value is not None}
     options = [option for option in kept.pop("anyOf", []) if option != {"type": "null"}]
     if "enum" in kept:
         kept["enum"] = [value for value in kept["enum"] if value is not None]
     if len(options) == 1:
-        return {**kept, **options[0]}
+        return {**kept, **_plain(options[0], components)}
     return {**kept, "anyOf": options} if options else kept
 
 

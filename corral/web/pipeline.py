@@ -10,7 +10,7 @@ import msgspec
 from sanic.http import Http
 from sanic.request import Request
 
-from corral.base.errors import BadRequest, CorralError, NotFound, RateLimited, TooLarge, Unauthorized
+from corral.base.errors import BadRequest, Conflict, CorralError, NotFound, RateLimited, TooLarge, Unauthorized
 from corral.platform import access, keys, repeats, sign_in
 from corral.platform.access import Principal
 from corral.platform.limits import Verdict
@@ -53,7 +53,9 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
             key = _key(request) if route.repeatable else None
             if not route.open and any(len(id_) > _ID_LONGEST for id_ in path.values()):
                 raise NotFound
-            if key is not None:
+            if key is not None and route.content == answers.EVENTS:
+                answer = await _joined(call, key, lambda: _worked(call, arguments, path))
+            elif key is not None:
                 answer = await _once(call, route, key, lambda: _worked(call, arguments, path))
             else:
                 answer = await _worked(call, arguments, path)
@@ -178,6 +180,17 @@ async def _once(call: Call, route: Route, key: str, work: Callable[[], Awaitable
     task = asyncio.ensure_future(to_its_end())
     call.server.keep(task)
     return await asyncio.shield(task)
+
+
+async def _joined(call: Call, key: str, work: Callable[[], Awaitable[Answer | None]]) -> Answer | None:
+    """Answer with a stream; under the same Idempotency-Key it is of the same thing, which is made once."""
+    begun = await repeats.join(call.org_id, call.request.path, key, call.body)
+    call.mint(begun.minted_id)
+    try:
+        return await work()
+    except (BadRequest, Conflict, NotFound):  # nothing was made
+        await repeats.release(begun)
+        raise
 
 
 def _decoder(route: Route) -> Callable[[Call], dict[str, Any]]:

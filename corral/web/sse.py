@@ -6,13 +6,18 @@ A watcher costs a connection and a few small objects: no task of its own wakes f
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sanic.exceptions import RequestCancelled
 
-from corral.base.errors import Unauthorized
+from corral import bus
+from corral.base.errors import BadRequest, Unauthorized
 from corral.runs import feed
+from corral.runs.loops import REREAD_EVERY
 from corral.web.answers import EVENTS, Answer
 from corral.web.call import Call, request_id
 from corral.web.pipeline import authenticated
@@ -20,6 +25,9 @@ from corral.web.pipeline import authenticated
 #: Bytes that may wait in a connection before its watcher counts as slow.
 _FULL = 256 * 1024
 _QUIET = 15.0
+#: The largest sequence a cursor may name.
+_LAST = 2**63 - 1
+_CURSOR = re.compile("[0-9]{1,19}")
 _COMMENT = b": keep-alive\n\n"
 _HEADERS = {
     "cache-control": "no-cache, no-transform",
@@ -38,13 +46,14 @@ _KEEP_ALIVE = frame(_COMMENT)
 class Connection:
     """Where one watcher's chunks go: the transport of its request, past the HTTP server."""
 
-    __slots__ = ("_protocol", "_transport", "call", "written")
+    __slots__ = ("_protocol", "_transport", "call", "changed", "written")
 
     def __init__(self, call: Call) -> None:
         """Take a call whose answer's headers have been sent."""
         assert call.request.transport is not None
         protocol: Any = call.request.transport.get_protocol()
         self.call = call
+        self.changed = asyncio.Event()  #: there may be more to read
         self._protocol = protocol
         self._transport: asyncio.Transport = protocol.transport
         self.written = time.monotonic()
@@ -73,11 +82,16 @@ class Connection:
 
 
 class Watchers:
-    """The open streams of this process, for the comments that keep quiet ones alive."""
+    """The open streams of this process."""
 
     def __init__(self) -> None:
         """Start with none."""
         self.open: set[Connection] = set()
+
+    def wake(self) -> None:
+        """Let every stream look whether the server stops."""
+        for connection in self.open:
+            connection.changed.set()
 
     async def keep_alive(self, _now: float) -> None:
         """Send a comment to those that were quiet for 15 s: proxies close silent connections. Run each second."""
@@ -99,8 +113,73 @@ class Watchers:
                     connection.cut()
 
 
+def cursor(call: Call, asked: int | None) -> int | None:
+    """Return after which event a stream begins: the header Last-Event-ID wins over what the query asked."""
+    header = call.request.headers.getone("last-event-id", "")
+    if not header:
+        return asked
+    if not _CURSOR.fullmatch(header) or int(header) > _LAST:
+        raise BadRequest("Last-Event-ID must be the id of an event, a whole number", field="Last-Event-ID")
+    return int(header)
+
+
 async def stream(call: Call, run_no: int, run_id: str, after: int) -> Answer | None:
     """Answer with the run's events after a sequence, live until it ends; None when all has been sent."""
+
+    async def watch(connection: Connection) -> None:
+        await feed.feeds().watch(run_no, run_id, after, connection)
+
+    return await _answered(call, watch)
+
+
+async def follow(
+    call: Call,
+    topic: str,
+    read: Callable[[], Awaitable[tuple[bytes, bool]]],
+    *,
+    ignore: bytes | None = None,
+    seconds: float | None = None,
+) -> Answer | None:
+    """Answer with what `read` returns, again whenever the topic is hinted at, until it says that this was the end.
+
+    It is read every two seconds in any case, because hints may be lost. Those that begin with `ignore` tell nothing.
+    """
+
+    async def watch(connection: Connection) -> None:
+        def hear(hint: bytes) -> None:
+            if ignore is None or not hint.startswith(ignore):
+                connection.changed.set()
+
+        stop = bus.current().listen(topic, hear)
+        try:
+            async with asyncio.timeout(seconds):
+                await _follow(connection, read)
+        except TimeoutError:
+            return
+        finally:
+            stop()
+
+    return await _answered(call, watch)
+
+
+async def _follow(connection: Connection, read: Callable[[], Awaitable[tuple[bytes, bool]]]) -> None:
+    stopping = connection.call.server.stopping
+    while not stopping.is_set():
+        connection.changed.clear()
+        data, is_over = await read()
+        if data:
+            chunk = frame(data)
+            while not connection.write(chunk):
+                await connection.drained()
+        if is_over:
+            return
+        if not data:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(connection.changed.wait(), REREAD_EVERY)
+
+
+async def _answered(call: Call, watch: Callable[[Connection], Awaitable[None]]) -> Answer | None:
+    """Send the headers, then whatever `watch` writes to the connection, and the end."""
     answer = Answer(None, 200, headers={**_HEADERS, "x-request-id": request_id(call.request)}, content_type=EVENTS)
     if call.is_head:
         return answer
@@ -111,7 +190,7 @@ async def stream(call: Call, run_no: int, run_id: str, after: int) -> Answer | N
     watchers = call.server.watchers
     watchers.open.add(connection)
     try:
-        await feed.feeds().watch(run_no, run_id, after, connection)
+        await watch(connection)
     finally:
         watchers.open.discard(connection)
     await response.eof()

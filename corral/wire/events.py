@@ -21,6 +21,7 @@ class EventType(StrEnum):
     SESSION_INIT = "session.init"  # R {session_id, cli_version, model, permission_mode, tools}
     SESSION_INTERRUPTED = "session.interrupted"  # SR {message}: this attempt's process is gone; the run is queued again
     SESSION_RETRY = "session.retry"  # R {message, status, attempt, delay_seconds}: the model's API asked for patience
+    SESSION_COMPACTED = "session.compacted"  # R {message, summary}: older parts no longer fit into the model's window
     SESSION_WAITING = "session.waiting"  # S {text}: in place of run.completed while the run must still hear something
     SESSION_UNREACHABLE = "session.unreachable"  # S {message}
     SESSION_REACHABLE = "session.reachable"  # S {message}

@@ -86,6 +86,7 @@ class Limits(msgspec.Struct):
     """What the runner enforces for one attempt; None is no limit. Waiting for a person counts against no time."""
 
     max_turns: int | None = None
+    max_cost_usd: float | None = None
     idle_seconds: float | None = 600.0  #: no event from the CLI for so long: the attempt fails
     run_seconds: float | None = 14400.0
 

@@ -137,6 +137,37 @@ def test_a_server_that_stays_away_ends_the_stream() -> None:
         list(client.events("r", patience=0.3))
 
 
+def test_a_stream_whose_ids_are_no_numbers_goes_on_from_the_last_of_them() -> None:
+    asked: list[str | None] = []
+
+    def answer(request: BaseHTTPRequestHandler, n: int) -> None:
+        asked.append(request.headers["Last-Event-ID"])
+        if n == 3:
+            send(request, 204, b"")
+            return
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(b': hello\n\nid: m%d\ndata: {"text":\ndata: "%d"}\n\n:\n\n' % (n, n))
+
+    with serving(answer) as client:
+        assert [message["text"] for message in client.watch("/api/messages/stream")] == ["1", "2"]
+    assert asked == [None, "m1", "m2"]
+
+
+def test_what_is_started_goes_on_without_whoever_started_it() -> None:
+    sent: list[Any] = []
+
+    def answer(request: BaseHTTPRequestHandler, n: int) -> None:
+        sent.append(json.loads(request.rfile.read(int(request.headers["Content-Length"]))))
+        request.send_response(200)
+        request.end_headers()  # and then nothing, as long as the run takes
+        request.rfile.read(1)
+
+    with serving(answer) as client:
+        client.start("/api/run", {"taskId": "t"})
+    assert sent == [{"taskId": "t"}]
+
+
 def test_a_server_that_stays_away_is_told_of_once_and_one_that_only_cuts_the_line_is_not_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -92,3 +92,22 @@ def test_an_event_type_of_a_newer_server_is_passed_over() -> None:
 def test_a_question_lists_its_options_by_number() -> None:
     question = {"question": "Which?", "options": [{"label": "Red"}, {"label": "Blue"}]}
     assert asked({"kind": "question", "input": {"questions": [question]}}) == ["Which?", "  1. Red", "  2. Blue"]
+
+
+def test_what_goes_over_the_bus_reads_as_who_said_what() -> None:
+    text = shown(
+        ("bus.delegated", {"name": "Bo", "title": "Count", "task_id": "t1"}),
+        ("session.waiting", {"text": "later"}),
+        ("bus.progress", {"from": "Bo", "text": "half"}),
+        ("bus.result", {"from": "Bo", "title": "Count", "status": "done", "text": "3 files\nall told"}),
+        ("bus.refused", {"tool": "delegate_task", "code": "depth", "message": "Too deep"}),
+    )
+    assert text.splitlines() == [
+        "→ Bo: Count  task t1",
+        "waits for what it handed out",
+        "← Bo: half",
+        "← Bo: Count: done",
+        "    3 files",
+        "    all told",
+        "delegate_task refused: Too deep",
+    ]

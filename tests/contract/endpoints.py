@@ -20,6 +20,16 @@ GET  /api/v1/runners/available
 GET  /api/v1/runners/:id/pods
 """
 
+FLEETRUN = """
+GET    /api/secrets
+POST   /api/secrets
+DELETE /api/secrets
+GET    /api/mcps
+POST   /api/mcps
+PATCH  /api/mcps/:id
+DELETE /api/mcps/:id
+"""
+
 #: What the references share (CONTRACT §2), and what the first console and the CLI stand on.
 COMMON = """
 GET    /api/health
@@ -55,4 +65,4 @@ def table(text: str) -> set[tuple[str, str]]:
     return {(method, path) for method, path in (line.split() for line in text.strip().splitlines())}
 
 
-DELIVERED = table(AGENTFLEET) | table(AGENTSMESH) | table(COMMON) | table(RUNNER_PROTOCOL)
+DELIVERED = table(AGENTFLEET) | table(AGENTSMESH) | table(FLEETRUN) | table(COMMON) | table(RUNNER_PROTOCOL)

@@ -187,12 +187,19 @@ def test_nobody_hands_out_more_than_they_have(key_for: Callable[..., Api]) -> No
         ("POST", "/api/runs/x/cancel", "runs:write"),
         ("GET", "/api/approvals", "approvals:read"),
         ("POST", "/api/approvals/x", "approvals:write"),
+        ("GET", "/api/secrets", "secrets:read"),
+        ("POST", "/api/secrets", "secrets:write"),
+        ("DELETE", "/api/secrets", "secrets:write"),
+        ("GET", "/api/mcps", "mcps:read"),
+        ("POST", "/api/mcps", "mcps:write"),
+        ("PATCH", "/api/mcps/x", "mcps:write"),
+        ("DELETE", "/api/mcps/x", "mcps:write"),
     ],
 )
 def test_each_endpoint_names_the_scope_that_a_key_lacks(
     key_for: Callable[..., Api], method: str, path: str, scope: str
 ) -> None:
-    everything = ["runs", "runners", "keys", "approvals"]
+    everything = ["runs", "runners", "keys", "approvals", "secrets", "mcps"]
     others = [f"{what}:{how}" for what in everything for how in ("read", "write") if f"{what}:{how}" != scope]
     answer = key_for(*others).call(method, path, raw="{not json", headers={"Accept": "application/json"})
     assert answer.status_code == 403, answer.text  # before the body is read, and before the object is looked for

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,7 @@ class Worker:
     def __init__(self, home: Path, model: Model) -> None:
         self.cwd = home / "work"
         self.cwd.mkdir(exist_ok=True)
+        self.private = Path(tempfile.mkdtemp(dir=home))
         self.model = model
         self.lines: list[JSON] = []
         self.process = subprocess.Popen(
@@ -56,7 +58,12 @@ class Worker:
             "permission_mode": mode,
             **more,
         }
-        self.say("start", assignment=assignment, env={"CORRAL_RUN": assignment["run_id"], **(env or {})})
+        self.say(
+            "start",
+            assignment=assignment,
+            private=str(self.private),
+            env={"CORRAL_RUN": assignment["run_id"], **(env or {})},
+        )
 
     def say(self, line: str, **fields: Any) -> None:
         assert self.process.stdin is not None

@@ -7,7 +7,7 @@ import pytest
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.platform import keys
-from corral.platform.access import FULL, SCOPES, Principal, Role
+from corral.platform.access import FULL, SCOPES, Principal, Role, scopes_of
 from corral.platform.database import fetch
 from corral.platform.orgs import Bootstrapped
 
@@ -66,7 +66,7 @@ async def test_a_key_loses_what_its_owner_loses(owner: Principal, org: Bootstrap
     found = await keys.authenticate(token)
     assert found is not None
     assert found.role is Role.VIEWER
-    assert found.scopes == {"runs:read", "runners:read", "approvals:read", "keys:read"}
+    assert found.scopes == scopes_of(Role.VIEWER)
 
 
 async def test_a_key_ends_with_its_owner(owner: Principal) -> None:

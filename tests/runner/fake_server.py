@@ -17,6 +17,7 @@ import msgspec
 
 from corral.wire.events import EventBatch, RunnerEvent
 from corral.wire.runner import Assignment, Command, CommandResult, Held, Poll, PollAnswer, Register
+from corral.wire.tools import ToolAnswer, ToolCall
 
 Answer = tuple[int, Any]
 
@@ -34,6 +35,8 @@ class FakeServer:
         self.commands: list[Command] = []  #: offered until answered
         self.lost: list[Held] = []
         self.fenced: set[tuple[str, int]] = set()
+        self.calls: list[tuple[str, ToolCall]] = []  #: of tools, by the tool's name
+        self.answers: dict[str, ToolAnswer] = {}  #: to calls, by their ids
         self.sessions: set[str] = set()
         self.authorizations: set[str] = set()
         self.order: list[str] = []  #: the calls as they came, by name
@@ -42,6 +45,7 @@ class FakeServer:
         self.wait = 0.5
         self.port = 0
         self._changed = asyncio.Event()
+        self._answered = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
 
@@ -78,6 +82,11 @@ class FakeServer:
     def forget_after(self, run_id: str, attempt: int, n: int) -> None:
         """Lose the last commits, as a power cut does."""
         del self.events[run_id, attempt][n:]
+
+    def answer(self, call_id: str, text: str, *, is_error: bool = False) -> None:
+        """Answer a call, now or when it comes."""
+        self.answers[call_id] = ToolAnswer(done=True, text=text, is_error=is_error)
+        self._answered.set()
 
     def hint(self) -> None:
         self._changed.set()
@@ -126,10 +135,11 @@ class FakeServer:
             "poll": self._poll,
             "events": self._events,
         }
-        route = self._finish if "commands" in parts else routes.get(parts[-1])
+        route = routes.get(parts[-1])
+        route = self._finish if "commands" in parts else self._tool if "tools" in parts else route
         if route is None:
             return 404, error("Nothing here")
-        self.order.append("finish" if "commands" in parts else parts[-1])
+        self.order.append("finish" if "commands" in parts else "tool" if "tools" in parts else parts[-1])
         return await route(parts, body)
 
     async def _health(self, parts: list[str], body: bytes) -> Answer:
@@ -179,6 +189,18 @@ class FakeServer:
             if event.n == len(stored) + 1:
                 stored.append(event)
         return 200, {"n": len(stored)}
+
+    async def _tool(self, parts: list[str], body: bytes) -> Answer:
+        call = msgspec.json.decode(body, type=ToolCall)
+        self.calls.append((parts[-1], call))
+        deadline = asyncio.get_running_loop().time() + min(call.wait_seconds, self.wait)
+        while True:
+            self._answered.clear()
+            left = deadline - asyncio.get_running_loop().time()
+            if call.call_id in self.answers or left <= 0:
+                return 200, self.answers.get(call.call_id, ToolAnswer(done=False))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._answered.wait(), left)
 
     async def _finish(self, parts: list[str], body: bytes) -> Answer:
         self.results[parts[-1]].append(msgspec.json.decode(body, type=CommandResult))

@@ -12,18 +12,22 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, NoReturn
 
 import msgspec
 
 from corral.runner.engines.protocol import (
+    CallTool,
     Child,
+    DoAnswer,
     DoApprove,
     DoCancel,
     DoInterrupt,
     DoMessage,
     Draft,
+    DropCall,
     Emit,
     FromWorker,
     Ready,
@@ -133,6 +137,42 @@ def ask(request_id: str, number: int, start: Start) -> None:
     emit(EventType.AGENT_MESSAGE, text=f"{line.approve.request_id} {line.approve.decision}")
 
 
+def call(name: str, number: int, start: Start) -> None:
+    """Call one of Corral's tools and wait for what comes of it."""
+    _call(name, number)
+    while not isinstance(line := told.get(), DoAnswer):
+        obey(line)
+    emit(EventType.AGENT_MESSAGE, text=f"{line.id} {'error' if line.is_error else 'says'} {line.text}")
+
+
+def calls(name: str, number: int, start: Start) -> None:
+    """Call a tool three times at once, and say what comes of each."""
+    for one in range(3):
+        _call(name, one)
+    for _ in range(3):
+        while not isinstance(line := told.get(), DoAnswer):
+            obey(line)
+        emit(EventType.AGENT_MESSAGE, text=f"{line.id} says {line.text}")
+
+
+def drop(name: str, number: int, start: Start) -> None:
+    """Call a tool, do something else until told something, and no longer wait for the tool."""
+    _call(name, number)
+    hear("", number, start)
+    say(DropCall(f"call-{number}"))
+
+
+def _call(name: str, number: int) -> None:
+    say(CallTool(f"call-{number}", name, msgspec.Raw(b'{"number":%d}' % number)))
+
+
+def private(_: str, number: int, start: Start) -> None:
+    """Write a secret where it may be."""
+    path = Path(start.private) / "secret"
+    path.write_text("s3cret")
+    emit(EventType.AGENT_MESSAGE, text=str(path))
+
+
 def hear(_: str, number: int, start: Start) -> None:
     """Wait for a person's message."""
     while not isinstance(line := told.get(), DoMessage):
@@ -188,6 +228,7 @@ def done(text: str, number: int, start: Start) -> None:
 DO = {
     function.__name__: function
     for function in (
+        *(call, calls, drop, private),
         *(message, messages, big, usage, draft, tokens, sleep, env, cwd, tree, orphan),
         *(ask, hear, wait, chat, hang, die, done),
     )

@@ -71,6 +71,15 @@ class Seeds:
         made = self.api.post("/api/v1/keys", body={"name": "seed", "scopes": ["runs:read"]})
         return str(made.raise_for_status().json()["id"])
 
+    def secret(self) -> str:
+        key = f"SEED_{uuid.uuid4().hex.upper()}"
+        self.api.post("/api/secrets", body={"key": key, "value": "v"}).raise_for_status()
+        return key
+
+    def mcp(self) -> str:
+        body = {"name": f"seed-{uuid.uuid4().hex[:8]}", "transport": "stdio", "command": "true"}
+        return str(self.api.post("/api/mcps", body=body).raise_for_status().json()["id"])
+
     def poll_no(self) -> int:
         self.hand.poll_no += 1
         return self.hand.poll_no
@@ -94,6 +103,13 @@ class Seeds:
             "POST /api/v1/keys": lambda: Request({}, {"name": "k", "scopes": ["runs:read"]}),
             "GET /api/v1/keys/{id}": lambda: Request({"id": self.key()}),
             "DELETE /api/v1/keys/{id}": lambda: Request({"id": self.key()}),
+            "POST /api/secrets": lambda: Request({}, {"key": "SEED", "value": "v"}),
+            "DELETE /api/secrets": lambda: Request({}, query={"key": self.secret()}),
+            "POST /api/mcps": lambda: Request(
+                {}, {"name": f"new-{uuid.uuid4().hex[:8]}", "transport": "http", "url": "https://host/mcp"}
+            ),
+            "PATCH /api/mcps/{id}": lambda: Request({"id": self.mcp()}, {"args": ["-v"]}),
+            "DELETE /api/mcps/{id}": lambda: Request({"id": self.mcp()}),
             "POST /api/v1/runners/register": lambda: Request({}, ByHand(self.api, f"new-{uuid.uuid4().hex[:6]}").card),
             "POST /api/v1/runners/{id}/poll": lambda: Request(
                 {"id": self.hand.id},

@@ -10,6 +10,7 @@ from corral.platform.migrating import DialectSql
 _HOT = [
     "CREATE INDEX messages_open ON messages (receiver, inbox_seq) WHERE handled_at IS NULL AND dead_at IS NULL",
     "CREATE INDEX messages_dead ON messages (org_id, no) WHERE dead_at IS NOT NULL",
+    "CREATE INDEX tasks_made ON tasks (org_id, created_at, assignee_id)",
     "CREATE INDEX tasks_to_retry ON tasks (retry_at) WHERE retry_at IS NOT NULL",
     "CREATE INDEX tasks_due ON tasks (due_at) WHERE due_at IS NOT NULL AND ended_at IS NULL",
     "CREATE INDEX messages_to_answer ON messages (answer_run_id) WHERE answer_run_id IS NOT NULL",
@@ -164,6 +165,7 @@ class Migration(migrations.Migration):
                 ("due_at", fields.BigIntField(null=True)),
                 ("origin_run_no", fields.BigIntField(null=True)),
                 ("origin_call_no", fields.BigIntField(null=True)),
+                ("heard_at", fields.BigIntField(null=True)),
                 ("content_hash", fields.CharField(max_length=64)),
                 ("created_at", fields.BigIntField()),
                 ("updated_at", fields.BigIntField()),

@@ -1,7 +1,8 @@
 """The worker for Claude Code, `python -m corral.runner.engines.claude`: waits for one attempt, executes it, and exits.
 
 `claude_attempt` is its story; `claude_cli` owns the process, `claude_events` and `claude_usage` turn what it says into
-events and ledger lines, `claude_approvals` carries its questions to people, `claude_outcome` names the end.
+events and ledger lines, `claude_approvals` carries its questions to people, `claude_tools` its calls of Corral's tools
+to the job, `claude_mcp` tells it of MCP servers, `claude_outcome` names the end.
 """
 
 from __future__ import annotations

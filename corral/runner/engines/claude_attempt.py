@@ -7,17 +7,22 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from corral.runner.engines import claude_cli
+import msgspec
+
+from corral.runner.engines import claude_cli, claude_mcp
 from corral.runner.engines.claude_approvals import Approvals
 from corral.runner.engines.claude_events import Translator, emit
 from corral.runner.engines.claude_outcome import judge
 from corral.runner.engines.claude_sdk import ClaudeSDKClient
+from corral.runner.engines.claude_tools import ToolServer
 from corral.runner.engines.claude_usage import Meter
 from corral.runner.engines.protocol import (
     Alive,
     Child,
+    DoAnswer,
     DoApprove,
     DoCancel,
     DoInterrupt,
@@ -51,9 +56,16 @@ class Attempt:
         self._translator = Translator()
         self._meter = Meter(start.assignment.attempt, resumed=start.assignment.session_id is not None)
         self._approvals = Approvals(start.assignment.cwd, self._translator, send)
-        chosen = claude_cli.options(start.assignment, start.env, self._approvals.ask)
+        self._tools = ToolServer(send, self._write)
+        self._servers = claude_mcp.write(start.assignment, Path(start.private))
+        chosen = claude_cli.options(start.assignment, start.env, self._approvals.ask, self._servers)
         self.cli = claude_cli.Cli(
-            chosen, start.assignment.run_id, on_start=self._started, on_message=self._heard, on_end=self._ended
+            chosen,
+            start.assignment.run_id,
+            tools=self._tools,
+            on_start=self._started,
+            on_message=self._heard,
+            on_end=self._ended,
         )
         self._client = ClaudeSDKClient(chosen, transport=self.cli)
 
@@ -64,8 +76,9 @@ class Attempt:
         self._abandoned = False  #: nobody waits for the last event, or whoever ends us will write it
         self._error: BaseException | None = None
         self._died = False  #: the CLI ended by itself
-        self._to_say: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._to_say: asyncio.Queue[tuple[str, str, int]] = asyncio.Queue()
         self._unanswered: set[str] = set()  #: ids of messages of people that the CLI has not taken up yet
+        self._inputs: list[int] = []  #: messages that the CLI was told and the server has numbered
         self._give_up: asyncio.TimerHandle | None = None
 
         self._state: str | None = None  #: what the CLI says it is: running, requires_action, idle; old ones say nothing
@@ -85,6 +98,7 @@ class Attempt:
             await self._interrupt()
         talk.cancel()
         await self.cli.end(at_once=self._leaving)
+        self._forget_servers()
         await asyncio.wait([talk], timeout=_SDK_SECONDS)
         with suppress(Exception):
             async with asyncio.timeout(_SDK_SECONDS):
@@ -96,8 +110,12 @@ class Attempt:
         match line:
             case DoApprove():
                 self._approvals.answer(line.approve)
+            case DoAnswer():
+                self._tools.answer(line)
+            case DoMessage() if not self._over.is_set():
+                self._say(line.message.text, awaited=True, number=line.message.input)
             case DoMessage():
-                self._say(line.message.text, awaited=True)
+                log("A message came after the last word")
             case DoCancel():
                 self.stop(emit(EventType.RUN_CANCELLED, message=line.cancel.message, by=line.cancel.by))
             case DoInterrupt():
@@ -126,22 +144,27 @@ class Attempt:
 
     # What goes to the CLI
 
-    def _say(self, text: str, *, awaited: bool) -> None:
+    def _say(self, text: str, *, awaited: bool, number: int = 0) -> None:
         name = str(uuid.uuid4())
         if awaited:
             self._unanswered.add(name)
-        self._to_say.put_nowait((name, text))
+        self._to_say.put_nowait((name, text, number))
 
     async def _talk(self) -> None:
         """Start the CLI, then send the prompt, then whatever people say."""
         try:
             await self._client.connect()
             while True:
-                name, text = await self._to_say.get()
+                name, text, number = await self._to_say.get()
                 await self._client.query(_message(name, text))
+                if number:
+                    self._inputs.append(number)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt and is told
             self._error = error
             self._over.set()
+
+    async def _write(self, line: str) -> None:
+        await self.cli.write(line)
 
     async def _interrupt(self) -> None:
         """Tell the CLI to stop, and give it time to say what was spent."""
@@ -152,6 +175,11 @@ class Attempt:
             async with asyncio.timeout(_INTERRUPT_SECONDS):
                 await self._client.interrupt()
                 await self._result_came.wait()
+
+    def _forget_servers(self) -> None:
+        """Remove the file with their secrets."""
+        if self._servers is not None:
+            self._servers.unlink(missing_ok=True)
 
     # What comes from it
 
@@ -177,6 +205,8 @@ class Attempt:
                 self._api_error = raw.get("error") if raw.get("is_api_error_message") else None
             case "command_lifecycle" if raw.get("state") in {"completed", "cancelled"}:
                 self._unanswered.discard(raw.get("command_uuid", ""))
+            case "system" if raw.get("subtype") == "init":
+                self._forget_servers()  # they are known by now
             case "system" if raw.get("subtype") == "session_state_changed":
                 self._state = raw.get("state")
                 self._turn_open = self._turn_open or self._state == "running"
@@ -225,7 +255,13 @@ class Attempt:
         # A CLI that dies in the middle of a turn has no result, whatever it said of the turn before.
         result = None if self._turn_open or (self._unanswered and self._died) else self._result
         error = self.cli.error or self._error
-        self._send(self._stop or judge(result, self._api_error, error, list(self.cli.last_words)))
+        self._send(self._naming_inputs(self._stop or judge(result, self._api_error, error, list(self.cli.last_words))))
+
+    def _naming_inputs(self, last: Emit) -> Emit:
+        """Name the messages that a turn which ended has heard: they need not be told again."""
+        if last.type != EventType.RUN_COMPLETED or not self._inputs:
+            return last
+        return emit(last.type, **msgspec.json.decode(last.payload), inputs=self._inputs)
 
     def _summary(self, result: Mapping[str, Any]) -> Emit:
         return emit(

@@ -10,12 +10,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
 
 from corral.runner import tree
+from corral.runner.engines import claude_tools
 from corral.runner.engines.claude_sdk import CanUseTool, ClaudeAgentOptions, CLINotFoundError, SubprocessCLITransport
+from corral.runner.engines.claude_tools import ToolServer
 from corral.runner.engines.stdio import log
 from corral.wire.runner import Assignment
 
@@ -32,7 +35,9 @@ _END_SECONDS = 2.5
 _CONTROL = frozenset({"control_request", "control_response", "control_cancel_request"})
 
 
-def options(assignment: Assignment, env: Mapping[str, str], can_use_tool: CanUseTool) -> ClaudeAgentOptions:
+def options(
+    assignment: Assignment, env: Mapping[str, str], can_use_tool: CanUseTool, servers: Path | None
+) -> ClaudeAgentOptions:
     """Return how to start Claude Code: as its user would, in their settings, with what the assignment adds."""
     path = env.get("CLAUDE_CLI_PATH") or os.environ.get("CLAUDE_CLI_PATH")
     preset: Any = {"type": "preset", "preset": "claude_code"}
@@ -45,7 +50,8 @@ def options(assignment: Assignment, env: Mapping[str, str], can_use_tool: CanUse
         permission_mode=assignment.permission_mode.value,
         model=assignment.model,
         max_turns=assignment.limits.max_turns,
-        allowed_tools=list(assignment.allowed_tools),
+        allowed_tools=[*assignment.allowed_tools, *(claude_tools.NAMES if assignment.agent is not None else [])],
+        mcp_servers=servers or {},
         system_prompt=preset,
         setting_sources=["user", "project", "local"],
         resume=assignment.session_id,
@@ -68,12 +74,14 @@ class Cli(SubprocessCLITransport):
         chosen: ClaudeAgentOptions,
         run_id: str,
         *,
+        tools: ToolServer,
         on_start: Callable[[int], None],
         on_message: Callable[[Mapping[str, Any]], None],
         on_end: Callable[[], None],
     ) -> None:
-        """Take how to start it, its mark, and whom to tell of its pid, its messages, and the end of its output."""
+        """Take how to start it, its mark, our tools, and whom to tell of its pid, its messages, and of its end."""
         self._run_id = run_id
+        self._tools = tools
         self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)  #: of its stderr
         self.error: Exception | None = None  #: what ended its output, if that was not in order
         self._on_start, self._on_message, self._on_end = on_start, on_message, on_end
@@ -98,10 +106,10 @@ class Cli(SubprocessCLITransport):
         """Hand on what is the SDK's, tell the rest. The end is told as well, so the SDK need not make it an error."""
         try:
             async for raw in super().read_messages():
-                if raw.get("type") in _CONTROL:
-                    yield raw
-                else:
+                if raw.get("type") not in _CONTROL:
                     self._tell(raw)
+                elif not await self._tools.take(raw):
+                    yield raw
         except Exception as error:  # noqa: BLE001 - kept for whoever tells how the attempt ended
             self.error = error
         finally:

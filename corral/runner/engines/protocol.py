@@ -17,6 +17,7 @@ class Start(msgspec.Struct, tag_field="line", tag="start"):
     """First line to the worker: the attempt to execute. A spare worker waits for it with the SDK already imported."""
 
     assignment: Assignment
+    private: str  #: a directory of this attempt alone, which goes with it: for secrets that a CLI reads from files
     env: dict[str, str] = {}  #: for the CLI, on top of the worker's own scrubbed environment; holds CORRAL_RUN
 
 
@@ -44,7 +45,15 @@ class DoInterrupt(msgspec.Struct, tag_field="line", tag="interrupt"):
     message: str = "The runner was stopped"
 
 
-ToWorker = Start | DoApprove | DoMessage | DoCancel | DoInterrupt
+class DoAnswer(msgspec.Struct, tag_field="line", tag="answer"):
+    """What a call of one of Corral's tools came to."""
+
+    id: str
+    text: str
+    is_error: bool = False
+
+
+ToWorker = Start | DoApprove | DoMessage | DoCancel | DoInterrupt | DoAnswer
 
 
 class Ready(msgspec.Struct, tag_field="line", tag="ready"):
@@ -86,4 +95,18 @@ class Child(msgspec.Struct, tag_field="line", tag="child"):
     pid: int
 
 
-FromWorker = Ready | Emit | Spend | Draft | Token | Alive | Child
+class CallTool(msgspec.Struct, tag_field="line", tag="call"):
+    """The agent calls one of Corral's tools, and waits for `answer` with the same id, however long that takes."""
+
+    id: str  #: of this call alone, within the attempt
+    name: str
+    input: msgspec.Raw
+
+
+class DropCall(msgspec.Struct, tag_field="line", tag="drop"):
+    """The agent no longer waits for that answer."""
+
+    id: str
+
+
+FromWorker = Ready | Emit | Spend | Draft | Token | Alive | Child | CallTool | DropCall

@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
-from corral.web.api import approvals, keys, launches, meta, protocol, runners, runs, sign_in_links
+from corral.web.api import (
+    agents,
+    approvals,
+    epics,
+    execution,
+    keys,
+    launches,
+    mcps,
+    me,
+    messages,
+    meta,
+    protocol,
+    runners,
+    runs,
+    secrets,
+    sign_in_links,
+    tasks,
+    usage,
+)
 
-ROUTES = [
-    route
-    for resource in (launches, runs, runners, protocol, approvals, keys, sign_in_links, meta)
-    for route in resource.route.all
-]
+_RESOURCES = (
+    launches,
+    runs,
+    runners,
+    protocol,
+    agents,
+    tasks,
+    execution,
+    epics,
+    messages,
+    approvals,
+    usage,
+    secrets,
+    mcps,
+    keys,
+    me,
+    sign_in_links,
+    meta,
+)
+
+ROUTES = [route for resource in _RESOURCES for route in resource.route.all]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
-from corral.base.errors import BadRequest
 from corral.runs import feed, queue, reads
 from corral.runs.frames import event_json
 from corral.web import answers, sse
@@ -20,10 +18,6 @@ from corral.web.routes import Routes
 from corral.wire.runs import ENDED
 
 route = Routes("runs")
-
-#: The largest sequence a cursor may name.
-_LAST = 2**63 - 1
-_CURSOR = re.compile("[0-9]{1,19}")
 
 
 class Done(msgspec.Struct):
@@ -80,7 +74,7 @@ async def list_run_events(call: Call, id: str, query: EventsAsked) -> bytes:
 @route.get("/api/runs/<id>/events/stream", scope="runs:read", counted=False, content=answers.EVENTS, also=(204,))
 async def stream_run_events(call: Call, id: str, query: StreamAsked) -> Answer | None:
     """Watch a run: its events from where the client stopped, live ones as they come, until it ends."""
-    cursor = _cursor(call, query)
+    cursor = sse.cursor(call, query.last_event_id if query.last_event_id is not None else query.after) or 0
     run = await reads.get(call.org_id, id)
     if run.status in ENDED and cursor >= run.last_seq:
         return answers.empty(204)
@@ -100,12 +94,3 @@ async def message_run(call: Call, id: str, body: Say) -> Done:
     """Tell a live run something."""
     await queue.say(call.org_id, id, body.text, call.actor)
     return Done()
-
-
-def _cursor(call: Call, query: StreamAsked) -> int:
-    header = call.request.headers.getone("last-event-id", "")
-    if header:
-        if not _CURSOR.fullmatch(header) or int(header) > _LAST:
-            raise BadRequest("Last-Event-ID must be the id of an event, a whole number", field="Last-Event-ID")
-        return int(header)
-    return query.last_event_id if query.last_event_id is not None else query.after or 0

@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from corral.agents import board, mail, roster
+from corral.agents import board, inbox, mail, roster
 from corral.agents.mail import EVERYBODY, Letter, MessageType
 from corral.base.errors import BadRequest, Conflict, CorralError, NotFound
 from corral.web import answers
@@ -118,7 +118,7 @@ async def send_from_page(call: Call, form: SendForm) -> Answer:
 async def replay_from_page(call: Call, form: Back, message_id: str) -> Answer:
     """Give a message that was given up another chance."""
     try:
-        await mail.replay(call.org_id, message_id)
+        await inbox.replay(call.org_id, message_id)
     except (BadRequest, Conflict) as error:
         return await _list(call, BusQuery(dead=True), problem=error.message, status=409)
     return back_to(call, form.back if urlsplit(form.back).path.startswith("/app/") else _BUS)

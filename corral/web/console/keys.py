@@ -34,6 +34,17 @@ _LABELS = {
     "approvals:write": "Answer approvals",
     "keys:read": "See API keys",
     "keys:write": "Make and revoke API keys",
+    "agents:read": "See agents",
+    "agents:write": "Add, change, pause and archive agents",
+    "tasks:read": "See tasks and epics",
+    "tasks:write": "Make, run, change and cancel tasks",
+    "messages:read": "See messages",
+    "messages:write": "Write to agents",
+    "usage:read": "See what was spent",
+    "secrets:read": "See the names of secrets",
+    "secrets:write": "Store and delete secrets",
+    "mcps:read": "See MCP servers",
+    "mcps:write": "Add, change and delete MCP servers",
 }
 
 

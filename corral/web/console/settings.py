@@ -10,7 +10,6 @@ import msgspec
 
 from corral.platform import policy as policies
 from corral.platform.access import Role
-from corral.platform.database import commit
 from corral.platform.policy import DelegateTo
 from corral.web import answers
 from corral.web.answers import Answer, redirect
@@ -65,7 +64,7 @@ class Saved(msgspec.Struct):
 @route.get("/app/settings", scope="agents:read")
 async def settings_page(call: Call, query: Saved) -> Answer:
     """Show the rules for delegation."""
-    policy = await commit(policies.of(call.org_id))
+    policy = await policies.get(call.org_id)
     values = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in _fields(policy)}
     return await _show(call, PolicyForm(**values), {}, saved=query.saved)
 

@@ -94,8 +94,17 @@ def _call(told: Told) -> str:
     return tool_call(_first(told, "name") or "tool", told.get("input"))
 
 
+def question(payload: str) -> str:
+    """Return what a request for permission asks of people: the question itself, if it is one."""
+    return _question(_decode(payload))
+
+
+def _question(told: Told) -> str:
+    return _first(told, "description") or tool_call(_first(told, "tool"), told.get("input"))
+
+
 def _asked(told: Told) -> str:
-    return f"asks for permission: {_first(told, 'description') or tool_call(_first(told, 'tool'), told.get('input'))}"
+    return f"{'asks' if told.get('kind') == 'question' else 'asks for permission'}: {_question(told)}"
 
 
 def _answered(told: Told) -> str:
@@ -120,4 +129,12 @@ _WORDS: dict[str, Callable[[Told], str]] = {
     EventType.PERMISSION_REQUESTED: _asked,
     EventType.PERMISSION_RESOLVED: _answered,
     EventType.PERMISSION_WITHDRAWN: lambda _told: "no longer asks",
+    EventType.SESSION_WAITING: lambda _told: "waits to be told more",
+    EventType.BUS_DELEGATED: lambda told: _after(f"handed to {_first(told, 'name', 'to')}", told, "title"),
+    EventType.BUS_RESULT: lambda told: _after(f"{_first(told, 'from')} is back", told, "text", "status"),
+    EventType.BUS_PROGRESS: lambda told: _after(f"{_first(told, 'from')} reports", told, "text"),
+    EventType.BUS_MESSAGE: lambda told: _after(
+        f"{_first(told, 'type') or 'message'} from {_first(told, 'from')}", told, "text"
+    ),
+    EventType.BUS_REFUSED: lambda told: _after(f"refused {_first(told, 'tool')}", told, "message"),
 }

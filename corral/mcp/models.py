@@ -1,0 +1,28 @@
+"""The table of MCP servers."""
+
+from __future__ import annotations
+
+from tortoise import fields
+from tortoise.models import Model
+
+
+class Server(Model):
+    """An MCP server that agents may use. References to secrets stand in it as they were given."""
+
+    no = fields.BigIntField(primary_key=True)
+    id = fields.CharField(max_length=36, unique=True)
+    org_id = fields.BigIntField()
+    name = fields.CharField(max_length=64)
+    transport = fields.CharField(max_length=10)  # stdio | http
+    command = fields.TextField(null=True)
+    args = fields.TextField()  # JSON list
+    url = fields.TextField(null=True)
+    env = fields.TextField()  # JSON object
+    headers = fields.TextField()  # JSON object
+    created_at = fields.BigIntField()
+    updated_at = fields.BigIntField()
+
+    class Meta:
+        table = "mcp_servers"
+        unique_together = (("org_id", "name"),)
+        indexes = (("org_id", "no"),)

@@ -1,0 +1,162 @@
+"""The MCP servers of an org: added, listed, changed and removed. All its agents are given all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.ids import is_id
+from corral.platform.database import Duplicate, Row, Unit, commit, fetch, sql
+from corral.wire.tools import SERVER
+
+STDIO, HTTP = "stdio", "http"
+NAME = "^[a-zA-Z0-9_-]{1,64}$"
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile("[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+class Server(msgspec.Struct, frozen=True):
+    """An MCP server as it was configured, with references to secrets as `${NAME}` in `env` and `headers`."""
+
+    no: int
+    id: str
+    name: str
+    transport: str  #: stdio | http
+    command: str | None
+    args: list[str]
+    url: str | None
+    env: dict[str, str]
+    headers: dict[str, str]
+
+
+_COLUMNS = ", ".join(Server.__struct_fields__)
+_JSON = ("args", "env", "headers")
+#: What a field has that was not given.
+EMPTY: dict[str, Any] = {"command": None, "args": [], "url": None, "env": {}, "headers": {}}
+
+
+async def page(org_id: int, *, limit: int = 1000, before: str | None = None) -> list[Server]:
+    """Return the org's servers, newest first; `before` is a server's id, exclusive."""
+    last = (await get(org_id, before, field="before")).no if before is not None else 1 << 62
+    rows = await fetch(
+        f"SELECT {_COLUMNS} FROM mcp_servers WHERE org_id = $1 AND no < $2 ORDER BY no DESC LIMIT $3",  # noqa: S608
+        org_id,
+        last,
+        limit,
+    )
+    return [_server(row) for row in rows]
+
+
+async def for_agent(org_id: int, agent_id: str | None) -> list[Server]:
+    """Return the servers that a run of this agent is given, in the order they were added."""
+    rows = await fetch(f"SELECT {_COLUMNS} FROM mcp_servers WHERE org_id = $1 ORDER BY no", org_id)  # noqa: S608
+    return [_server(row) for row in rows]
+
+
+async def get(org_id: int, server_id: str, *, field: str | None = None) -> Server:
+    """Return one server; NotFound, or BadRequest about `field` where its id was part of a query."""
+    query = f"SELECT {_COLUMNS} FROM mcp_servers WHERE org_id = $1 AND id = $2"  # noqa: S608
+    rows = await fetch(query, org_id, server_id) if is_id(server_id) else ()
+    if rows:
+        return _server(rows[0])
+    if field is not None:
+        raise BadRequest(f"{field}: there is no MCP server {server_id} here", field=field)
+    raise NotFound(f"There is no MCP server {server_id} here")
+
+
+async def create(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
+    """Add a server; the same id twice is the same server. Conflict if its name is taken."""
+    full = {**EMPTY, **fields}
+    _check(full)
+    columns = {"id": server_id, "org_id": org_id, **_stored(full)}
+    marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
+
+    def unit() -> Unit[None]:
+        yield sql(
+            f"INSERT INTO mcp_servers ({', '.join(columns)}, created_at, updated_at) "  # noqa: S608 - our columns
+            f"VALUES ({marks}, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
+            *columns.values(),
+        )
+
+    await _commit(unit(), full["name"])
+    return await get(org_id, server_id)
+
+
+async def update(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
+    """Change some fields; what comes of it must be valid as a whole."""
+
+    def unit() -> Unit[None]:
+        rows = yield sql(
+            f"UPDATE mcp_servers SET updated_at = now_ms() WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608
+            org_id,
+            server_id,
+        )
+        if not rows:
+            raise NotFound(f"There is no MCP server {server_id} here")
+        _check({**msgspec.structs.asdict(_server(rows[0])), **fields})
+        if stored := _stored(fields):
+            sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(stored, 2))
+            yield sql(f"UPDATE mcp_servers SET {sets} WHERE id = $1", server_id, *stored.values())  # noqa: S608
+
+    await _commit(unit(), fields.get("name", ""))
+    return await get(org_id, server_id)
+
+
+async def remove(org_id: int, server_id: str) -> None:
+    """Delete a server; runs that go on keep what they were given."""
+    query = "DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no"
+    if not await fetch(query, org_id, server_id):
+        raise NotFound(f"There is no MCP server {server_id} here")
+
+
+async def _commit(unit: Unit[None], name: str) -> None:
+    try:
+        await commit(unit)
+    except Duplicate as error:
+        raise Conflict(f"There is an MCP server named {name} already", field="name") from error
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    """Refuse what no engine could start or reach."""
+    if not re.fullmatch(NAME.strip("^$"), fields["name"]):
+        raise BadRequest("name must be 1 to 64 letters, digits, - and _", field="name")
+    if fields["name"] == SERVER:
+        raise BadRequest(f"name must not be {SERVER}: that is the server of Corral's own tools", field="name")
+    if fields["transport"] == STDIO and not (fields["command"] or "").strip():
+        raise BadRequest("command is missing: transport stdio starts it", field="command")
+    if fields["transport"] == HTTP:
+        _check_url(fields["url"])
+    for name in fields["env"]:
+        if not _VARIABLE.fullmatch(name):
+            raise BadRequest(f"env.{name} is not the name of a variable: letters, digits and _", field=f"env.{name}")
+    for name, value in fields["headers"].items():
+        if not _HEADER.fullmatch(name):
+            raise BadRequest(f"headers.{name} is not the name of a header", field=f"headers.{name}")
+        if not value.isprintable():
+            raise BadRequest(f"headers.{name} must be one line of printable characters", field=f"headers.{name}")
+
+
+def _check_url(url: str | None) -> None:
+    if not url:
+        raise BadRequest("url is missing: transport http calls it", field="url")
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid or not url.isprintable() or " " in url:
+        raise BadRequest("url must be like https://host/path", field="url")
+
+
+def _stored(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: msgspec.json.encode(value).decode() if name in _JSON else value for name, value in fields.items()}
+
+
+def _server(row: Row) -> Server:
+    values = {name: row[name] for name in Server.__struct_fields__}
+    return Server(**{**values, **{name: msgspec.json.decode(values[name]) for name in _JSON}})

@@ -1,0 +1,223 @@
+"""One more runner, inside the server: it registers, polls and takes attempts like any other, only without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+import msgspec
+
+import corral
+from corral.base.backoff import Backoff
+from corral.base.errors import Conflict, NotFound, Unavailable
+from corral.base.logs import get_logger
+from corral.platform.settings import Settings
+from corral.providers.attempt import Attempt, Means, Outfit
+from corral.providers.clients import Clients
+from corral.providers.identity import identity
+from corral.providers.toolset import Connect, Toolset
+from corral.runs import commands, poll, runners
+from corral.runs.placements import PLATFORM
+from corral.wire.runner import (
+    Assignment,
+    Cancel,
+    Cli,
+    Command,
+    CommandKind,
+    CommandResult,
+    CommandStatus,
+    Message,
+    Poll,
+    PollAnswer,
+    Register,
+    Registered,
+)
+from corral.wire.runs import Engine as EngineName
+
+#: Attempts at once. They wait for the network most of the time; those that wait for people don't count.
+MAX_PODS = 64
+#: A command that is under way is offered again at each poll.
+_PAUSE = 0.2
+
+log = get_logger()
+
+
+class Engine:
+    """The provider engine of one server process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        toolset: Toolset,
+        *,
+        connect: Connect,
+        outfit: Outfit,
+        env: Mapping[str, str],
+        max_pods: int = MAX_PODS,
+    ) -> None:
+        """Take Corral's own tools, the way to MCP servers, and what fills in an attempt's secrets."""
+        self._data = settings.data
+        self._max_pods = max_pods
+        self._clients = Clients(env)
+        self._toolset, self._connect, self._outfit = toolset, connect, outfit
+        self._holding = ExitStack()
+        self._uid = ""
+        self._given = Registered(0, "")
+        self._polls = 0
+        self._attempts: dict[tuple[str, int, str], Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._commands: set[str] = set()  #: under way
+        self._again = asyncio.Event()  #: what the server would hear has changed
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to take runs."""
+        self._uid = self._holding.enter_context(identity(self._data))
+        self._serving = asyncio.create_task(self._serve(), name="provider engine")
+
+    async def stop(self, grace: float = 2.0) -> None:
+        """Take no more; what is under way ends so that another process goes on with it at once."""
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+        for attempt in self._attempts.values():
+            attempt.interrupt()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._clients.close()
+        self._holding.close()
+
+    # The poll
+
+    async def _serve(self) -> None:
+        backoff = Backoff(most=5.0)
+        while True:
+            try:
+                if not self._given.session:
+                    self._given, self._polls = await runners.register(PLATFORM, self._introduction()), 0
+                answer = await self._poll()
+                backoff.reset()
+            except (NotFound, Conflict) as error:
+                log.warning("the engine registers anew", why=error.message)
+                self._given = Registered(0, "")
+                await asyncio.sleep(backoff.next())
+            except Unavailable as error:
+                log.warning("the database is away", error=error.message)
+                await asyncio.sleep(backoff.next())
+            except Exception:
+                log.exception("the engine's poll failed")
+                await asyncio.sleep(backoff.next())
+            else:
+                if not self._take(answer):
+                    await asyncio.sleep(_PAUSE)
+
+    async def _poll(self) -> PollAnswer:
+        """Poll; begin anew as soon as there is something else to tell."""
+        self._again.clear()
+        self._polls += 1
+        busy = sum(not attempt.is_waiting for attempt in self._attempts.values())
+        body = Poll(
+            self._given.session,
+            self._polls,
+            max(0, self._max_pods - busy),
+            [attempt.held for attempt in self._attempts.values()],
+        )
+        polling = asyncio.create_task(poll.poll(PLATFORM, self._uid, body))
+        again = asyncio.create_task(self._again.wait())
+        try:
+            await asyncio.wait({polling, again}, return_when=asyncio.FIRST_COMPLETED)
+            if not polling.done():
+                return PollAnswer(void=True)  # the next one sends it home
+            return polling.result()
+        finally:
+            again.cancel()
+            polling.cancel()
+            await asyncio.gather(again, polling, return_exceptions=True)
+
+    def _take(self, answer: PollAnswer) -> bool:
+        """Do what the poll told; False if there was nothing but what is under way already."""
+        news = [command for command in answer.commands if command.id not in self._commands]
+        for lost in answer.lost:
+            if attempt := self._attempts.get((lost.run_id, lost.attempt, lost.lease)):
+                attempt.lose()
+        for assignment in answer.assignments:
+            self._begin(assignment)
+        for command in news:
+            self._commands.add(command.id)
+            self._keep(asyncio.create_task(self._carry_out(command)))
+        return bool(news or not answer.commands)
+
+    def _begin(self, assignment: Assignment) -> None:
+        key = (assignment.run_id, assignment.attempt, assignment.lease)
+        if key in self._attempts:
+            return
+        means = Means(self._name, self._toolset, self._connect, self._outfit, self._clients)
+        self._attempts[key] = attempt = Attempt(assignment, means, self._again.set)
+
+        async def run() -> None:
+            try:
+                await attempt.run()
+            finally:
+                self._attempts.pop(key, None)
+                self._again.set()
+
+        self._keep(asyncio.create_task(run(), name=f"attempt {assignment.run_id}/{assignment.attempt}"))
+
+    # Commands
+
+    async def _carry_out(self, command: Command) -> None:
+        try:
+            status, message = await self._obey(command)
+            result = CommandResult(self._given.session, status, message)
+            await commands.finish(PLATFORM, self._uid, command.id, result)
+        except (Conflict, NotFound, Unavailable) as error:
+            log.info("a command's result was not stored", command=command.id, why=error.message)
+        except Exception:
+            log.exception("a command failed", command=command.id)
+        finally:
+            self._commands.discard(command.id)
+            self._again.set()
+
+    async def _obey(self, command: Command) -> tuple[CommandStatus, str]:
+        mine = (
+            a for a in self._attempts.values() if (a.held.run_id, a.held.attempt) == (command.run_id, command.attempt)
+        )
+        attempt = next(mine, None)
+        if attempt is None:
+            return CommandStatus.FAILED, "This attempt is not here any more"
+        match command.kind:
+            case CommandKind.CANCEL:
+                attempt.cancel(msgspec.json.decode(command.payload, type=Cancel))
+            case CommandKind.MESSAGE:
+                message = msgspec.json.decode(command.payload, type=Message)
+                if not await attempt.hear(command.id, message):
+                    return CommandStatus.FAILED, "The run is ending"
+            case _:
+                return CommandStatus.UNSUPPORTED, f"The platform's engine does not know {command.kind!r}"
+        return CommandStatus.DONE, ""
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def _name(self) -> str:
+        return f"platform {self._uid}"
+
+    def _introduction(self) -> Register:
+        return Register(
+            uid=self._uid,
+            name=self._name,
+            os={"win32": "windows", "darwin": "darwin"}.get(sys.platform, "linux"),
+            arch="arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "amd64",
+            version=corral.__version__,
+            allowed_dirs=["/"],
+            max_pods=self._max_pods,
+            clis=[Cli(EngineName.PROVIDER, corral.__version__, signed_in=True)],
+        )

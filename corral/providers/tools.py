@@ -1,0 +1,130 @@
+"""What the model may call in one attempt, and how a call is carried out: whatever goes wrong is an answer to it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from corral.base.backoff import Backoff
+from corral.base.errors import LeaseLost, Unavailable
+from corral.base.logs import get_logger
+from corral.providers.entries import Call, Result
+from corral.providers.limits import Clocks
+from corral.providers.provider import NOT_AN_OBJECT, clean
+from corral.providers.toolset import Connect, Connection, Toolset
+from corral.wire.runner import Assignment, Held
+from corral.wire.tools import ToolAnswer, ToolSpec
+
+#: A server that takes longer to say what it has is done without.
+CONNECT_SECONDS = 30.0
+#: How long a tool may take where the run has no limit of silence.
+_CALL_SECONDS = 600.0
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_NAME = 64
+CUT_OFF = (
+    "This call was cut off before its result was known: it may have happened, in part or as a whole, or not at all. "
+    "Look at what is there before you call it again."
+)
+
+log = get_logger()
+
+
+class Tools:
+    """Corral's own tools by their bare names, those of MCP servers as `server__tool`."""
+
+    def __init__(self, assignment: Assignment, toolset: Toolset, clocks: Clocks) -> None:
+        """Start with Corral's own."""
+        self._assignment = assignment
+        self._toolset = toolset
+        self._clocks = clocks
+        own = toolset.specs(assignment)
+        self.specs = list(own)
+        self._own = frozenset(spec.name for spec in own)
+        self._served: dict[str, tuple[Connection, str]] = {}
+
+    async def connect(self, stack: AsyncExitStack, connect: Connect) -> list[str]:
+        """Reach the assignment's MCP servers for as long as `stack` lives; returns why some could not be reached."""
+        problems = []
+        for server in self._assignment.mcp_servers:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._offer(server.name, await stack.enter_async_context(connect(server)))
+            except Exception as error:  # noqa: BLE001 - whatever it was, the run goes on without that server
+                why = f"no answer in {CONNECT_SECONDS:g} seconds" if isinstance(error, TimeoutError) else _why(error)
+                problems.append(f"The MCP server {server.name} cannot be used: {why}")
+        return problems
+
+    def is_own(self, name: str) -> bool:
+        """Tell whether this is one of Corral's own, which may be called twice."""
+        return name in self._own
+
+    async def call(self, call: Call, most: int) -> Result:
+        """Carry a call out. Its result has at most so many characters."""
+        answer = await self._answer(call)
+        return Result(call.id, shorten(clean(answer.text), most), answer.is_error)
+
+    async def _answer(self, call: Call) -> ToolAnswer:
+        arguments: dict[str, object] = msgspec.json.decode(call.input)
+        if NOT_AN_OBJECT in arguments:
+            return _mistake(f"The input of {call.name} must be a JSON object")
+        if self.is_own(call.name):
+            return await self._call_own(call)
+        if call.name not in self._served:
+            known = ", ".join(spec.name for spec in self.specs) or "none"
+            return _mistake(f"There is no tool {call.name}. There are: {known}")
+        connection, name = self._served[call.name]
+        seconds = self._clocks.idle_seconds or _CALL_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                return await connection.call(name, arguments)
+        except TimeoutError:
+            return _mistake(f"{call.name} gave no answer in {seconds:g} seconds; it may still have an effect")
+        except Exception as error:  # noqa: BLE001 - the model may find another way
+            log.warning("a tool failed", tool=call.name, run=self._assignment.run_id, error=repr(error))
+            return _mistake(f"{call.name} failed: {_why(error)}")
+
+    async def _call_own(self, call: Call) -> ToolAnswer:
+        work, backoff = self._assignment, Backoff(most=5.0)
+        held = Held(work.run_id, work.attempt, work.lease)
+        with self._clocks.waiting():
+            while True:
+                try:
+                    return await self._toolset.call(held, call.id, call.name, call.input)
+                except LeaseLost:
+                    raise
+                except Unavailable:
+                    await asyncio.sleep(backoff.next())
+                except Exception as error:
+                    log.exception("a tool of our own failed", tool=call.name, run=work.run_id)
+                    return _mistake(f"{call.name} failed: {_why(error)}")
+
+    def _offer(self, server: str, connection: Connection) -> None:
+        for spec in connection.specs:
+            name = _NO_NAME.sub("_", f"{server}__{spec.name}")[:_LONGEST_NAME]
+            if name in self._served or name in self._own:
+                log.warning("two tools have one name", tool=name, run=self._assignment.run_id)
+                continue
+            self._served[name] = (connection, spec.name)
+            self.specs.append(ToolSpec(name, spec.description, spec.input_schema))
+
+
+def shorten(text: str, most: int) -> str:
+    """Return a text with its middle left out if it is very long, saying so."""
+    if len(text) <= most:
+        return text
+    tail = most // 5
+    return f"{text[: most - tail]}\n… {len(text) - most:,} characters left out …\n{text[-tail:]}"
+
+
+def _mistake(text: str) -> ToolAnswer:
+    return ToolAnswer(done=True, text=text, is_error=True)
+
+
+def _why(error: BaseException) -> str:
+    """Return what to tell of an error: the first of a group's, as task groups raise them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

@@ -1,0 +1,211 @@
+"""Secrets of an org and of its agents: stored, listed by name, removed, and resolved for a run. Never shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from corral.base.errors import BadRequest, NotFound
+from corral.base.logs import get_logger
+from corral.platform.database import Unit, commit, fetch, sql
+from corral.platform.settings import Settings
+from corral.secrets import cipher, master
+from corral.secrets.cipher import MasterKey, WrongMasterKey
+
+#: What names of secrets look like, and how many bytes of UTF-8 their values have at most.
+NAME = "^[A-Z][A-Z0-9_]*$"
+NAME_LONGEST = 200
+VALUE_MOST = 64 * 1024
+
+log = get_logger()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A secret without its value."""
+
+    key: str
+    agent_id: str | None  #: None is the org's
+    updated_at: int
+
+    @property
+    def scope(self) -> str:
+        """Return whose it is: org or agent."""
+        return _scope(self.agent_id or "")
+
+
+class _Keys:
+    """The master key of this process, looked for when it is first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._found = master.told(settings)
+
+    def found(self) -> MasterKey | None:
+        """Return the key if there is one."""
+        self._found = self._found or master.kept(self._settings)
+        return self._found
+
+    def made(self) -> MasterKey:
+        """Return the key, a new one if there is none."""
+        self._found = self.found() or master.made(self._settings)
+        return self._found
+
+
+_keys: _Keys | None = None
+
+
+def use(settings: Settings) -> None:
+    """Take the master key from where these settings have it; BadRequest if they hold something that is none."""
+    global _keys  # noqa: PLW0603 - one master key a process, chosen once by the composition root
+    _keys = _Keys(settings)
+
+
+async def check() -> None:
+    """Say early, in the log, if this server cannot open what is stored: its secrets are of use to no run until then."""
+    rows = await fetch(
+        "SELECT DISTINCT k.master FROM data_keys k WHERE EXISTS (SELECT 1 FROM secrets s WHERE s.org_id = k.org_id)"
+    )
+    try:
+        for row in rows:
+            _opening(row["master"])
+    except (WrongMasterKey, BadRequest) as error:
+        log.warning("secrets cannot be opened", why=error.message)
+
+
+async def put(org_id: int, key: str, value: str, *, agent_id: str | None = None) -> None:
+    """Store a secret of the org or of an agent, in the place of what was there by that name."""
+    if len(key) > NAME_LONGEST or not re.fullmatch(NAME.strip("^$"), key):
+        raise BadRequest(
+            f"key must be capital letters, digits and underscores, at most {NAME_LONGEST}, and begin with a letter",
+            field="key",
+        )
+    if not value or len(value.encode()) > VALUE_MOST:
+        raise BadRequest(f"value must have 1 to {VALUE_MOST:,} bytes", field="value")
+    await commit(_put(org_id, agent_id or "", key, value, _known().made()))
+
+
+async def page(
+    org_id: int, *, scope: str, agent_id: str | None = None, limit: int = 1000, before: str | None = None
+) -> list[Entry]:
+    """Return the secrets of a scope, newest first; of scope agent those of all agents, or of the one named.
+
+    `before`, exclusive, is a secret's name, or an agent's id and a secret's name with a slash between.
+    """
+    whose = "agent_id = $4" if scope == "org" or agent_id is not None else "agent_id <> $4"
+    rows = await fetch(
+        f"SELECT key, agent_id, updated_at FROM secrets WHERE org_id = $1 AND no < $2 AND {whose} "  # noqa: S608 - ours
+        "ORDER BY no DESC LIMIT $3",
+        org_id,
+        await _no(org_id, agent_id or "", before) if before is not None else 1 << 62,
+        limit,
+        agent_id or "",
+    )
+    return [Entry(row["key"], row["agent_id"] or None, row["updated_at"]) for row in rows]
+
+
+async def remove(org_id: int, key: str, *, agent_id: str | None = None) -> None:
+    """Delete a secret."""
+    rows = await fetch(
+        "DELETE FROM secrets WHERE org_id = $1 AND agent_id = $2 AND key = $3 RETURNING no", org_id, agent_id or "", key
+    )
+    if not rows:
+        raise NotFound(f"There is no secret {key} of {f'agent {agent_id}' if agent_id else 'the org'}")
+
+
+async def resolve(org_id: int, agent_id: str | None) -> dict[str, str]:
+    """Return what a run of this agent is given: the org's secrets and its own, of which its own win."""
+    rows = await fetch(
+        "SELECT s.key, s.agent_id, s.sealed, k.master, k.wrapped FROM secrets s "
+        "LEFT JOIN data_keys k ON k.org_id = s.org_id WHERE s.org_id = $1 AND s.agent_id IN ('', $2) "
+        "ORDER BY s.agent_id, s.key",
+        org_id,
+        agent_id or "",
+    )
+    if not rows:
+        return {}
+    if rows[0]["wrapped"] is None:
+        raise cipher.Broken(f"The key of the secrets of org {org_id} is gone from the database: store them anew")
+    data_key = _opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
+    return {row["key"]: _opened(data_key, org_id, row["agent_id"], row["key"], row["sealed"]) for row in rows}
+
+
+def _put(org_id: int, agent_id: str, key: str, value: str, known: MasterKey) -> Unit[None]:
+    data_key = yield from _data_key(org_id, known)
+    yield sql(
+        "INSERT INTO secrets (org_id, agent_id, key, sealed, created_at, updated_at) "
+        "VALUES ($1, $2, $3, $4, now_ms(), now_ms()) ON CONFLICT (org_id, agent_id, key) "
+        "DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at",
+        org_id,
+        agent_id,
+        key,
+        cipher.seal(data_key, value.encode(), *_place(org_id, agent_id, key)),
+    )
+
+
+def _data_key(org_id: int, known: MasterKey) -> Unit[bytes]:
+    """Return the org's data key, and hold its row: nobody else changes or first makes it meanwhile."""
+    fresh = cipher.new_key()
+    stored = known.fingerprint, known.wrap(org_id, fresh)
+    yield sql(
+        "INSERT INTO data_keys (org_id, master, wrapped, created_at) VALUES ($1, $2, $3, now_ms()) "
+        "ON CONFLICT (org_id) DO NOTHING",
+        org_id,
+        *stored,
+    )
+    rows = yield sql("UPDATE data_keys SET org_id = org_id WHERE org_id = $1 RETURNING master, wrapped", org_id)
+    if rows[0]["master"] == known.fingerprint:
+        return known.unwrap(org_id, rows[0]["wrapped"])
+    if (yield sql("SELECT 1 FROM secrets WHERE org_id = $1 LIMIT 1", org_id)):
+        raise _wrong(rows[0]["master"], known)
+    yield sql(
+        "UPDATE data_keys SET master = $2, wrapped = $3, created_at = now_ms() WHERE org_id = $1", org_id, *stored
+    )
+    return fresh
+
+
+async def _no(org_id: int, agent_id: str, before: str) -> int:
+    named, _, key = before.rpartition("/")
+    rows = await fetch(
+        "SELECT no FROM secrets WHERE org_id = $1 AND agent_id = $2 AND key = $3", org_id, named or agent_id, key
+    )
+    if not rows:
+        raise BadRequest(f"before: there is no secret {before} here", field="before")
+    return int(rows[0]["no"])
+
+
+def _opened(data_key: bytes, org_id: int, agent_id: str, key: str, sealed: bytes) -> str:
+    try:
+        return cipher.unseal(data_key, sealed, *_place(org_id, agent_id, key)).decode()
+    except cipher.Broken as error:
+        raise cipher.Broken(f"The secret {key} was changed outside of Corral: store it anew") from error
+
+
+def _opening(fingerprint: str) -> MasterKey:
+    """Return the master key of this fingerprint."""
+    known = _known().found()
+    if known is None or known.fingerprint != fingerprint:
+        raise _wrong(fingerprint, known)
+    return known
+
+
+def _wrong(fingerprint: str, known: MasterKey | None) -> WrongMasterKey:
+    ours = f"this server has {known.fingerprint}" if known else "this server has none"
+    return WrongMasterKey(
+        f"The secrets here are encrypted with the master key {fingerprint}, and {ours}: set CORRAL_SECRET_KEY to that "
+        "key on every server, or delete the org's secrets and store them anew"
+    )
+
+
+def _known() -> _Keys:
+    assert _keys is not None, "no master key is in use; the composition root calls vault.use()"
+    return _keys
+
+
+def _place(org_id: int, agent_id: str, key: str) -> Sequence[str | int]:
+    return org_id, _scope(agent_id), agent_id, key
+
+
+def _scope(agent_id: str) -> str:
+    return "agent" if agent_id else "org"

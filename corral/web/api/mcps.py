@@ -1,0 +1,81 @@
+"""MCP servers: the tools that agents have beside Corral's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from corral.mcp import servers
+from corral.platform.access import Role
+from corral.web.api.paging import Page, cut
+from corral.web.api.runs import Done
+from corral.web.call import Call
+from corral.web.present.mcps import McpView, mcp_view
+from corral.web.routes import Routes
+
+route = Routes("MCP servers")
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=servers.NAME)]
+Transport = Literal["stdio", "http"]
+Command = Annotated[str, msgspec.Meta(max_length=4096)]
+Url = Annotated[str, msgspec.Meta(max_length=2000)]
+Args = Annotated[list[Annotated[str, msgspec.Meta(max_length=8192)]], msgspec.Meta(max_length=200)]
+#: Values may hold `${NAME}`, which runs get replaced by the secret of that name.
+Texts = Annotated[dict[str, Annotated[str, msgspec.Meta(max_length=65_536)]], msgspec.Meta(max_length=200)]
+
+
+class CreateMcp(msgspec.Struct, forbid_unknown_fields=True):
+    """An MCP server to add."""
+
+    name: Name  #: unique in the org
+    transport: Transport
+    command: Command | None = None  #: what stdio starts
+    args: Args | None = None
+    url: Url | None = None  #: what http calls
+    env: Texts | None = None  #: of the command; may refer to secrets as ${NAME}
+    headers: Texts | None = None  #: of requests to the url; likewise
+
+
+class ChangeMcp(msgspec.Struct, forbid_unknown_fields=True):
+    """What to change about an MCP server; what is left out stays."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    transport: Transport | msgspec.UnsetType = msgspec.UNSET
+    command: Command | msgspec.UnsetType | None = msgspec.UNSET
+    args: Args | msgspec.UnsetType | None = msgspec.UNSET
+    url: Url | msgspec.UnsetType | None = msgspec.UNSET
+    env: Texts | msgspec.UnsetType | None = msgspec.UNSET
+    headers: Texts | msgspec.UnsetType | None = msgspec.UNSET
+
+
+@route.get("/api/mcps", scope="mcps:read")
+async def list_mcps(call: Call, query: Page) -> list[McpView]:
+    """List MCP servers, newest first."""
+    found = await servers.page(call.org_id, limit=query.size + 1, before=query.before)
+    return [mcp_view(server) for server in cut(call, found, query, [server.id for server in found])]
+
+
+@route.post("/api/mcps", scope="mcps:write", role=Role.ADMIN, status=201)
+async def add_mcp(call: Call, body: CreateMcp) -> McpView:
+    """Add an MCP server, for all agents."""
+    return mcp_view(await servers.create(call.org_id, call.new_id(), _given(body)))
+
+
+@route.patch("/api/mcps/<id>", scope="mcps:write", role=Role.ADMIN, also=(409,))
+async def change_mcp(call: Call, id: str, body: ChangeMcp) -> McpView:
+    """Change an MCP server: runs that begin later get it so."""
+    return mcp_view(await servers.update(call.org_id, id, _given(body)))
+
+
+@route.delete("/api/mcps/<id>", scope="mcps:write", role=Role.ADMIN)
+async def remove_mcp(call: Call, id: str) -> Done:
+    """Delete an MCP server."""
+    await servers.remove(call.org_id, id)
+    return Done()
+
+
+def _given(body: CreateMcp | ChangeMcp) -> dict[str, Any]:
+    """Return the fields that were sent; null empties one."""
+    given = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET}
+    return {name: servers.EMPTY[name] if value is None else value for name, value in given.items()}

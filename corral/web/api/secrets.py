@@ -1,0 +1,88 @@
+"""Secrets: stored and deleted by name, listed without their values. An agent's own stands in for the org's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from corral.agents import roster
+from corral.base.errors import BadRequest
+from corral.platform.access import Role
+from corral.secrets import vault
+from corral.web.api.paging import Id, Page, cut
+from corral.web.api.runs import Done
+from corral.web.call import Call
+from corral.web.present.secrets import SecretView, secret_view
+from corral.web.routes import Routes
+
+route = Routes("secrets")
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=vault.NAME_LONGEST, pattern=vault.NAME)]
+Scope = Literal["org", "agent"]
+
+
+class SecretsAsked(Page):
+    """Which secrets to list."""
+
+    scope: Scope | None = None  #: org, unless an agent is named
+    agent: Id | None = None  #: an agent's id; without it scope agent lists those of all agents
+    before: Annotated[str, msgspec.Meta(min_length=1, max_length=250)] | None = None  #: as in the link to the next page
+
+
+class PutSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A secret to store."""
+
+    key: Name
+    value: Annotated[str, msgspec.Meta(min_length=1, max_length=vault.VALUE_MOST)]
+    scope: Scope | None = None  #: org, unless an agent is named
+    agent_id: Id | None = None  #: required for scope agent
+
+
+class SecretNamed(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The secret to delete, in the query or in the body; the query wins."""
+
+    key: Name | None = None
+    scope: Scope | None = None
+    agent_id: Id | None = None
+
+
+@route.get("/api/secrets", scope="secrets:read")
+async def list_secrets(call: Call, query: SecretsAsked) -> list[SecretView]:
+    """List the names of the org's secrets, or of agents', newest first. Values are never returned."""
+    scope = query.scope or ("agent" if query.agent else "org")
+    if query.agent is not None:
+        await _whose(call, query.scope, query.agent, "agent")
+    found = await vault.page(call.org_id, scope=scope, agent_id=query.agent, limit=query.size + 1, before=query.before)
+    cursors = [f"{entry.agent_id}/{entry.key}" if entry.agent_id else entry.key for entry in found]
+    return [secret_view(entry) for entry in cut(call, found, query, cursors, scope=scope, agent=query.agent)]
+
+
+@route.post("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,))
+async def put_secret(call: Call, body: PutSecret) -> Done:
+    """Store a secret, in the place of one by that name."""
+    agent_id = await _whose(call, body.scope, body.agent_id, "agentId")
+    await vault.put(call.org_id, body.key, body.value, agent_id=agent_id)
+    return Done()
+
+
+@route.delete("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,), also=(404,))
+async def delete_secret(call: Call, query: SecretNamed, body: SecretNamed) -> Done:
+    """Delete a secret."""
+    key, agent_id = query.key or body.key, query.agent_id or body.agent_id
+    if key is None:
+        raise BadRequest("key is missing: it names the secret to delete, in the query or in the body", field="key")
+    agent_id = await _whose(call, query.scope or body.scope, agent_id, "agentId")
+    await vault.remove(call.org_id, key, agent_id=agent_id)
+    return Done()
+
+
+async def _whose(call: Call, scope: str | None, agent_id: str | None, field: str) -> str | None:
+    """Return the agent whose secret is meant, None for the org's."""
+    if agent_id is None:
+        if scope == "agent":
+            raise BadRequest(f"{field} is missing: scope agent needs the id of an agent", field=field)
+        return None
+    if scope == "org":
+        raise BadRequest(f"{field} is for scope agent; leave it out for a secret of the org", field=field)
+    return (await roster.get(call.org_id, agent_id, field=field)).id

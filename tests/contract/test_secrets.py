@@ -1,0 +1,146 @@
+"""Fleetrun: secrets, stored and deleted by name and never returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.contract.reference import RFC3339
+from tests.support.http import JSON, Api
+from tests.support.second_org import second_org
+from tests.support.server import Server
+
+UNKNOWN = "0190f0f0-0000-7000-8000-000000000000"
+VALUE = "sk-never-to-be-seen-again"
+
+
+def names(api: Api) -> list[str]:
+    return [one["key"] for one in api.get("/api/secrets", query={"limit": 1000}).raise_for_status().json()]
+
+
+def test_a_secret_is_stored_listed_without_its_value_and_deleted(quiet: Api) -> None:
+    stored = quiet.post("/api/secrets", body={"key": "GITHUB_TOKEN", "value": VALUE, "scope": "org"})
+    assert (stored.status_code, stored.json()) == (200, {"ok": True})
+    listed = quiet.get("/api/secrets")
+    assert listed.status_code == 200
+    (entry,) = [one for one in listed.json() if one["key"] == "GITHUB_TOKEN"]
+    assert set(entry) == {"key", "scope", "agentId", "updatedAt"}
+    assert (entry["scope"], entry["agentId"]) == ("org", None)
+    assert RFC3339.fullmatch(entry["updatedAt"])
+    assert VALUE not in listed.text + stored.text
+    deleted = quiet.delete("/api/secrets", body={"key": "GITHUB_TOKEN", "scope": "org"})
+    assert (deleted.status_code, deleted.json()) == (200, {"ok": True})
+    assert "GITHUB_TOKEN" not in names(quiet)
+    again = quiet.delete("/api/secrets", query={"key": "GITHUB_TOKEN"})
+    assert again.status_code == 404
+    assert "GITHUB_TOKEN" in again.json()["error"]
+
+
+def test_a_secret_is_created_or_updated_and_what_was_listed_may_be_sent_back(quiet: Api) -> None:
+    for value in ("one", "two"):
+        assert quiet.post("/api/secrets", body={"key": "TWICE", "value": value}).status_code == 200
+    assert names(quiet).count("TWICE") == 1
+    (entry,) = [one for one in quiet.get("/api/secrets").json() if one["key"] == "TWICE"]
+    assert quiet.post("/api/secrets", body={**entry, "value": "three"}).status_code == 200
+    assert quiet.delete("/api/secrets", body=entry).json() == {"ok": True}
+
+
+def test_filters_are_read_from_the_query_or_as_the_reference_has_it_from_a_body(quiet: Api) -> None:
+    quiet.post("/api/secrets", body={"key": "FILTERED", "value": "v"})
+    assert "FILTERED" in names(quiet)
+    assert quiet.call("GET", "/api/secrets", body={"scope": "agent"}).json() == []
+    both = quiet.call("GET", "/api/secrets", body={"scope": "agent"}, query={"scope": "org"})
+    assert "FILTERED" in [one["key"] for one in both.json()]
+    deleted = quiet.delete("/api/secrets", query={"key": "FILTERED"}, body={"key": "ANOTHER"})
+    assert deleted.status_code == 200
+    assert "FILTERED" not in names(quiet)
+
+
+def test_the_list_is_newest_first_and_its_link_leads_on(quiet: Api) -> None:
+    for n in range(3):
+        quiet.post("/api/secrets", body={"key": f"PAGED_{n}", "value": "v"})
+    first = quiet.get("/api/secrets", query={"limit": 2})
+    assert [one["key"] for one in first.json()] == ["PAGED_2", "PAGED_1"]
+    path = first.headers["Link"].partition(">")[0].lstrip("<")
+    assert quiet.call("GET", path).json()[0]["key"] == "PAGED_0"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"value": "v"}, "key"),
+        ({"key": "A"}, "value"),
+        ({"key": "lower", "value": "v"}, "key"),
+        ({"key": "A\n", "value": "v"}, "key"),
+        ({"key": "A-B", "value": "v"}, "key"),
+        ({"key": "A", "value": ""}, "value"),
+        ({"key": "A", "value": "x" * 65537}, "value"),
+        ({"key": "A", "value": "€" * 21846}, "value"),
+        ({"key": "A", "value": "a\0b"}, "value"),
+        ({"key": "A", "value": 1}, "value"),
+        ({"key": "A", "value": "v", "scope": "team"}, "scope"),
+        ({"key": "A", "value": "v", "scope": "agent"}, "agentId"),
+        ({"key": "A", "value": "v", "scope": "org", "agentId": UNKNOWN}, "agentId"),
+        ({"key": "A", "value": "v", "agentId": UNKNOWN}, "agentId"),
+        ({"key": "A", "value": "v", "agent_id": "nonsense"}, "agent"),
+        ({"key": "A", "value": "v", "note": "n"}, "note"),
+    ],
+)
+def test_a_bad_secret_is_refused_by_field_and_not_stored(quiet: Api, body: JSON, field: str) -> None:
+    answer = quiet.post("/api/secrets", body=body)
+    assert answer.status_code == 400, answer.text
+    assert field in answer.json()["error"]
+    assert "A" not in names(quiet)
+
+
+def test_values_of_64_kib_are_taken(quiet: Api) -> None:
+    assert quiet.post("/api/secrets", body={"key": "LONG", "value": "x" * 65536}).status_code == 200
+
+
+def test_deleting_needs_a_name_and_a_known_agent(quiet: Api) -> None:
+    for query, field in (
+        ({}, "key"),
+        ({"key": "A", "scope": "agent"}, "agentId"),
+        ({"key": "A", "agentId": UNKNOWN}, "agentId"),
+    ):
+        answer = quiet.delete("/api/secrets", query=query)
+        assert answer.status_code == 400
+        assert field in answer.json()["error"]
+    for query in ({"agent": UNKNOWN}, {"scope": "org", "agent": UNKNOWN}, {"before": "NOBODY"}):
+        answer = quiet.get("/api/secrets", query=query)
+        assert answer.status_code == 400
+        assert next(name for name in ("agent", "before") if name in query) in answer.json()["error"]
+
+
+def test_secrets_are_of_one_org_alone(quiet: Api, quiet_server: Server) -> None:
+    quiet.post("/api/secrets", body={"key": "OURS", "value": "v"})
+    with second_org(quiet_server) as other:
+        assert other.get("/api/secrets").json() == []
+        assert other.delete("/api/secrets", query={"key": "OURS"}).status_code == 404
+    assert "OURS" in names(quiet)
+
+
+def test_a_repeat_with_an_idempotency_key_is_answered_the_same_and_shows_nothing(quiet: Api) -> None:
+    for _ in range(2):
+        answer = quiet.post(
+            "/api/secrets", body={"key": "REPEATED", "value": VALUE}, headers={"Idempotency-Key": "secret-once"}
+        )
+        assert (answer.status_code, answer.json()) == (200, {"ok": True})
+
+
+def test_reading_names_and_storing_values_are_two_scopes(key_for: Callable[..., Api]) -> None:
+    reader, writer = key_for("secrets:read"), key_for("secrets:write")
+    assert reader.get("/api/secrets").status_code == 200
+    assert writer.post("/api/secrets", body={"key": "BY_WRITER", "value": "v"}).status_code == 200
+    for refused in (reader.post("/api/secrets", body={}), reader.delete("/api/secrets"), writer.get("/api/secrets")):
+        assert refused.status_code == 403
+        assert "secrets:" in refused.json()["error"]
+
+
+def test_no_value_is_in_the_database_or_the_log(quiet: Api, quiet_server: Server) -> None:
+    assert quiet.post("/api/secrets", body={"key": "DUMPED", "value": VALUE + "-dumped"}).status_code == 200
+    stored = b"".join(file.read_bytes() for file in quiet_server.data.glob("corral.db*"))
+    assert b"DUMPED" in stored
+    assert (VALUE + "-dumped").encode() not in stored
+    assert VALUE not in quiet_server.process.output()

@@ -1,0 +1,266 @@
+"""Real MCP servers over both transports, and what becomes of runs and processes when they behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from corral.mcp.client import Session, connect
+from corral.mcp.link import Unreachable
+from corral.wire.agents import McpServer
+from tests.support import mcp_server
+from tests.support.processes import Process, base_env, free_port
+from tests.support.waiting import eventually
+
+SCRIPT = str(Path(mcp_server.__file__))
+SECRET = "sk-the-value-itself"
+
+
+class Probe:
+    """The server as a test has it: started where the transport says so, with the pids of all it started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pids_file = folder / "pids"
+        self.env = {mcp_server.PIDS: str(self.pids_file)}
+
+    def stdio(self, *args: str, **env: str) -> McpServer:
+        words = ("-P", SCRIPT, *args)
+        return McpServer("probe", "stdio", command=sys.executable, args=words, env={**self.env, **env})
+
+    def pids(self) -> list[int]:
+        return [int(line) for line in self.pids_file.read_text().split()] if self.pids_file.exists() else []
+
+    def living(self) -> list[int]:
+        return [pid for pid in self.pids() if is_alive(pid)]
+
+
+@pytest.fixture
+def probe(tmp_path: Path) -> Iterator[Probe]:
+    made = Probe(tmp_path)
+    yield made
+    for pid in made.living():
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(params=["stdio", "http"])
+async def server(request: pytest.FixtureRequest, probe: Probe) -> AsyncIterator[McpServer]:
+    if request.param == "stdio":
+        yield probe.stdio()
+        return
+    async with over_http(probe) as (served, _):
+        yield served
+
+
+@asynccontextmanager
+async def over_http(probe: Probe, **env: str) -> AsyncIterator[tuple[McpServer, Process]]:
+    port = free_port()
+    process = Process(
+        "mcp server",
+        [sys.executable, "-P", SCRIPT, "--http", str(port)],
+        env={**base_env(probe.folder), **probe.env, **env},
+        log=probe.folder / "http.log",
+        cwd=probe.folder,
+    )
+    await asyncio.to_thread(http_start, process, port)
+    try:
+        yield McpServer("probe", "http", url=f"http://127.0.0.1:{port}/mcp"), process
+    finally:
+        await asyncio.to_thread(process.stop)
+
+
+def http_start(process: Process, port: int) -> None:
+    import socket
+
+    def answers() -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    process.start()
+    eventually(answers, what="the MCP server listens")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_tools_are_listed_and_called(server: McpServer, probe: Probe) -> None:
+    async with connect(server) as session:
+        specs = {spec.name: spec for spec in session.specs}
+        assert set(specs) >= {"echo", "env", "fail", "hang", "crash", "picture"}
+        assert specs["echo"].description == "Return the text."
+        assert specs["echo"].input_schema["properties"]["text"]["type"] == "string"
+        said = await session.call("echo", {"text": "hällo\nworld"})
+        assert (said.done, said.text, said.is_error) == (True, "hällo\nworld", False)
+        many = await asyncio.gather(*[session.call("echo", {"text": str(n)}) for n in range(20)])
+        assert [one.text for one in many] == [str(n) for n in range(20)]
+        failed = await session.call("fail", {})
+        assert failed.is_error
+        assert "this does not work" in failed.text
+        for wrong in (await session.call("echo", {"words": "?"}), await session.call("nonsense", {})):
+            assert wrong.is_error
+        assert (await session.call("picture", {})).text == "[image: image/png, 100 bytes]"
+        assert len(probe.pids()) == 1
+
+
+async def test_a_tool_that_hangs_is_given_up_and_the_next_call_works(server: McpServer) -> None:
+    async with connect(server, call_seconds=0.5) as session:
+        hung = await session.call("hang", {})
+        assert hung.is_error
+        assert "no answer in 0.5 seconds" in hung.text
+        assert (await patiently(session).call("echo", {"text": "still there"})).text == "still there"
+
+
+async def test_a_call_that_its_caller_gives_up_leaves_the_server_usable(server: McpServer) -> None:
+    async with connect(server) as session:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await session.call("hang", {})
+        assert (await session.call("echo", {"text": "still there"})).text == "still there"
+
+
+async def test_a_child_sees_nothing_of_the_servers_environment_but_what_it_needs(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRAL_SECRET_KEY", "never")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "never")
+    monkeypatch.setenv("LC_TIME", "de_DE.UTF-8")
+    async with connect(probe.stdio(TOKEN=SECRET)) as session:
+        env = (await session.call("env", {})).text
+    names = {line.partition("=")[0] for line in env.splitlines()}
+    assert names >= {"PATH", "HOME", "TOKEN", "LC_TIME", mcp_server.PIDS}
+    assert f"TOKEN={SECRET}" in env
+    allowed = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TMPDIR", "TZ", "TOKEN", mcp_server.PIDS}
+    assert {name for name in names if not name.startswith("LC_")} <= allowed
+
+
+async def test_a_server_that_crashes_is_started_again_by_the_next_call(probe: Probe) -> None:
+    async with connect(probe.stdio()) as session:
+        crashed = await session.call("crash", {})
+        assert crashed.is_error
+        assert "ended during the call of crash" in crashed.text
+        assert "something broke" in crashed.text
+        assert (await session.call("echo", {"text": "again"})).text == "again"
+        assert len(probe.pids()) == 2
+        assert len(probe.living()) == 1
+    assert probe.living() == []
+
+
+async def test_a_server_that_froze_is_killed_and_started_again(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.mcp.link._SIGN_OF_LIFE", 0.3)
+    async with connect(probe.stdio(), call_seconds=0.5) as session:
+        assert "no answer" in (await session.call("freeze", {})).text
+        assert (await patiently(session).call("echo", {"text": "again"})).text == "again"
+        assert len(probe.pids()) == 2
+        assert len(probe.living()) == 1
+    assert probe.living() == []
+
+
+async def test_a_server_that_never_answers_is_given_up_and_does_not_outlive_that(probe: Probe) -> None:
+    with pytest.raises(Unreachable, match="no answer within 1 seconds"):
+        async with connect(probe.stdio("--mute"), start_seconds=1):
+            pass
+    assert len(probe.pids()) == 1
+    assert probe.living() == []
+
+
+async def test_a_start_that_is_cut_off_leaves_no_process(probe: Probe) -> None:
+    async def start() -> None:
+        async with connect(probe.stdio("--mute")):
+            pass
+
+    task = asyncio.create_task(start())
+    async with asyncio.timeout(20):
+        while not probe.pids():  # noqa: ASYNC110 - another process writes them
+            await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert probe.living() == []
+
+
+async def test_a_server_that_cannot_start_says_why_but_no_secret(probe: Probe) -> None:
+    with pytest.raises(Unreachable, match=r"it wrote: no such root; the token was \*\*\*") as failed:
+        async with connect(probe.stdio("--fail", TOKEN=SECRET)):
+            pass
+    assert SECRET not in failed.value.message
+    with pytest.raises(Unreachable, match="there is no command no-such-command"):
+        async with connect(McpServer("probe", "stdio", command="no-such-command")):
+            pass
+
+
+async def test_a_server_that_always_ends_is_left_alone_at_last(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.mcp.client._MOST_STARTS", 2)
+    async with connect(probe.stdio()) as session:
+        for _ in range(2):
+            assert "ended during" in (await session.call("crash", {})).text
+        given_up = await session.call("echo", {"text": "?"})
+        assert given_up.is_error
+        assert "started 2 times" in given_up.text
+    assert len(probe.pids()) == 2
+
+
+async def test_http_requests_carry_the_headers_and_a_refusal_is_told(probe: Probe) -> None:
+    async with over_http(probe, TOKEN=SECRET) as (served, _):
+        let_in = McpServer("probe", "http", url=served.url, headers={"Authorization": f"Bearer {SECRET}"})
+        async with connect(let_in) as session:
+            assert (await session.call("echo", {"text": "in"})).text == "in"
+        with pytest.raises(Unreachable, match="401"):
+            async with connect(served):
+                pass
+
+
+async def test_an_http_server_that_went_away_and_came_back_is_used_again(probe: Probe) -> None:
+    async with over_http(probe) as (served, process), connect(served) as session:
+        first = (await session.call("pid", {})).text
+        await asyncio.to_thread(process.kill)
+        assert (await session.call("pid", {})).is_error
+        assert served.url is not None
+        await asyncio.to_thread(http_start, process, int(served.url.split(":")[2].split("/")[0]))
+        back = await session.call("pid", {})
+        assert (back.is_error, back.text != first) == (False, True)
+
+
+async def test_an_http_server_that_is_not_there_is_told(probe: Probe) -> None:
+    with pytest.raises(Unreachable):
+        async with connect(McpServer("probe", "http", url=f"http://127.0.0.1:{free_port()}/mcp")):
+            pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_a_server_dies_with_a_platform_that_is_killed(probe: Probe) -> None:
+    program = textwrap.dedent(f"""
+        import asyncio
+        from corral.mcp.client import connect
+        from corral.wire.agents import McpServer
+
+        async def main():
+            async with connect(McpServer("p", "stdio", {sys.executable!r}, ("-P", {SCRIPT!r}, "--mute"), env={probe.env!r})):
+                pass
+
+        asyncio.run(main())
+    """)
+    with subprocess.Popen([sys.executable, "-c", program]) as platform:
+        try:
+            eventually(probe.living, what="the server was started")
+        finally:
+            platform.kill()
+    eventually(lambda: not probe.living(), what="the server is gone")
+
+
+def patiently(session: Session) -> Session:
+    """A busy machine may need longer than a test gives what hangs."""
+    session._call_seconds = 30
+    return session

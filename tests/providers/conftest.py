@@ -1,0 +1,51 @@
+"""The engine in front of the scripted model, on the database of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from corral.demo.server import ModelServer, serving
+from corral.platform import database
+from corral.platform.settings import Settings
+from corral.providers import loop
+from tests.providers.world import World
+from tests.runs.world import opened
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[ModelServer]:
+    async with serving(port=0, pace=0) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables, to be copied: making them takes longer than any test here."""
+    folder = tmp_path_factory.mktemp("migrated")
+    asyncio.run(database.migrate(Settings(data=folder)))
+    return folder / "corral.db"
+
+
+@pytest.fixture
+async def world(
+    model: ModelServer, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """A platform without an engine yet."""
+    shutil.copy(migrated, tmp_path)
+    monkeypatch.setattr(loop, "FIRST_PAUSE", 0.01)
+    runs = await opened(Settings(data=tmp_path))
+    world = World(runs.org_id, model, tmp_path, monkeypatch)
+    yield world
+    for engine in world.engines:
+        await engine.stop()
+    await database.disconnect()
+
+
+@pytest.fixture(params=["anthropic", "openai", "openrouter"])
+def provider(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

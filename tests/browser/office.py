@@ -1,53 +1,92 @@
-"""Agents and tasks made quickly: through the console's own forms, posted without a browser."""
+"""Agents, their tasks, and the machine they work on, whose every move the test makes."""
 
 from __future__ import annotations
 
-import re
-import uuid
+from typing import Any
 
-import httpx
-
-from tests.browser.console import sign_in_link
-from tests.support.http import JSON
-from tests.support.server import Server
-from tests.support.waiting import PATIENCE
-
-_CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
+from tests.support.by_hand import ByHand
+from tests.support.http import JSON, Api
 
 
 class Office:
-    """A person of a server, without a window."""
+    """A team with a runner of its own: nobody else's runs go there."""
 
-    def __init__(self, server: Server) -> None:
-        self.client = httpx.Client(
-            base_url=server.url, headers={"Origin": server.url}, timeout=30 * PATIENCE, verify=False, trust_env=False
-        )
-        with server.api() as api:
-            token = sign_in_link(api).partition("#")[2]
-        assert self.client.post("/app/sign-in", data={"token": token}).status_code == 303
-        found = _CSRF.search(self.client.get("/app/keys").text)
-        assert found
-        self.csrf = found[1]
+    def __init__(self, api: Api, name: str) -> None:
+        self.api = api
+        self.name = name
+        self.runner = ByHand(api, name)
+        self.runner.card["max_pods"] = 20
+        self.seen: set[str] = set()
 
-    def close(self) -> None:
-        self.client.close()
+    def open(self) -> Office:
+        """Connect the machine."""
+        self.runner.register()
+        return self
 
-    def post(self, path: str, **fields: object) -> str:
-        """Send a form that succeeds; returns where it leads."""
-        answer = self.client.post(path, data={"csrf": self.csrf, **fields})
-        assert answer.status_code == 303, answer.text
-        return str(answer.headers["location"])
+    def agent(self, name: str, **fields: Any) -> str:
+        """Add an agent, and return its id."""
+        values = {
+            "name": name,
+            "role": f"{name} does what it is told",
+            "glyph": name[0],
+            "provider": "anthropic",
+            "model": "claude-opus-4-6",
+            "cli_name": "claude-code",
+            "provider_config": {"labels": [self.name]},
+        }
+        return self._made("/api/agents", {**values, **fields})
 
-    def agent(self, name: str = "", **fields: object) -> str:
-        """Make an agent, whose name is its own, and return its id."""
-        made = {"name": name or f"agent {uuid.uuid4().hex[:8]}", "role": "Does what it is told", **fields}
-        return _id(self.post("/app/agents", **{"engine": "claude-code", "permission_mode": "default", **made}))
-
-    def task(self, title: str, agent: str, **fields: object) -> str:
+    def task(self, title: str, agent: str, **fields: Any) -> str:
         """Make a task, and return its id."""
-        more: JSON = {"priority": "normal", "retries": "0", **fields}
-        return _id(self.post("/app/tasks", title=title, agent=agent, **more))
+        return self._made("/api/tasks", {"title": title, "input": f"{title}, please", "assignee": agent, **fields})
+
+    def started(self, title: str, agent: str, **fields: Any) -> tuple[str, Work]:
+        """Make a task of an agent whose tasks start by themselves, and begin its run; returns its id and the run."""
+        return self.task(title, agent, **fields), self.begin()
+
+    def begin(self) -> Work:
+        """Take the next run there is, and begin it."""
+        for assignment in self.runner.poll(free_slots=20, wait_seconds=10)["assignments"]:
+            if assignment["run_id"] not in self.seen:
+                self.seen.add(assignment["run_id"])
+                return Work(self.runner, assignment)
+        raise AssertionError("there is no run to take")
+
+    def status(self, task: str) -> str:
+        found: str = self.api.get("/api/tasks/:id", task).json()["status"]
+        return found
+
+    def _made(self, path: str, body: JSON) -> str:
+        answer = self.api.post(path, body=body)
+        assert answer.status_code == 201, answer.text
+        made: str = answer.json()["id"]
+        return made
 
 
-def _id(location: str) -> str:
-    return location.rpartition("/")[2]
+class Work:
+    """A run that the office's machine has begun."""
+
+    def __init__(self, runner: ByHand, claimed: JSON) -> None:
+        self.runner = runner
+        self.claimed = claimed
+        self.n = 0
+        self.add(("run.started", {"pid": 1}), ("session.init", {"session_id": "s", "model": "m"}))
+
+    def add(self, *events: tuple[str, JSON]) -> None:
+        numbered = [(self.n + at, kind, payload) for at, (kind, payload) in enumerate(events, 1)]
+        status, answer = self.runner.send(self.claimed, *numbered)
+        assert status == 200, answer
+        self.n += len(events)
+
+    def ask(self, question: str, *options: str) -> None:
+        """Ask a person, offering options."""
+        listed = [{"label": option, "description": ""} for option in options]
+        given = {"questions": [{"question": question, "header": "Q", "multiSelect": False, "options": listed}]}
+        asked = {"request_id": f"q{self.n}", "kind": "question", "tool": "AskUserQuestion", "input": given}
+        self.add(("permission.requested", {**asked, "cwd": "/srv", "description": f"AskUserQuestion {question}"}))
+
+    def complete(self, text: str) -> None:
+        self.add(("run.completed", {"text": text}))
+
+    def fail(self, message: str, hint: str) -> None:
+        self.add(("run.failed", {"code": "broken", "message": message, "hint": hint}))

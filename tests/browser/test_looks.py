@@ -14,7 +14,7 @@ from tests.browser.logs import Scripted
 from tests.support.http import Api
 from tests.support.server import Server
 
-PAGES = ("/app/runs", "/app/runs/new", "/app/approvals", "/app/runners", "/app/runners/new", "/app/keys")
+PAGES = ("/app/runs", "/app/runs/new", "/app/inbox", "/app/runners", "/app/runners/new", "/app/keys")
 
 
 @pytest.fixture

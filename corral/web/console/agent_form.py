@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from corral.agents.roster import PROVIDERS, Agent
+from corral.base.paths import parse
 from corral.web.console.agent_views import engine_of
 from corral.wire.runs import Engine, PermissionMode
 
@@ -51,6 +52,8 @@ def problems(form: AgentForm) -> dict[str, str]:
         errors["model"] = "An agent in the platform needs a model."
     if form.permission_mode not in {*PermissionMode}:
         errors["permission_mode"] = "Choose one of these."
+    if form.cwd.strip() and parse(form.cwd.strip()) is None:
+        errors["cwd"] = f"{form.cwd.strip()} is not an absolute path."
     turns = form.max_turns.strip()
     if turns and not (turns.isascii() and turns.isdigit() and 0 < int(turns[:9]) <= _TURNS_MOST):
         errors["max_turns"] = f"A number from 1 to {_TURNS_MOST}, or nothing."

@@ -9,6 +9,8 @@ from corral.agents import board, roster, world
 from corral.agents.roster import Agent
 from corral.agents.world import Entry
 from corral.platform import orgs
+from corral.usage import reports
+from corral.usage.ledger import Totals
 from corral.web.console.run_views import title
 from corral.wire.runs import Engine
 
@@ -47,7 +49,7 @@ class AgentView:
     phase: str  #: what it is at
     task_id: str | None
     run_id: str | None  #: its live run
-    cost: float | None  #: of that run
+    cost: float | None  #: of today
     since: int | None
     load: int  #: tasks without an end
     reports: list[AgentView] = field(default_factory=list)
@@ -85,13 +87,14 @@ async def views(org_id: int, agents: Sequence[Agent]) -> list[AgentView]:
     """Return the views of agents."""
     now = {entry.id: entry for entry in await world.world(org_id) if entry.kind == "agent"}
     load = await board.load(org_id)
-    return [_view(agent, now.get(agent.id), load.get(agent.id, 0)) for agent in agents]
+    spent = (await reports.report(org_id, "day")).by_agent
+    return [_view(agent, now.get(agent.id), load.get(agent.id, 0), spent.get(agent.id)) for agent in agents]
 
 
 async def view(org_id: int, agent: Agent) -> AgentView:
     """Return the view of one agent, with those who report to it."""
     everybody = await views(org_id, await roster.page(org_id))
-    found = next((one for one in everybody if one.id == agent.id), None) or _view(agent, None, 0)
+    found = next((one for one in everybody if one.id == agent.id), None) or _view(agent, None, 0, None)
     found.reports.extend(one for one in reversed(everybody) if one.manager_id == agent.id)
     return found
 
@@ -111,7 +114,7 @@ def engine_of(agent: Agent) -> str:
     return agent.cli_name or agent.provider or ""
 
 
-def _view(agent: Agent, now: Entry | None, load: int) -> AgentView:
+def _view(agent: Agent, now: Entry | None, load: int, spent: Totals | None) -> AgentView:
     status, word = _STATUS[agent.status]
     return AgentView(
         id=agent.id,
@@ -128,7 +131,7 @@ def _view(agent: Agent, now: Entry | None, load: int) -> AgentView:
         phase=title(now.phase) if now and now.phase else "",
         task_id=now.task_id if now else None,
         run_id=now.run_id if now else None,
-        cost=now.cost_micros / 1_000_000 if now and now.cost_micros else None,
+        cost=spent.cost_usd if spent else None,
         since=now.since if now else None,
         load=load,
     )

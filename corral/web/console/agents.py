@@ -11,6 +11,7 @@ from corral.agents.mail import Letter, MessageType
 from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict, CorralError
 from corral.runs import reads, runners
+from corral.usage import reports
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
@@ -143,10 +144,12 @@ async def _show(call: Call, agent_id: str, *, problem: str | None = None, status
     talk = await mail.page(call.org_id, agent=agent.id, talk=True, limit=_SAID)
     tasks = await board.page(call.org_id, assignee=agent.id, limit=_TASKS)
     found = await reads.page(call.org_id, agent_id=agent.id, limit=_RUNS)
+    spent = (await reports.report(call.org_id, "month", agent.id)).by_agent.get(agent.id)
     return await page(
         call, "agent.html", "agents", status=status, path=f"/app/agents/{agent.id}",
         agent=await view(call.org_id, agent), is_archived=agent.state == roster.ARCHIVED,
         manager=everybody.agents.get(agent.manager_id or ""), instructions=agent.instructions, role=agent.role,
+        month=spent.cost_usd if spent else None,
         talk=message_views(list(reversed(talk)), everybody, whole=True),
         tasks=await task_views(call.org_id, tasks), runs=await run_views(call.org_id, found), problem=problem,
     )  # fmt: skip

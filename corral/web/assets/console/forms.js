@@ -39,3 +39,8 @@ document.addEventListener("formdata", ({ target, formData }) => {
   if (!target.matches("[data-auto]")) return;
   for (const [name, value] of [...formData]) if (!value) formData.delete(name);
 });
+
+// What was written and taken leaves its box.
+document.addEventListener("htmx:after:request", ({ detail: { ctx }, target }) => {
+  if (target.matches?.("[data-composer]") && ctx?.response?.status < 400) target.reset();
+});

@@ -38,9 +38,6 @@ if (page) {
     bar.reload();
     attend();
   });
-  page.addEventListener("htmx:after:request", ({ detail: { ctx }, target }) => {
-    if (target.matches("[data-composer]") && ctx?.response?.status < 400) target.reset();
-  });
 }
 
 let soon = 0;

@@ -29,7 +29,7 @@ def test_a_task_is_made_by_the_form_and_started_by_the_keyboard(console: Console
     agent, name = office.agent(worker := named("worker")), named("Write the docs")
     page = console.goto(f"/app/board?agent={agent}")
     page.keyboard.press("c")
-    page.get_by_label("Title").fill(name)
+    page.get_by_label("Title", exact=True).fill(name)
     page.get_by_label("Agent", exact=True).select_option(label=worker)
     page.get_by_label("Priority").select_option("high")
     page.get_by_role("button", name="Make the task").click()

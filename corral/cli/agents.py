@@ -45,7 +45,7 @@ _MaxTurns = Annotated[int | None, typer.Option(min=1, help="Turns of a run at mo
 _Cwd = Annotated[str | None, typer.Option(help="Directory it works in, on the runner's machine.")]
 _Mode = Annotated[PermissionMode | None, typer.Option(help="What it may do unasked on a runner.")]
 _Runner = Annotated[str | None, typer.Option(help="Only on this runner: its number or name.")]
-_Label = Annotated[list[str] | None, typer.Option(help="Only on runners with this label; may be repeated.")]
+_Label = Annotated[list[str] | None, typer.Option(help="Only on runners with this label; may be repeated. '' for any.")]
 _Autostart = Annotated[
     bool | None, typer.Option("--autostart/--no-autostart", help="Whether tasks given to it start by themselves.")
 ]
@@ -179,7 +179,7 @@ def create(
             manager=manager, team=team, allowed_tools=tools, max_turns=max_turns, autostart=autostart,
         )  # fmt: skip
         if config := _config(client, cwd=cwd, mode=mode, runner=runner, label=label):
-            body["provider_config"] = config
+            body["provider_config"] = _without_empty(config)
         made = client.launch("/api/agents", body)
     if as_json:
         stdout().json(made)
@@ -221,7 +221,7 @@ def edit(
         )  # fmt: skip
         if config := _config(client, cwd=cwd, mode=mode, runner=runner, label=label):
             there = client.get(f"/api/agents/{segment(which)}")["provider_config"]
-            body["provider_config"] = {key: value for key, value in {**there, **config}.items() if value != ""}
+            body["provider_config"] = _without_empty({**there, **config})
         if not body:
             raise Misused("Nothing to change was named", hint="`corral agents edit --help` lists what can be.")
         _change(client, which, body, "Changed.", as_json=as_json)
@@ -262,14 +262,14 @@ def _everybody(client: Client) -> list[dict[str, Any]]:
     ]
 
 
-def _cost(client: Client) -> dict[str, float]:
+def _cost(client: Client) -> dict[str | None, float]:
     try:
         usage = client.get("/api/usage", period="month")
     except Refused as error:
         if error.status == 403:  # a key that may see agents, but not what they cost
             return {}
         raise
-    return {line["agent"]: line["cost_usd"] for line in usage["by_agent"] if line["agent"]}
+    return {line["agent_id"]: line["cost_usd"] for line in usage["by_agent"]}
 
 
 def _dollars(cost: float | None) -> str:
@@ -302,9 +302,13 @@ def _config(
         "cwd": str(Path(cwd).expanduser().absolute()) if cwd and cwd.startswith((".", "~")) else cwd,
         "permission_mode": mode.value if mode else None,
         "runner": runner_id(client, runner) if runner else runner,
-        "labels": label,
+        "labels": "" if label == [""] else label,
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _without_empty(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if value != ""}
 
 
 def _change(client: Client, id: str, body: dict[str, Any], word: str, *, as_json: bool) -> None:

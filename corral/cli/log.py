@@ -102,12 +102,9 @@ class Log:
 
     def _agent_tool_result(self, payload: Payload) -> None:
         failed = bool(payload.get("is_error"))
-        lines = clean(_text(payload.get("output"))).strip("\n").split("\n")
-        room = _FAILED_LINES if failed else _FOLDED_LINES
-        for line in lines[:room]:
-            self._out.line("    " + self._cut(line, 4), "red" if failed else "dim")
-        if len(lines) > room:
-            self._out.line(f"    … {len(lines) - room} more lines", "dim")
+        self._folded(
+            _text(payload.get("output")), _FAILED_LINES if failed else _FOLDED_LINES, "red" if failed else "dim"
+        )
 
     def _agent_subagent_start(self, payload: Payload) -> None:
         name = payload.get("name") or "sub-agent"
@@ -153,8 +150,7 @@ class Log:
     def _bus_result(self, payload: Payload) -> None:
         style = "green" if payload.get("status") == "done" else "red"
         self._out.line(one_line(f"← {payload.get('from')}: {payload.get('title')}: {payload.get('status')}"), style)
-        for line in clean(str(payload.get("text", ""))).strip("\n").split("\n")[:_FAILED_LINES]:
-            self._out.line("    " + self._cut(line, 4))
+        self._folded(str(payload.get("text", "")), _FAILED_LINES)
 
     def _bus_message(self, payload: Payload) -> None:
         self._bus("←", payload.get("type"), str(payload.get("text", "")))
@@ -165,6 +161,13 @@ class Log:
     def _bus(self, arrow: str, who: Any, text: str, task: Any = None) -> None:
         line = self._cut(one_line(f"{arrow} {who}: {text}"), 0)
         self._out.line(line + (f"  task {task}" if task else ""), "cyan")
+
+    def _folded(self, text: str, room: int, style: str = "") -> None:
+        lines = clean(text).strip("\n").split("\n")
+        for line in lines[:room]:
+            self._out.line("    " + self._cut(line, 4), style)
+        if len(lines) > room:
+            self._out.line(f"    … {len(lines) - room} more lines", "dim")
 
     def _run_result(self, payload: Payload) -> None:
         self._result = payload

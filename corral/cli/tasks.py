@@ -105,13 +105,13 @@ def show(id: options.TaskId, as_json: options.Json = False, data: options.Data =
             return
         names = Names(client)
         tree = client.get("/api/tasks", tree=task["id"])
-        log = client.get(f"/api/runs/{segment(task['run_id'])}/events") if task["run_id"] else []
     out.facts(
         {
             "id": task["id"],
             "title": task["title"],
             "status": task["status"],
             "why": task["why"],
+            "error": task["error"],
             "assignee": names.of(task["assignee"]),
             "requester": names.of(task["requester"]) if task["requester"] else None,
             "priority": task["priority"],
@@ -126,15 +126,7 @@ def show(id: options.TaskId, as_json: options.Json = False, data: options.Data =
     if len(tree) > 1:
         out.line()
         _tree(out, tree, task["id"], names)
-    if log:
-        out.line()
-        told = Log(out)
-        for event in log:
-            told.show(event)
-        told.close()
-    if task["error"]:
-        out.line()
-        out.line(clean(task["error"]), "red")
+    _log(out, task["log"])
 
 
 @app.command()
@@ -305,6 +297,28 @@ def _table(out: Terminal, found: list[dict[str, Any]], names: Names) -> None:
             for task in found
         ],
     )
+
+
+#: What a task's log calls the events of its runs, and where each has its text.
+_EVENTS = {
+    "output": ("agent.message", "text"),
+    "thinking": ("agent.thinking", "text"),
+    "tool_call": ("agent.tool_call", "name"),
+    "tool_result": ("agent.tool_result", "output"),
+    "error": ("run.failed", "message"),
+}
+
+
+def _log(out: Terminal, entries: list[dict[str, Any]]) -> None:
+    """Write what happened in all runs of a task."""
+    log, run_id = Log(out), ""
+    for entry in entries:
+        if entry["run_id"] != run_id:
+            run_id = entry["run_id"]
+            out.line()
+            out.line(f"run {run_id}", "dim")
+        kind, field = _EVENTS[entry["type"]]
+        log.show({"event_type": kind, "payload": {field: entry["text"]}})
 
 
 def _tree(out: Terminal, tree: list[dict[str, Any]], id: str, names: Names) -> None:

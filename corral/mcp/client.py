@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Session:
 
     def __init__(self, server: McpServer, start_seconds: float, call_seconds: float) -> None:
         """Take the server and its limits of time."""
-        self.specs: list[ToolSpec] = []  #: its tools by its own names, as they were at the start
+        self.specs: Sequence[ToolSpec] = ()  #: its tools by its own names, as they were at the start
         self._server = server
         self._start_seconds, self._call_seconds = start_seconds, call_seconds
         self._link: Link | None = None
@@ -128,7 +128,8 @@ def _text(part: Any) -> str:
         case "resource":
             return f"[{part.resource.mime_type or 'resource'}: {part.resource.uri}]"
         case _:
-            return f"[{part.type}: {part.mime_type}, {len(part.data) * 3 // 4:,} bytes]"
+            size = len(part.data) * 3 // 4 - part.data[-2:].count("=")
+            return f"[{part.type}: {part.mime_type}, {size:,} bytes]"
 
 
 def _mistake(text: str) -> ToolAnswer:

@@ -132,7 +132,7 @@ class Link:
                     await self._closing.wait()
             except Exception as error:  # noqa: BLE001 - as the server has it
                 if self._ready.done():
-                    log.warning("an MCP server ended badly", server=self._server.name, error=_why(error))
+                    log.warning("an MCP server ended badly", server=self._server.name, error=self.told(_why(error)))
                 else:
                     self._ready.set_exception(error)
         if not self._ready.done():

@@ -26,14 +26,13 @@ from corral.providers.loop import Ending, Loop
 from corral.providers.provider import Trouble
 from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
+from corral.runs import commands
 from corral.runs.resuming import INTERRUPTED
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment, Cancel, Held, Message, Resume
+from corral.wire.runner import Assignment, Cancel, CommandStatus, Held, Message, Resume
 
 T = TypeVar("T")
 
-#: Fills in what only the holder of the lease may know: secrets, MCP servers.
-Outfit = Callable[[int, Assignment], Awaitable[Assignment]]
 _SUBTYPES = {"max_turns": "error_max_turns", "max_budget": "error_max_budget_usd"}
 
 
@@ -51,7 +50,6 @@ class Means(msgspec.Struct, frozen=True):
     runner: str  #: its name
     toolset: Toolset
     connect: Connect
-    outfit: Outfit
     clients: Clients
 
 
@@ -78,13 +76,15 @@ class Attempt:
         return self._clocks.is_waiting
 
     async def hear(self, command_id: str, message: Message) -> bool:
-        """Take what somebody says, and return when it is kept; False if it comes too late."""
+        """Take what somebody says, and return when it is kept and the command done; False if it comes too late."""
         await self._is_ready.wait()
         if self._loop is None or self._stopped.is_set():
             return False
+        # A command may be offered once more while it is carried out, and an input given again by another command.
         key = f"input {message.input}" if message.input else f"command {command_id}"
+        prompt = Prompt(message.text, key=key, input=message.input)
         try:
-            await self._loop.hear(Prompt(message.text, key=key, input=message.input))
+            await self._loop.hear(prompt, lambda: commands.settle(command_id, CommandStatus.DONE))
         except (Ending, LeaseLost):
             return False
         return True
@@ -161,12 +161,12 @@ class Attempt:
         if not rows:
             raise LeaseLost
         org_id, parent_id = int(rows[0]["org_id"]), rows[0]["parent_id"]
-        journal = self._journal = Journal(org_id, self._work, self.lose)
+        work = self._work
+        journal = self._journal = Journal(org_id, work, self.lose)
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
-        work = await self._patiently(lambda: self._means.outfit(org_id, self._work))
         tools = Tools(work, self._means.toolset, self._clocks)
         told = self._told(talk)
-        begun = [self._started(), self._session(talk, work, tools)]
+        begun = [self._started(), self._session(talk, tools)]
         await journal.write(begun, entries=[told] if told else (), talk=talk)
         if not work.model:
             raise Trouble("no_model", "The agent has no model", "Set the agent's model, then launch it anew.")
@@ -203,14 +203,14 @@ class Attempt:
         told = {"pid": os.getpid(), "runner": self._means.runner, "engine": self._work.engine, "cwd": self._work.cwd}
         return EventType.RUN_STARTED, told
 
-    def _session(self, talk: Conversation, work: Assignment, tools: Tools) -> Event:
+    def _session(self, talk: Conversation, tools: Tools) -> Event:
         return EventType.SESSION_INIT, {
             "session_id": talk.session_id,
             "cli_version": corral.__version__,
-            "model": work.model,
-            "permission_mode": work.permission_mode,
+            "model": self._work.model,
+            "permission_mode": self._work.permission_mode,
             "tools": [spec.name for spec in tools.specs],
-            "mcp_servers": [server.name for server in work.mcp_servers],
+            "mcp_servers": [server.name for server in self._work.mcp_servers],
         }
 
     def _failed(self, trouble: Trouble) -> list[Event]:

@@ -10,6 +10,7 @@ from typing import Any
 from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
+from corral.platform.database import Unit
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Entry
 from corral.providers.provider import clean, encode
@@ -49,13 +50,15 @@ class Journal:
         entries: Sequence[Entry] = (),
         talk: Conversation | None = None,
         usage: Sequence[Usage] = (),
+        also: Callable[[], Unit[None]] | None = None,
     ) -> None:
-        """Store all of it, or nothing; waits for a database that is away."""
+        """Store all of it, or nothing; waits for a database that is away. `also` must bear to run twice."""
         happened = time.monotonic()
         payloads = [(kind, encode(payload)) for kind, payload in events]
         async with self._turn:
             kept = talk.next(entries) if talk is not None else []
-            beside = talk.storing(kept) if talk is not None and kept else None
+            storing = talk.storing(kept) if talk is not None and kept else None
+            beside = _both(storing, also) if also is not None else storing
             frames, self._frames = self._frames, []
             backoff = Backoff(most=5.0)
             while True:
@@ -124,3 +127,12 @@ class Journal:
             self._sending = None
             if self._frames:
                 self._sending = asyncio.create_task(self._send_frames())
+
+
+def _both(storing: Beside | None, also: Callable[[], Unit[None]]) -> Beside:
+    def unit(run_no: int) -> Unit[None]:
+        if storing is not None:
+            yield from storing(run_no)
+        yield from also()
+
+    return unit

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
+from corral.platform.database import Unit
 from corral.providers import catalog, limits
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Answer, Call, Prompt, Result, Stop
@@ -86,13 +87,13 @@ class Loop:
                 return
             await self._carry_out(self.talk.open_calls())
 
-    async def hear(self, prompt: Prompt) -> None:
-        """Take what somebody says; it is stored when this returns. Ending: it comes too late."""
+    async def hear(self, prompt: Prompt, also: Callable[[], Unit[None]]) -> None:
+        """Take what somebody says; it is stored when this returns, with `also`. Ending: it comes too late."""
         async with self._keeping:
             if self._is_ending:
                 raise Ending
-            if not self.talk.has(prompt.key):
-                await self._journal.write(entries=[prompt], talk=self.talk)
+            entries = () if self.talk.has(prompt.key) else (prompt,)
+            await self._journal.write(entries=entries, talk=self.talk, also=also)
 
     def unfinished(self) -> list[Usage]:
         """Return what the answer that was cut off has cost so far."""

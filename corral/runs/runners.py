@@ -99,11 +99,11 @@ async def known(org_id: int) -> list[Machine]:
 
 
 async def names(runner_nos: Iterable[int | None]) -> dict[int, Machine]:
-    """Return the runners with these inner numbers."""
+    """Return the runners with these inner numbers; the platform's own are nobody's to see."""
     wanted = ",".join({str(int(no)) for no in runner_nos if no is not None})
     if not wanted:
         return {}
-    rows = await database.fetch(_MACHINES + f" WHERE r.no IN ({wanted})")
+    rows = await database.fetch(_MACHINES + f" WHERE r.no IN ({wanted}) AND r.org_id <> {PLATFORM}")
     return {row["no"]: _machine(row) for row in rows}
 
 

@@ -50,6 +50,9 @@ class Office(World):
         await starting.start(self.org_id, task.id, PERSON)
         return await self.look(task)
 
+    async def begin(self, task_id: str) -> None:
+        await starting.start(self.org_id, task_id, PERSON)
+
     async def look(self, task: Task | str) -> Task:
         return await board.get(self.org_id, task if isinstance(task, str) else task.id)
 
@@ -78,8 +81,15 @@ class Office(World):
         return (await self.box.poll(free=0)).commands
 
     async def post(self) -> None:
-        """Have all mail handled."""
-        await inbox.reread(0)
+        """Have all mail handled, and what that sends."""
+        before = None
+        while before != (left := await self._unhandled()):
+            before = left
+            await inbox.reread(0)
+
+    async def _unhandled(self) -> set[int]:
+        rows = await database.fetch("SELECT no FROM messages WHERE handled_at IS NULL AND dead_at IS NULL")
+        return {row["no"] for row in rows}
 
     async def write(self, to: Agent | str, text: str, type_: MessageType = MessageType.NOTE) -> Message:
         receiver = to if isinstance(to, str) else to.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -45,7 +46,9 @@ class Probe:
 
 
 @pytest.fixture
-def probe(tmp_path: Path) -> Iterator[Probe]:
+def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Probe]:
+    for grace in ("PROCESS_TERMINATION_TIMEOUT", "FORCE_KILL_TIMEOUT"):
+        monkeypatch.setattr(f"mcp.client.stdio.{grace}", 0.3)
     made = Probe(tmp_path)
     yield made
     for pid in made.living():
@@ -79,9 +82,8 @@ async def over_http(probe: Probe, **env: str) -> AsyncIterator[tuple[McpServer, 
 
 
 def http_start(process: Process, port: int) -> None:
-    import socket
-
     def answers() -> bool:
+        assert process.is_running(), process.output()
         with socket.socket() as sock:
             return sock.connect_ex(("127.0.0.1", port)) == 0
 
@@ -247,7 +249,8 @@ def test_a_server_dies_with_a_platform_that_is_killed(probe: Probe) -> None:
         from corral.wire.agents import McpServer
 
         async def main():
-            async with connect(McpServer("p", "stdio", {sys.executable!r}, ("-P", {SCRIPT!r}, "--mute"), env={probe.env!r})):
+            words = ("-P", {SCRIPT!r}, "--mute")
+            async with connect(McpServer("p", "stdio", {sys.executable!r}, words, env={probe.env!r})):
                 pass
 
         asyncio.run(main())

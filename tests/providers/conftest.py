@@ -33,12 +33,16 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def world(
-    model: ModelServer, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, model: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
-    """A platform without an engine yet."""
-    shutil.copy(migrated, tmp_path)
+    """A platform without an engine yet; on SQLite, unless the test asks for `postgres` as well."""
     monkeypatch.setattr(loop, "FIRST_PAUSE", 0.01)
-    runs = await opened(Settings(data=tmp_path))
+    url = ""
+    if getattr(request, "param", "sqlite") == "postgres":
+        url = request.getfixturevalue("migrated_postgres_url")
+    else:
+        shutil.copy(request.getfixturevalue("migrated"), tmp_path)
+    runs = await opened(Settings(data=tmp_path, database_url=url))
     world = World(runs.org_id, model, tmp_path, monkeypatch)
     yield world
     for engine in world.engines:

@@ -36,6 +36,7 @@ def main() -> None:
 
 def make() -> Any:
     from mcp.server.mcpserver import Image, MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
 
     server = MCPServer("probe")
 
@@ -49,7 +50,7 @@ def make() -> Any:
 
     @server.tool(structured_output=False)
     def fail() -> str:
-        raise ValueError("this does not work")
+        raise ToolError("this does not work")
 
     @server.tool(structured_output=False)
     async def hang() -> str:
@@ -57,8 +58,7 @@ def make() -> Any:
         return "never"
 
     @server.tool(structured_output=False)
-    def freeze() -> str:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    async def freeze() -> str:
         os.kill(os.getpid(), signal.SIGSTOP)
         return "never"
 
@@ -68,7 +68,7 @@ def make() -> Any:
         os._exit(3)
 
     @server.tool(structured_output=False)
-    def picture() -> Image:
+    def picture() -> Any:
         return Image(data=b"\x89PNG" + b"0" * 96, format="png")
 
     @server.tool(structured_output=False)

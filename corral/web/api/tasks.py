@@ -32,6 +32,7 @@ class TasksAsked(Page):
     epic_id: Id | None = None
     priority: Priority | None = None
     parent: Id | None = None  #: the task they are parts of
+    tree: Id | None = None  #: a task in whose tree they are, above, beside or below it
 
 
 class CreateTask(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,6 +79,7 @@ class Cancelled(msgspec.Struct):
 async def list_tasks(call: Call, query: TasksAsked) -> list[TaskView]:
     """List tasks, newest first."""
     await _check_filters(call.org_id, query)
+    root = (await board.get(call.org_id, query.tree, field="tree")).root_id if query.tree is not None else None
     found = await board.page(
         call.org_id,
         statuses=[query.status] if query.status else (),
@@ -85,10 +87,11 @@ async def list_tasks(call: Call, query: TasksAsked) -> list[TaskView]:
         epic=query.epic_id,
         priority=PRIORITIES[query.priority] if query.priority else None,
         parent=query.parent,
+        root=root,
         limit=query.size + 1,
         before=query.before,
     )
-    filters = {name: getattr(query, name) for name in ("status", "assignee", "epic_id", "priority", "parent")}
+    filters = {name: getattr(query, name) for name in ("status", "assignee", "epic_id", "priority", "parent", "tree")}
     return await task_views(call.org_id, cut(call, found, query, [task.id for task in found], **filters))
 
 

@@ -116,6 +116,9 @@ def test_a_tree_is_cancelled_after_a_confirmation(console: Console, office: Offi
     page.get_by_role("button", name="Cancel the tree").click()
     expect(tree.locator(".status.failed")).to_have_count(3)
     assert {office.status(one) for one in (root, child, grandchild)} == {"error"}
+    page.goto("/app/inbox")  # nothing that somebody has to look after
+    expect(console.heading()).to_have_text("Inbox")
+    expect(page.locator(f"#failure-{root}")).to_have_count(0)
 
 
 def test_the_page_of_a_task_shows_the_log_of_its_latest_run(console: Console, office: Office) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -28,12 +28,12 @@ class AgentForm(msgspec.Struct):
     labels: str = ""
     permission_mode: str = PermissionMode.DEFAULT.value
     allowed_tools: str = ""
-    max_turns: str = ""
+    max_turns: Annotated[str, msgspec.Meta(max_length=9)] = ""
     autostart: bool = False
 
 
 _LONGEST = {"name": 200, "glyph": 16, "team": 200, "model": 200}
-_TURNS_MOST = 10_000
+_TURNS_MOST = 1_000_000
 
 
 def problems(form: AgentForm) -> dict[str, str]:
@@ -55,8 +55,8 @@ def problems(form: AgentForm) -> dict[str, str]:
     if form.cwd.strip() and parse(form.cwd.strip()) is None:
         errors["cwd"] = f"{form.cwd.strip()} is not an absolute path."
     turns = form.max_turns.strip()
-    if turns and not (turns.isascii() and turns.isdigit() and 0 < int(turns[:9]) <= _TURNS_MOST):
-        errors["max_turns"] = f"A number from 1 to {_TURNS_MOST}, or nothing."
+    if turns and not (turns.isascii() and turns.isdigit() and 0 < int(turns) <= _TURNS_MOST):
+        errors["max_turns"] = f"A number from 1 to {_TURNS_MOST:,}, or nothing."
     return errors
 
 

@@ -37,7 +37,7 @@ async def lately(caller: Principal) -> list[Failure]:
     runs: list[RunView] = []
     if caller.has("tasks:read"):
         found = await board.page(caller.org_id, statuses=(board.ERROR,), limit=_MOST)
-        tasks = [task for task in found if task.updated_at >= since]
+        tasks = [task for task in found if task.updated_at >= since and task.error not in board.BY_HAND]
     if caller.has("runs:read"):
         failed = await reads.page(caller.org_id, statuses=("failed",), limit=_MOST)
         runs = await views(caller.org_id, [run for run in failed if (run.ended_at or 0) >= since])

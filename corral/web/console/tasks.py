@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
@@ -64,7 +65,7 @@ class TaskForm(msgspec.Struct):
     epic: str = ""
     parent: str = ""
     blocked_by: list[str] = []
-    retries: str = "0"
+    retries: Annotated[str, msgspec.Meta(max_length=9)] = "0"
     start: bool = False
 
 
@@ -286,7 +287,7 @@ def _problems(form: TaskForm) -> dict[str, str]:
         errors["agent"] = "Choose who does it."
     if form.priority not in board.PRIORITIES:
         errors["priority"] = "Choose one of these."
-    if not (form.retries.isascii() and form.retries.isdigit() and int(form.retries[:9]) <= _RETRIES_MOST):
+    if not (form.retries.isascii() and form.retries.isdigit() and int(form.retries) <= _RETRIES_MOST):
         errors["retries"] = f"A number from 0 to {_RETRIES_MOST}."
     return errors
 

@@ -140,18 +140,17 @@ async def create(org_id: int, new: NewTask) -> Task:
             return
         yield from _block(org_id, new.id, new.blocked_by)
         if agent.autostart:
-            yield sql("UPDATE tasks SET wanted_at = now_ms() WHERE id = $1", new.id)
-            letter = Letter(
-                type=MessageType.TASK_ASSIGNED,
-                sender=new.created_by,
-                receiver=agent.id,
-                text=new.title,
-                task_id=new.id,
-            )
-            yield from mail.send(org_id, letter, hints)
+            yield from _assign(agent, new.id, new.title, new.created_by, hints)
 
     await decide(unit)
     return await get(org_id, new.id)
+
+
+def _assign(agent: Agent, task_id: str, title: str, by: str, hints: Hints) -> Unit[None]:
+    """Have a task started by telling its agent."""
+    yield sql("UPDATE tasks SET wanted_at = now_ms() WHERE id = $1", task_id)
+    letter = Letter(type=MessageType.TASK_ASSIGNED, sender=by, receiver=agent.id, text=title, task_id=task_id)
+    yield from mail.send(agent.org_id, letter, hints)
 
 
 def insert(org_id: int, new: NewTask, parent: Task | None, **more: Any) -> Unit[bool]:
@@ -193,8 +192,7 @@ async def update(
 ) -> Task:
     """Change columns. Its status is set by hand only while no run of it is live, and never to `running`."""
     await get(org_id, task_id)
-    if "assignee_id" in fields:
-        await _assignable(org_id, fields["assignee_id"])
+    agent = await _assignable(org_id, fields["assignee_id"]) if "assignee_id" in fields else None
     await _known(org_id, fields.get("epic_id"), blocked_by or ())
 
     def unit(hints: Hints) -> Unit[None]:
@@ -217,6 +215,8 @@ async def update(
             yield from holds.refresh(task["assignee_id"], hints)
         if status is not None:
             yield from _move(task, status, hints)
+        elif agent is not None and "assignee_id" in changed and agent.autostart and task["status"] == PENDING:
+            yield from _assign(agent, task_id, changed.get("title", task["title"]), task["created_by"], hints)
 
     await decide(unit)
     return await get(org_id, task_id)

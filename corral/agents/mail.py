@@ -267,7 +267,7 @@ def read(org_id: int, agent_id: str, limit: int) -> Unit[list[Message]]:
     """Return what an agent has not read yet, oldest first, and note that it has now."""
     rows = yield sql(
         f"UPDATE messages SET read_at = now_ms() WHERE no IN (SELECT no FROM messages WHERE org_id = $1 "  # noqa: S608
-        f"AND receiver = $2 AND read_at IS NULL AND type <> 'task.assigned' AND {_SETTLED} "
+        f"AND receiver = $2 AND inbox_seq IS NOT NULL AND read_at IS NULL AND type <> 'task.assigned' AND {_SETTLED} "
         f"ORDER BY inbox_seq LIMIT {int(limit)}) "
         f"RETURNING {COLUMNS}",
         org_id,

@@ -156,13 +156,13 @@ class Attempt:
 
     async def _converse(self) -> None:
         rows = await self._patiently(
-            lambda: database.fetch("SELECT org_id, parent_id FROM runs WHERE id = $1", self._work.run_id)
+            lambda: database.fetch("SELECT no, org_id, parent_id FROM runs WHERE id = $1", self._work.run_id)
         )
         if not rows:
             raise LeaseLost
         org_id, parent_id = int(rows[0]["org_id"]), rows[0]["parent_id"]
         work = self._work
-        journal = self._journal = Journal(org_id, work, self.lose)
+        journal = self._journal = Journal(org_id, rows[0]["no"], work, self.lose)
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
         tools = Tools(work, self._means.toolset, self._clocks)
         told = self._told(talk)

@@ -25,7 +25,7 @@ async def writes_of(world: World) -> int:
     return world.writes
 
 
-BOTH = pytest.mark.parametrize("world", ["sqlite", "postgres"], indirect=True)
+BOTH = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 
 
 @BOTH

@@ -32,6 +32,10 @@ from corral.wire.runner import Assignment, Cancel, CommandStatus, Held, Message,
 
 T = TypeVar("T")
 
+#: How long an attempt that ends with its process waits for what it started.
+_HURRY_SECONDS = 0.5
+#: An attempt that could not even write its end is offered again; not at once.
+_BROKEN_SECONDS = 1.0
 _SUBTYPES = {"max_turns": "error_max_turns", "max_budget": "error_max_budget_usd"}
 
 
@@ -102,22 +106,25 @@ class Attempt:
 
     async def run(self) -> None:
         """Carry the attempt out. Raises nothing: whatever happens becomes its last event."""
+        work = asyncio.create_task(self._converse(), name=f"run {self._work.run_id}")
         try:
-            last = await self._carry_out()
+            last = await self._carry_out(work)
             if last and self._journal is not None and self._asked != Stop.LOST:
                 await self._journal.end(last, usage=self._loop.unfinished() if self._loop else ())
         except LeaseLost:
             self._log.info("the attempt is another's")
         except Exception as error:  # noqa: BLE001 - the server offers it again, or another process takes it
             self._log.exception("the attempt broke", error=repr(error))
+            await asyncio.sleep(_BROKEN_SECONDS)
         finally:
             self._is_ready.set()
             if self._journal is not None:
                 self._journal.close()
+            work.cancel()
+            await asyncio.wait({work})
 
-    async def _carry_out(self) -> list[Event]:
-        """Work until the end is stored, or return the events that tell of another end."""
-        work = asyncio.create_task(self._converse(), name=f"run {self._work.run_id}")
+    async def _carry_out(self, work: asyncio.Task[None]) -> list[Event]:
+        """Let it work until the end is stored, or return the events that tell of another end."""
         stopped = asyncio.create_task(self._stopped.wait())
         trouble: Trouble | None = None
         try:
@@ -132,11 +139,14 @@ class Attempt:
                     trouble = self._clocks.expired()
         finally:
             stopped.cancel()
-            work.cancel()
-            await asyncio.wait({work})
-        if work.cancelled():
-            return self._failed(trouble) if trouble else self._ending_when_stopped()
-        return self._judge(work.exception())
+        work.cancel()
+        # MCP servers may take a while to end. A process that ends says first that others may go on.
+        await asyncio.wait({work}, timeout=_HURRY_SECONDS if self._asked == Stop.INTERRUPT else None)
+        if work.done() and not work.cancelled():
+            return self._judge(work.exception())
+        if trouble is None and self._asked is None:
+            trouble = _mistake("it was cancelled from within")
+        return self._failed(trouble) if trouble else self._ending_when_stopped()
 
     def _judge(self, error: BaseException | None) -> list[Event]:
         match error:
@@ -148,9 +158,7 @@ class Attempt:
                 return self._failed(error)
             case _:
                 self._log.error("the engine made a mistake", exc_info=error)
-                return self._failed(
-                    Trouble("engine_error", f"The platform made a mistake: {error!r}", "The server's log says more.")
-                )
+                return self._failed(_mistake(repr(error)))
 
     async def _converse(self) -> None:
         rows = await self._patiently(
@@ -239,3 +247,7 @@ class Attempt:
             except Unavailable as error:
                 self._log.warning("the database is away", error=error.message)
                 await asyncio.sleep(backoff.next())
+
+
+def _mistake(what: str) -> Trouble:
+    return Trouble("engine_error", f"The platform made a mistake: {what}", "The server's log says more.")

@@ -113,6 +113,8 @@ class Journal:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
             await asyncio.wait({sending})
+            if not sending.cancelled():
+                sending.exception()  # noticed
             raise
         self._is_in_doubt = False
 

@@ -99,8 +99,7 @@ async def _prepared(message: Row) -> Prepared | str | None:
     try:
         match message["type"]:
             case MessageType.TASK_ASSIGNED:
-                task = await board.get(message["org_id"], message["task_id"])
-                return await starting.prepare(message["org_id"], task.id, task.created_by)
+                return await starting.prepare(message["org_id"], message["task_id"])
             case MessageType.QUESTION | MessageType.NOTE if not is_id(message["sender"]):
                 agent = await roster.get(message["org_id"], message["receiver"])
                 return await starting.launch_of(agent, message["text"], message["sender"], run_id=new_id())

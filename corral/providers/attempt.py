@@ -28,6 +28,7 @@ from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
 from corral.runs import commands
 from corral.runs.resuming import INTERRUPTED
+from corral.usage import pricelists
 from corral.wire.events import EventType
 from corral.wire.runner import Assignment, Cancel, CommandStatus, Held, Message, Resume
 
@@ -175,7 +176,8 @@ class Attempt:
             problems = await tools.connect(stack, self._means.connect)
             if problems:
                 await journal.write([(EventType.AGENT_NEEDS_ATTENTION, {"message": why}) for why in problems])
-            self._loop = Loop(work, talk, provider, tools=tools, journal=journal, clocks=self._clocks)
+            book = await self._patiently(lambda: pricelists.current(org_id))
+            self._loop = Loop(work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book)
             self._is_ready.set()
             await self._loop.run()
 

@@ -21,10 +21,10 @@ from corral.providers.conversation import Conversation
 from corral.providers.entries import Answer, Call, Prompt, Result, Stop
 from corral.providers.journal import Event, Journal
 from corral.providers.limits import Clocks
-from corral.providers.prices import cost_micros
 from corral.providers.provider import TOO_LONG, Ask, Provider, Reply, Spent, Trouble, clean
 from corral.providers.tools import CUT_OFF, Tools
 from corral.providers.window import SUMMARISE, Window
+from corral.usage.prices import Book
 from corral.wire.events import EventType, Usage
 from corral.wire.runner import Assignment
 
@@ -57,6 +57,7 @@ class Loop:
         tools: Tools,
         journal: Journal,
         clocks: Clocks,
+        book: Book,
     ) -> None:
         """Take what the attempt works with; nothing is asked yet."""
         assert assignment.model is not None
@@ -67,6 +68,7 @@ class Loop:
         self._tools = tools
         self._journal = journal
         self._clocks = clocks
+        self._book = book
         self._can = catalog.find(self._model)
         self._window = Window(self._can, assignment.system_prompt or "", tools.specs)
         self._began = time.monotonic()
@@ -216,7 +218,7 @@ class Loop:
             native=reply.native,
             seen=seen,
             context=reply.spent.asked + reply.spent.output_tokens,
-            cost_micros=line.cost_micros or 0,
+            cost_micros=self._book.counted([line]),
         )
         async with self._keeping:
             more: list[Prompt] = []
@@ -294,7 +296,7 @@ class Loop:
         if kept is None:
             return False
         text, lines = await self._sum_up() if summarise else ("", [])
-        summary = self.talk.summarised(kept, text, sum(line.cost_micros or 0 for line in lines))
+        summary = self.talk.summarised(kept, text, self._book.counted(lines))
         message = f"{summary.answers} earlier answers outgrew the model's window and were " + (
             "summed up" if text else "left out"
         )
@@ -377,5 +379,5 @@ def _usage(source: str, model: str, spent: Spent) -> Usage:
         output_tokens=spent.output_tokens,
         cache_read_tokens=spent.cache_read_tokens,
         cache_write_tokens=spent.cache_write_tokens,
-        cost_micros=cost_micros(model, spent),
+        cost_micros=spent.cost_micros,
     )

@@ -60,8 +60,11 @@ class Meter:
         spent = self._spent(result)
         if spent is None:
             return self.cut()
+        longest: dict[str, int] = {}
+        for message in self._open.values():
+            longest[message.model] = max(longest.get(message.model, 0), _asked(message))
         self._forget_open()
-        lines = [self._line(model, sums) for model, sums in spent.items()]
+        lines = [self._line(model, sums, longest.get(model, 0)) for model, sums in spent.items()]
         return [line for line in lines if line.cost_micros or _tokens(line)]
 
     def cut(self) -> list[Usage]:
@@ -119,7 +122,7 @@ class Meter:
             return None
         return {model: _difference(now, before.get(model) or {}) for model, now in sums.items()}
 
-    def _line(self, model: str, spent: Mapping[str, Any]) -> Usage:
+    def _line(self, model: str, spent: Mapping[str, Any], longest: int) -> Usage:
         dollars = spent.get("costUSD") or 0.0
         self.cost_usd += dollars
         # Rounding the running sum, not each delta, keeps the lines' sum right.
@@ -134,6 +137,7 @@ class Meter:
             cache_read_tokens=spent.get("cacheReadInputTokens") or 0,
             cache_write_tokens=spent.get("cacheCreationInputTokens") or 0,
             cost_micros=micros if "costUSD" in spent else None,
+            longest=longest,
         )
 
 
@@ -150,6 +154,11 @@ def _output(message: _Message) -> int:
     """The stream's last word; without a stream the CLI says 1 for any length, so the text has to tell."""
     said = message.usage.get("output_tokens") or 0
     return said if message.streamed else max(said, message.characters // _CHARACTERS_A_TOKEN)
+
+
+def _asked(message: _Message) -> int:
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return sum(message.usage.get(name) or 0 for name in names)
 
 
 def _tokens(line: Usage) -> int:

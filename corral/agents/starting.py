@@ -105,7 +105,7 @@ async def _somewhere(agent: Agent, engine: Engine, labels: Sequence[str], runner
 
 def _fits(machine: Machine, engine: Engine, labels: Sequence[str], runner: Any) -> bool:
     return (
-        (runner is None or str(runner) in {str(machine.id), machine.uid})
+        (runner is None or machine.answers_to(runner))
         and any(cli.engine == engine for cli in machine.clis)
         and set(labels) <= set(machine.labels)
     )

@@ -155,7 +155,7 @@ class Engine:
         key = (assignment.run_id, assignment.attempt, assignment.lease)
         if key in self._attempts:
             return
-        means = Means(self._name, self._toolset, self._connect, self._clients)
+        means = Means(self._toolset, self._connect, self._clients)
         self._attempts[key] = attempt = Attempt(assignment, means, self._again.set)
 
         async def run() -> None:
@@ -201,14 +201,10 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    @property
-    def _name(self) -> str:
-        return f"platform {self._uid}"
-
     def _introduction(self) -> Register:
         return Register(
             uid=self._uid,
-            name=self._name,
+            name=f"platform {self._uid}",
             os={"win32": "windows", "darwin": "darwin"}.get(sys.platform, "linux"),
             arch="arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "amd64",
             version=corral.__version__,

@@ -15,14 +15,16 @@ from corral.providers.conversation import Conversation
 from corral.providers.entries import Entry
 from corral.providers.provider import clean, encode
 from corral.runs import ingest
+from corral.runs.frames import token_hint
+from corral.runs.hints import Hints
 from corral.runs.ingest import Beside
 from corral.wire.events import EventBatch, EventType, RunnerEvent, TokenFrame, Usage
 from corral.wire.runner import Assignment
 
 Event = tuple[EventType, Mapping[str, Any]]
 
-#: Streamed text goes out at most so often.
-FRAME_SECONDS = 0.05
+#: Streamed text goes out at most so often, and whoever streams asks so often whether the attempt is still its own.
+FRAME_SECONDS, CHECK_SECONDS = 0.05, 2.0
 
 log = get_logger()
 
@@ -30,9 +32,9 @@ log = get_logger()
 class Journal:
     """The one writer of an attempt's events. Raises LeaseLost once the attempt is another's."""
 
-    def __init__(self, org_id: int, assignment: Assignment, on_lost: Callable[[], None]) -> None:
-        """Go on after what is stored; `on_lost` is called when a frame finds the lease gone."""
-        self._org_id = org_id
+    def __init__(self, org_id: int, run_no: int, assignment: Assignment, on_lost: Callable[[], None]) -> None:
+        """Go on after what is stored; `on_lost` is called when the lease is found to be gone while text streams."""
+        self._org_id, self._run_no = org_id, run_no
         self._run_id = assignment.run_id
         self._attempt = assignment.attempt
         self._lease = assignment.lease
@@ -42,6 +44,7 @@ class Journal:
         self._turn = asyncio.Lock()
         self._frames: list[TokenFrame] = []
         self._sending: asyncio.Task[None] | None = None
+        self._checked = time.monotonic()
 
     async def write(
         self,
@@ -59,7 +62,7 @@ class Journal:
             kept = talk.next(entries) if talk is not None else []
             storing = talk.storing(kept) if talk is not None and kept else None
             beside = _both(storing, also) if also is not None else storing
-            frames, self._frames = self._frames, []
+            self._show()
             backoff = Backoff(most=5.0)
             while True:
                 # Made anew each time: what was rolled back may have changed it.
@@ -67,7 +70,7 @@ class Journal:
                 numbered = [
                     RunnerEvent(n, kind, payload, age) for n, (kind, payload) in enumerate(payloads, self._n + 1)
                 ]
-                batch = EventBatch(self._attempt, self._lease, numbered, list(usage), frames)
+                batch = EventBatch(self._attempt, self._lease, numbered, list(usage))
                 try:
                     await self._send(batch, beside)
                     break
@@ -110,23 +113,34 @@ class Journal:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
             await asyncio.wait({sending})
+            if not sending.cancelled():
+                sending.exception()  # noticed
             raise
         self._is_in_doubt = False
 
     async def _send_frames(self) -> None:
         try:
             await asyncio.sleep(FRAME_SECONDS)
-            frames, self._frames = self._frames, []
-            if frames:
-                await ingest.ingest(self._org_id, self._run_id, EventBatch(self._attempt, self._lease, tokens=frames))
+            self._show()
+            if time.monotonic() - self._checked > CHECK_SECONDS:
+                await ingest.ingest(self._org_id, self._run_id, EventBatch(self._attempt, self._lease))
+                self._checked = time.monotonic()
         except LeaseLost:
             self._on_lost()
         except Unavailable:
-            pass  # the whole text comes as an event
+            pass  # whoever writes next will find out
         finally:
             self._sending = None
             if self._frames:
                 self._sending = asyncio.create_task(self._send_frames())
+
+    def _show(self) -> None:
+        """Let whoever watches see what came; nobody else needs to know, so it costs no transaction."""
+        frames, self._frames = self._frames, []
+        if frames:
+            hints = Hints()
+            hints.log(self._run_no, token_hint(frames))
+            hints.publish()
 
 
 def _both(storing: Beside | None, also: Callable[[], Unit[None]]) -> Beside:

@@ -217,7 +217,7 @@ def _pinned(machines: Sequence[Machine], runner: str | int | None) -> Machine | 
     if runner is None:
         return None
     for machine in machines:
-        if str(runner) in {str(machine.id), machine.uid}:
+        if machine.answers_to(runner):
             return machine
     raise BadRequest(f"runnerId: there is no runner {runner} here", field="runnerId")
 

@@ -50,6 +50,10 @@ class Machine(msgspec.Struct, frozen=True):
         """Tell whether it would take a run now."""
         return self.online and not self.draining and self.pod_count < self.max_pods
 
+    def answers_to(self, name: str | int) -> bool:
+        """Tell whether this names it: its number, its uid, or what it is called."""
+        return str(name) in {str(self.id), self.uid, self.name}
+
     def offer(self, org_id: int) -> Offer:
         """Return what placements ask of it."""
         return Offer(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from corral.runs import queue
+from corral.wire.agents import McpServer
 from corral.wire.runs import RunStatus
-from tests.providers.world import World
+from tests.providers.world import Server, World
 
 #: Two turns with calls, one of them with two at the same time: one of Corral's own tools, and one of an MCP server.
 SCRIPT = (
@@ -25,7 +30,7 @@ async def writes_of(world: World) -> int:
     return world.writes
 
 
-BOTH = pytest.mark.parametrize("world", ["sqlite", "postgres"], indirect=True)
+BOTH = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 
 
 @BOTH
@@ -110,3 +115,38 @@ async def test_a_follow_up_that_is_killed_at_once_is_told_once(world: World) -> 
         done = await world.until(child)
         assert await world.text(done) == "two"
         assert sum("%say two" in str(one.entry) for one in await world.kept(child)) == 1
+
+
+async def test_a_refusal_is_one_after_a_kill_as_well(world: World) -> None:
+    engine = await world.start()
+    world.crash_at("agent.message", after=True)
+    run = await world.ask("%say I will not\n%stop refusal")
+    await world.crashed(engine)
+    await world.start()
+    done = await world.until(run)
+    assert (done.status, len(world.served())) == (RunStatus.FAILED, 1)
+    assert "model_refused" in (done.reason or "")
+
+
+async def test_a_slow_goodbye_of_a_server_keeps_nobody_from_going_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tool's server that does not end when it should must not keep the run from the next process."""
+    leaving = asyncio.Event()
+
+    @asynccontextmanager
+    async def slow(_server: McpServer) -> AsyncIterator[Server]:
+        try:
+            yield world.server
+        finally:
+            leaving.set()
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(world.server, "connect", slow)
+    engine = await world.start()
+    run = await world.ask("%tool files__hang {}\n%say never")
+    await world.server.hanging.wait()
+    await engine.stop()
+    assert leaving.is_set()
+    assert (await world.run(run.id)).status == RunStatus.QUEUED
+    assert len(await world.told(run, "session.interrupted")) == 1

@@ -22,7 +22,7 @@ from corral.wire.runner import Assignment
 from corral.wire.runs import Engine, RunStatus
 from tests.providers.world import World
 
-BOTH = pytest.mark.parametrize("world", ["sqlite", "postgres"], indirect=True)
+BOTH = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 
 
 async def prompts(world: World, run: Run) -> list[str]:
@@ -283,7 +283,8 @@ async def test_an_attempt_that_is_anothers_ends_without_a_word(world: World) -> 
     assert len(await world.events(run)) == before
 
 
-async def test_streamed_text_finds_out_that_the_lease_is_gone(world: World) -> None:
+async def test_whoever_streams_finds_out_that_the_lease_is_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.providers.journal.CHECK_SECONDS", 0.1)
     engine = await world.start()
     run = await world.ask("%pace 50\n%say " + "word " * 500)
     await streaming(world, run)
@@ -328,7 +329,7 @@ async def test_a_write_that_is_cut_off_is_looked_for_before_the_end_is_written(
     run = await world.ask("x")
     await database.fetch("UPDATE runs SET attempt = 1, lease = 'mine', attempt_open = TRUE WHERE id = $1", run.id)
     work = Assignment(run.id, 1, "mine", Engine.PROVIDER, "x", "")
-    journal = Journal(world.org_id, work, lambda: None)
+    journal = Journal(world.org_id, run.no, work, lambda: None)
     real, stored = ingest.ingest, asyncio.Event()
 
     async def slow(*args: Any) -> Any:

@@ -189,6 +189,11 @@ async def test_answers_that_always_grow_too_long_end_the_run(world: World) -> No
     assert reason["code"] == "answer_too_long"
 
 
+async def test_an_answer_that_promises_calls_and_has_none_is_the_last(world: World) -> None:
+    await world.start()
+    assert await world.text(await world.done("%say x\n%stop tool_use")) == "x"
+
+
 async def test_a_refusal_fails_the_run(world: World, provider: str) -> None:
     await world.start()
     _, reason = await failed(world, "%say I will not\n%stop refusal", provider)

@@ -34,9 +34,10 @@ from corral.wire.runner import Assignment, Held, Limits
 from corral.wire.runs import ENDED, RunStatus
 from corral.wire.tools import ToolAnswer, ToolSpec
 from tests.runs.world import World as Runs
+from tests.support.waiting import PATIENCE
 
 #: Longer than anything here takes, even on a busy machine.
-PATIENCE = 15.0
+LONG_ENOUGH = 15.0 * PATIENCE
 #: A model of each provider, by a name that its engine asks to think.
 MODELS = {"anthropic": "claude-sonnet-5", "openai": "gpt-5.6-terra", "openrouter": "maker/some-model"}
 _ANYTHING = {"type": "object", "properties": {}}
@@ -164,7 +165,7 @@ class World(Runs):
 
     async def until(self, run: Run, *statuses: RunStatus) -> Run:
         """Wait for a state, or for the end."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LONG_ENOUGH):
             while (now := await self.run(run.id)).status not in (statuses or ENDED):  # noqa: ASYNC110 - as below
                 await asyncio.sleep(0.005)
             return now
@@ -223,7 +224,7 @@ class World(Runs):
 
     async def happens(self, holds: Callable[[], bool]) -> None:
         """Wait for something that happens in a while."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LONG_ENOUGH):
             while not holds():  # noqa: ASYNC110 - what is waited for has no event to set
                 await asyncio.sleep(0.005)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date
 from typing import Any, NamedTuple
 
 import msgspec
 
 from corral.platform import database
-from corral.usage import ledger
+from corral.usage import ledger, periods
 from corral.usage.ledger import COST, SUMS, Line, Totals
 from corral.usage.periods import Part, Span, later
 
@@ -143,6 +143,11 @@ async def report(org_id: int, span: Span, only: Only | None = None, group_by: st
         org_id, *span.days, *args,
     )  # fmt: skip
     return Report(span, _cells(rows, {part.day: part for part in parts}, span))
+
+
+async def lately(org_id: int, period: str, only: Only | None = None) -> Report:
+    """Sum up a period that ends today, in UTC."""
+    return await report(org_id, periods.lately(period, UTC, await database.now()), only)
 
 
 async def doubts(org_id: int, span: Span, only: Only | None = None) -> Doubts:

@@ -173,7 +173,7 @@ async def test_an_own_tool_is_asked_again_when_the_database_was_away(world: Worl
         ("claude-sonnet-5", Spent(1_000_000), 2_000_000),
         ("claude-haiku-4-5-20251001", Spent(0, 1_000_000), 5_000_000),
         ("claude-haiku-5-5", Spent(100_000, 0), 10_000),
-        ("claude-haiku-5-5", Spent(100_001, 0), 50_000),
+        ("claude-haiku-5-5", Spent(100_001, 0), 50_001),
         ("gpt-5.6-terra", Spent(0, 0, 1_000_000, 1_000_000), 250_000 + 3_125_000),
         ("gpt-5.5", Spent(300_000, 100_000), 3_000_000 + 4_500_000),
         ("maker/some-model", Spent(1, 1, cost_micros=7), 7),

@@ -139,7 +139,7 @@ async def report(org_id: int, span: Span, only: Only | None = None, group_by: st
     rows = await database.scan(
         f"SELECT day, agent_id, model, {group} AS grouped, {SUMS}"  # noqa: S608 - our own words
         f"{also} FROM usage_lines "
-        f"WHERE org_id = $1 AND day >= $2 AND day <= $3{where} GROUP BY {keys} ORDER BY day",
+        f"WHERE org_id = $1 AND day >= $2 AND day <= $3{where} GROUP BY {keys}",
         org_id, *span.days, *args,
     )  # fmt: skip
     return Report(span, _cells(rows, {part.day: part for part in parts}, span))

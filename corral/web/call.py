@@ -72,11 +72,6 @@ class Call:
         """Whether only the answer's headers are wanted."""
         return self.request.method == "HEAD"
 
-    @property
-    def wants_csv(self) -> bool:
-        """Whether a table is asked for, for spreadsheets."""
-        return "text/csv" in self.request.headers.getone("accept", "")
-
     def new_id(self) -> str:
         """Return the id for the thing this call makes: the same one when the call is a repeat that takes over."""
         return self._minted or new_id()

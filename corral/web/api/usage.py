@@ -38,6 +38,7 @@ route = Routes("usage")
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Zone = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Format = Literal["json", "csv"]
 GroupBy = Literal["team", "epic", "task", "user", "key", "run"]
 #: Characters of a prompt that name a run.
 _PROMPT = 100
@@ -59,6 +60,7 @@ class Filters(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     first: date | None = msgspec.field(name="from", default=None)  #: the first day
     to: date | None = None  #: the last day; today, if only the first is given
     tz: Zone = "UTC"  #: whose days, as Europe/Berlin
+    format: Format | None = None  #: where the header Accept cannot say it
 
     @property
     def only(self) -> Only:
@@ -99,6 +101,7 @@ class StatementAsked(msgspec.Struct, forbid_unknown_fields=True):
     team: Name | None = None
     label: Name | None = None
     tz: Zone = "UTC"
+    format: Format | None = None
 
 
 class LineList(msgspec.Struct):
@@ -113,7 +116,7 @@ async def get_usage(call: Call, query: UsageAsked) -> UsageView | Answer:
     if query.agent is not None:
         await roster.get(call.org_id, query.agent, field="agent")
     report = await reports.report(call.org_id, await _span(query), query.only, query.group_by)
-    if call.wants_csv:
+    if _wants_csv(call, query.format):
         return await _cells(call, report, query.group_by)
     grouped = await _grouped(call.org_id, report, query) if query.group_by is not None else None
     tasks = await _tasks(call.org_id, report.span, query.only)
@@ -130,7 +133,7 @@ async def list_usage_lines(call: Call, query: LinesAsked) -> LineList | Answer:
     if len(found) > size:
         found = found[:size]
         call.link_next(**_asked(query), limit=size, before=found[-1].id)
-    if call.wants_csv:
+    if _wants_csv(call, query.format):
         return as_csv(LINE_HEADERS, map(line_row, found), "usage-ledger.csv")
     return LineList([line_view(line) for line in found])
 
@@ -139,7 +142,7 @@ async def list_usage_lines(call: Call, query: LinesAsked) -> LineList | Answer:
 async def get_usage_statement(call: Call, query: StatementAsked) -> StatementView | Answer:
     """Bill a month, of the org or of a team or label. As text/csv: a row for each day, agent and model."""
     view, report = await statement(call, query)
-    if call.wants_csv:
+    if _wants_csv(call, query.format):
         return await _cells(call, report, None, f"usage-{view.month}.csv")
     return view
 
@@ -228,6 +231,11 @@ async def _cells(call: Call, report: Report, group_by: str | None, name: str = "
         for cell in sorted(report.cells, key=lambda cell: cell.on)
     ]
     return as_csv(headers, rows, name)
+
+
+def _wants_csv(call: Call, format: Format | None) -> bool:
+    """Tell whether a table is asked for, for spreadsheets."""
+    return format == "csv" or (format is None and "text/csv" in call.request.headers.getone("accept", ""))
 
 
 def _asked(query: Filters) -> dict[str, Any]:

@@ -175,4 +175,4 @@ async def page(org_id: int, where: str, args: Sequence[object], *, limit: int, b
         limit,
         *args,
     )
-    return [Line(*row) for row in rows]
+    return [msgspec.structs.replace(Line(*row), estimated=bool(row["estimated"])) for row in rows]

@@ -22,19 +22,10 @@ _SUMMED = {
     "cache_write_tokens": "cache_write_tokens",
     "cost_micros": COST,
     "reported_micros": "cost_micros",
-    "computed_micros": "computed_micros",
 }
 
 
-def sums(prefix: str = "", only: str = "") -> str:
-    """Return the columns that `totals_of` reads, of all lines or only some."""
-    some = f" FILTER (WHERE {only})" if only else ""
-    return ", ".join(
-        f"CAST(coalesce(sum({what}){some}, 0) AS bigint) AS {prefix}{name}" for name, what in _SUMMED.items()
-    )
-
-
-SUMS = sums()
+SUMS = ", ".join(f"CAST(coalesce(sum({what}), 0) AS bigint) AS {name}" for name, what in _SUMMED.items())
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -45,8 +36,7 @@ class Totals(msgspec.Struct, frozen=True):
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     cost_micros: int = 0  #: what counts: reported where the CLI did, computed elsewhere
-    reported_micros: int = 0
-    computed_micros: int = 0
+    reported_micros: int = 0  #: the former alone
 
     @property
     def cost_usd(self) -> float:

@@ -74,7 +74,7 @@ def later(parts: list[Part]) -> str | None:
     runs = [(list(some)[-1].day, shift) for shift, some in groupby(parts, key=lambda part: part.shift)]
     cases = " ".join(f"WHEN day <= {day} THEN {shift}" for day, shift in runs[:-1])
     shift = f"CASE {cases} ELSE {runs[-1][1]} END" if cases else f"{runs[-1][1]}"
-    return f"created_at >= CAST(day AS bigint) * {MS_A_DAY} + {shift}"
+    return f"created_at % {MS_A_DAY} >= {shift}"
 
 
 def zone(name: str) -> tzinfo:

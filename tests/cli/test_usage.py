@@ -15,6 +15,7 @@ from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
 from tests.support.server import Server
 
+RATES = ("--input", "1.5", "--output", "2", "--cache-read", "0.1", "--cache-write", "3")
 MONTH = f"{datetime.now(UTC):%Y-%m}"
 
 
@@ -88,9 +89,8 @@ def test_a_statement_is_exported_with_its_sums(corral: Command, hand_server: Ser
 
 
 def test_a_price_is_set_listed_and_taken_back(corral: Command, hand_server: Server) -> None:
-    rates = ("--input", "1.5", "--output", "2", "--cache-read", "0.1", "--cache-write", "3")
     made = corral(
-        "usage", "prices", "set", "my-*", *rates, "--from", "2026-01-01", "--tier", "1000:2:3:4:5", server=hand_server
+        "usage", "prices", "set", "my-*", *RATES, "--from", "2026-01-01", "--tier", "1000:2:3:4:5", server=hand_server
     )
     assert made.code == 0, made.err
     listed = corral("usage", "prices", server=hand_server)
@@ -98,7 +98,7 @@ def test_a_price_is_set_listed_and_taken_back(corral: Command, hand_server: Serv
     assert first.split() == ["my-*", "1.5", "2", "0.1", "3", "2026-01-01", "your", "own"]
     assert tier.split() == ["above", "1,000", "2", "3", "4", "5"]
     assert any(line.startswith("claude-haiku-4-5 ") and line.endswith("built in") for line in others)
-    own = [price for price in corral("usage", "prices", "--json", server=hand_server).json()["prices"]][0]
+    own, *_ = corral("usage", "prices", "--json", server=hand_server).json()["prices"]
     assert (own["model"], own["builtin"]) == ("my-*", False)
     assert corral("usage", "prices", "remove", "my-*", server=hand_server).code == 0
     assert "my-*" not in corral("usage", "prices", server=hand_server).out
@@ -112,9 +112,9 @@ def test_a_price_is_set_listed_and_taken_back(corral: Command, hand_server: Serv
         (("report", "--month", "2026-13"), "2026-13"),
         (("report", "--month", "2026-11", "--from", "2026-11-01"), "--month"),
         (("export", "--statement", "--from", "2026-11-01"), "--month"),
-        (("prices", "set", "m", "--input", "1", "--output", "1", "--cache-read", "1", "--cache-write", "1", "--tier", "x"), "--tier"),
+        (("prices", "set", "m", *RATES, "--tier", "x"), "--tier"),
     ],
-)  # fmt: skip
+)
 def test_what_is_asked_wrong_is_said(
     corral: Command, hand_server: Server, arguments: tuple[str, ...], told: str
 ) -> None:

@@ -24,6 +24,7 @@ class _Message(msgspec.Struct):
     usage: dict[str, Any]
     streamed: bool
     characters: int = 0
+    is_whole: bool = False  #: its stream came to its end
 
 
 class Meter:
@@ -61,10 +62,16 @@ class Meter:
         if spent is None:
             return self.cut()
         longest: dict[str, int] = {}
+        cut: set[str] = set()  #: models an answer of which was broken off: its counts are the stream's last
         for message in self._open.values():
             longest[message.model] = max(longest.get(message.model, 0), _asked(message))
+            if message.streamed and not message.is_whole:
+                cut.add(message.model)
         self._forget_open()
-        lines = [self._line(model, sums, longest.get(model, 0)) for model, sums in spent.items()]
+        lines = [
+            msgspec.structs.replace(self._line(model, sums), longest=longest.get(model, 0), estimated=model in cut)
+            for model, sums in spent.items()
+        ]
         return [line for line in lines if line.cost_micros or _tokens(line)]
 
     def cut(self) -> list[Usage]:
@@ -96,6 +103,7 @@ class Meter:
             self._open[started["id"]] = _Message(started.get("model", ""), dict(started.get("usage") or {}), True)
             return str(started["id"])
         if event.get("type") == "message_delta" and (message := self._open.get(raw.get("api_message_id", ""))):
+            message.is_whole = bool((event.get("delta") or {}).get("stop_reason"))
             message.usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
             return str(raw["api_message_id"])
         return ""
@@ -122,7 +130,7 @@ class Meter:
             return None
         return {model: _difference(now, before.get(model) or {}) for model, now in sums.items()}
 
-    def _line(self, model: str, spent: Mapping[str, Any], longest: int) -> Usage:
+    def _line(self, model: str, spent: Mapping[str, Any]) -> Usage:
         dollars = spent.get("costUSD") or 0.0
         self.cost_usd += dollars
         # Rounding the running sum, not each delta, keeps the lines' sum right.
@@ -137,7 +145,6 @@ class Meter:
             cache_read_tokens=spent.get("cacheReadInputTokens") or 0,
             cache_write_tokens=spent.get("cacheCreationInputTokens") or 0,
             cost_micros=micros if "costUSD" in spent else None,
-            longest=longest,
         )
 
 

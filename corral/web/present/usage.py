@@ -22,8 +22,7 @@ class Spent(msgspec.Struct, kw_only=True):
     cache_read_tokens: int
     cache_write_tokens: int
     cost_usd: float  #: what counts: what the CLI reported, and where it reported nothing, what the prices say
-    reported_cost_usd: float  #: what CLIs and providers reported
-    computed_cost_usd: float  #: what the prices say of everything
+    reported_cost_usd: float  #: the part of it that was reported
 
 
 class Series(Spent, kw_only=True):
@@ -195,7 +194,7 @@ def line_row(line: Line) -> list[object]:
 
 TOTAL_HEADERS = (
     "total_tokens", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_usd",
-    "reported_cost_usd", "computed_cost_usd",
+    "reported_cost_usd",
 )  # fmt: skip
 
 
@@ -207,7 +206,7 @@ def total_row(total: Totals) -> list[object]:
         total.output_tokens,
         total.cache_read_tokens,
         total.cache_write_tokens,
-        *map(dollars, (total.cost_micros, total.reported_micros, total.computed_micros)),
+        *map(dollars, (total.cost_micros, total.reported_micros)),
     ]
 
 
@@ -221,7 +220,6 @@ def fields(total: Totals) -> dict[str, Any]:
         "cache_write_tokens": total.cache_write_tokens,
         "cost_usd": total.cost_usd,
         "reported_cost_usd": total.reported_micros / 1_000_000,
-        "computed_cost_usd": total.computed_micros / 1_000_000,
     }
 
 

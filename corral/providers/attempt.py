@@ -15,6 +15,7 @@ import corral
 from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
+from corral.base.redactor import Redactor
 from corral.platform import database
 from corral.providers import conversation
 from corral.providers.clients import Clients
@@ -28,7 +29,7 @@ from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
 from corral.runs.resuming import INTERRUPTED
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment, Cancel, Held, Message, Resume
+from corral.wire.runner import Assignment, Cancel, Held, Message, Resume, secrets_of
 
 T = TypeVar("T")
 
@@ -164,8 +165,9 @@ class Attempt:
         journal = self._journal = Journal(org_id, self._work, self.lose)
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
         work = await self._patiently(lambda: self._means.outfit(org_id, self._work))
-        tools = Tools(work, self._means.toolset, self._clocks)
-        told = self._told(talk)
+        journal.redactor = redactor = Redactor(secrets_of(work), known=[work.cwd])
+        tools = Tools(work, self._means.toolset, self._clocks, redactor)
+        told = self._told(talk, redactor)
         begun = [self._started(), self._session(talk, work, tools)]
         await journal.write(begun, entries=[told] if told else (), talk=talk)
         if not work.model:
@@ -191,9 +193,9 @@ class Attempt:
             raise Trouble("session_not_found", "The conversation to go on with is not stored (any more)", hint)
         return talk
 
-    def _told(self, talk: Conversation) -> Prompt | None:
+    def _told(self, talk: Conversation, redactor: Redactor) -> Prompt | None:
         """Return what the attempt is told, unless an earlier one has kept it before it was cut off."""
-        text, was_cut = self._work.prompt, self._work.resume == Resume.INTERRUPTED
+        text, was_cut = redactor.text(self._work.prompt), self._work.resume == Resume.INTERRUPTED
         known = [INTERRUPTED] if was_cut else []  # the conversation itself says where it stopped
         for told in [*known, *talk.told()]:
             text = "" if text == told else text.removeprefix(f"{told}\n\n")

@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
+from corral.base.redactor import Redactor
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Entry
 from corral.providers.provider import clean, encode
@@ -25,6 +28,8 @@ FRAME_SECONDS = 0.05
 
 log = get_logger()
 
+_decode = msgspec.json.Decoder(Entry).decode
+
 
 class Journal:
     """The one writer of an attempt's events. Raises LeaseLost once the attempt is another's."""
@@ -39,6 +44,7 @@ class Journal:
         self._is_in_doubt = False  #: whether the last batch is stored is not known
         self._on_lost = on_lost
         self._turn = asyncio.Lock()
+        self.redactor = Redactor({})  #: masks all that is stored or shown, the conversation included
         self._frames: list[TokenFrame] = []
         self._sending: asyncio.Task[None] | None = None
 
@@ -52,7 +58,8 @@ class Journal:
     ) -> None:
         """Store all of it, or nothing; waits for a database that is away."""
         happened = time.monotonic()
-        payloads = [(kind, encode(payload)) for kind, payload in events]
+        payloads = [(kind, msgspec.Raw(self.redactor.json(bytes(encode(payload))))) for kind, payload in events]
+        entries = [self._masked(entry) for entry in entries]
         async with self._turn:
             kept = talk.next(entries) if talk is not None else []
             beside = talk.storing(kept) if talk is not None and kept else None
@@ -98,6 +105,11 @@ class Journal:
         self._frames = []
         if self._sending is not None:
             self._sending.cancel()
+
+    def _masked(self, entry: Entry) -> Entry:
+        data = msgspec.json.encode(entry)
+        masked = self.redactor.json(data)
+        return entry if masked is data else _decode(masked)
 
     async def _send(self, batch: EventBatch, beside: Beside | None) -> None:
         """Send a batch. Who is cancelled meanwhile waits for how it ends: what is stored must be known."""

@@ -15,6 +15,7 @@ import msgspec
 
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
+from corral.base.redactor import Blocks
 from corral.providers import catalog, limits
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Answer, Call, Prompt, Result, Stop
@@ -191,6 +192,7 @@ class Loop:
                 await asyncio.sleep(pause)
             else:
                 self._heard = None
+                heard.end()
                 return reply
 
     async def _tell_retry(self, error: Trouble, attempt: int, pause: float, cut: Sequence[Usage]) -> None:
@@ -337,12 +339,14 @@ class _Heard:
         self._asked = asked
         self._spent: Spent | None = None
         self._journal: Journal | None = None
-        self._offsets: dict[str, int] = {}
+        self._blocks: Blocks | None = None
+        self._kinds: dict[str, bool] = {}
         self._characters = 0
 
     def show(self, journal: Journal) -> None:
         """Let people watch."""
         self._journal = journal
+        self._blocks = Blocks(journal.redactor)
 
     def beat(self) -> None:
         if self.clocks is not None:
@@ -350,10 +354,19 @@ class _Heard:
 
     def piece(self, block: str, text: str, *, is_thought: bool) -> None:
         self._characters += len(text)
-        offset = self._offsets.get(block, 0)
-        self._offsets[block] = offset + len(text)
-        if self._journal is not None:
-            self._journal.frame(block, offset, text, is_thought=is_thought)
+        if self._blocks is not None:
+            self._kinds[block] = is_thought
+            self._tell(block, *self._blocks.feed(block, clean(text)))
+
+    def end(self) -> None:
+        """Show what was held back: it is whole now."""
+        if self._blocks is not None:
+            for block in self._kinds:
+                self._tell(block, *self._blocks.end(block))
+
+    def _tell(self, block: str, offset: int, text: str) -> None:
+        if self._journal is not None and text:
+            self._journal.frame(block, offset, text, is_thought=self._kinds[block])
 
     def spent(self, so_far: Spent) -> None:
         self._spent = so_far

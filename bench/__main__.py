@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import claims, dispatch, events, start
+from bench import claims, delegation, dispatch, events, mail, start, tasks
 from bench.report import Figure, as_json, show
 from bench.servers import Bench
 
@@ -23,6 +23,9 @@ BENCHMARKS: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "claims": claims.flat,
     "events": events.throughput,
     "latency": events.latency,
+    "mail": mail.latency,
+    "delegation": delegation.delegation,
+    "tasks": tasks.listing,
     "start": start.start,
     "memory": start.memory,
 }

@@ -144,7 +144,7 @@ class Corral:
         job: str = (await connection.call("POST", "/api/v1/runs", {"prompt": "Say hello", "cwd": CWD})).json()["id"]
         return job
 
-    async def worker(self) -> Worker:
+    async def worker(self, labels: Sequence[str] = ()) -> Worker:
         connection = await Connection(self.url, self.key).open()
         uid = secrets.token_hex(16)
         body = {
@@ -154,6 +154,7 @@ class Corral:
             "arch": "amd64",
             "version": "0",
             "allowed_dirs": [CWD],
+            "labels": list(labels),
             "max_pods": 4,
             "clis": [{"engine": "claude-code", "version": "0", "signed_in": True}],
         }

@@ -221,5 +221,13 @@ def pytest_runtest_makereport() -> Any:
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests say they measured (`record_property("measured", …)`), from whichever worker."""
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in report.user_properties:
+            if name == "measured":
+                terminalreporter.write_line(f"measured: {value}")
+
+
 def pytest_sessionfinish() -> None:
     end_all()

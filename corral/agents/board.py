@@ -16,6 +16,7 @@ from corral.base.ids import is_id
 from corral.platform import database, orgs
 from corral.platform.database import Row, Unit, many, sql
 from corral.runs import queue, reads
+from corral.runs.ending import CANCELLED
 from corral.runs.hints import Hints, decide
 from corral.wire.runs import ENDED
 
@@ -23,6 +24,9 @@ PENDING, RUNNING, DONE, ERROR, WAITING = "pending", "running", "done", "error", 
 STATUSES = (PENDING, RUNNING, DONE, ERROR, WAITING)
 #: Statuses in which a task has no end.
 OPEN = (PENDING, RUNNING, WAITING)
+_GIVEN_UP = "A person gave it up"
+#: What is wrong with tasks that ended as a person wanted it: nothing that somebody has to look after.
+BY_HAND = (CANCELLED, _GIVEN_UP)
 PRIORITIES = {"low": -1, "normal": 0, "high": 1}
 
 
@@ -136,18 +140,17 @@ async def create(org_id: int, new: NewTask) -> Task:
             return
         yield from _block(org_id, new.id, new.blocked_by)
         if agent.autostart:
-            yield sql("UPDATE tasks SET wanted_at = now_ms() WHERE id = $1", new.id)
-            letter = Letter(
-                type=MessageType.TASK_ASSIGNED,
-                sender=new.created_by,
-                receiver=agent.id,
-                text=new.title,
-                task_id=new.id,
-            )
-            yield from mail.send(org_id, letter, hints)
+            yield from _assign(agent, new.id, new.title, new.created_by, hints)
 
     await decide(unit)
     return await get(org_id, new.id)
+
+
+def _assign(agent: Agent, task_id: str, title: str, by: str, hints: Hints) -> Unit[None]:
+    """Have a task started by telling its agent."""
+    yield sql("UPDATE tasks SET wanted_at = now_ms() WHERE id = $1", task_id)
+    letter = Letter(type=MessageType.TASK_ASSIGNED, sender=by, receiver=agent.id, text=title, task_id=task_id)
+    yield from mail.send(agent.org_id, letter, hints)
 
 
 def insert(org_id: int, new: NewTask, parent: Task | None, **more: Any) -> Unit[bool]:
@@ -189,8 +192,7 @@ async def update(
 ) -> Task:
     """Change columns. Its status is set by hand only while no run of it is live, and never to `running`."""
     await get(org_id, task_id)
-    if "assignee_id" in fields:
-        await _assignable(org_id, fields["assignee_id"])
+    agent = await _assignable(org_id, fields["assignee_id"]) if "assignee_id" in fields else None
     await _known(org_id, fields.get("epic_id"), blocked_by or ())
 
     def unit(hints: Hints) -> Unit[None]:
@@ -213,6 +215,8 @@ async def update(
             yield from holds.refresh(task["assignee_id"], hints)
         if status is not None:
             yield from _move(task, status, hints)
+        elif agent is not None and "assignee_id" in changed and agent.autostart and task["status"] == PENDING:
+            yield from _assign(agent, task_id, changed.get("title", task["title"]), task["created_by"], hints)
 
     await decide(unit)
     return await get(org_id, task_id)
@@ -238,7 +242,7 @@ def _change_run(live: Row, changed: Mapping[str, Any]) -> Unit[None]:
 def _move(task: Row, status: str, hints: Hints) -> Unit[None]:
     """Set a task that has no live run to another status, by hand."""
     if status in {DONE, ERROR} and task["status"] in OPEN:
-        yield from end(task, status, hints, error="A person gave it up" if status == ERROR else None)
+        yield from end(task, status, hints, error=_GIVEN_UP if status == ERROR else None)
         return
     again: dict[str, Any] = {"retry_at": None, "wanted_at": None, "tries": 0, "error": None}
     if status in OPEN:
@@ -283,7 +287,7 @@ async def _cancel(org_id: int, task_id: str, by: str) -> None:
         if live is not None:
             yield from queue.stop(live, by, hints)
         elif task["status"] in OPEN:
-            yield from end(task, ERROR, hints, error="Cancelled by a person")
+            yield from end(task, ERROR, hints, error=CANCELLED)
 
     await decide(unit)
 
@@ -330,6 +334,16 @@ def live_run(task: Row) -> Unit[Row | None]:
         return None
     rows = yield sql("SELECT * FROM runs WHERE id = $1", task["run_id"])
     return rows[0] if rows and rows[0]["status"] not in ENDED else None
+
+
+async def load(org_id: int) -> dict[str, int]:
+    """Return how many tasks without an end each agent has, by its id; who has none is not in the answer."""
+    rows = await database.fetch(
+        "SELECT assignee_id, count(*) AS n FROM tasks WHERE org_id = $1 "
+        "AND status IN ('pending', 'running', 'waiting') GROUP BY assignee_id",
+        org_id,
+    )
+    return {row["assignee_id"]: row["n"] for row in rows}
 
 
 async def blockers(org_id: int, task_ids: Sequence[str]) -> dict[str, list[str]]:

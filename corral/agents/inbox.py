@@ -6,13 +6,15 @@ the update that sets it decides. What fails again and again is given up with its
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from corral.agents import board, mail, results, roster, starting
 from corral.agents.mail import COLUMNS, Message, MessageType
 from corral.base.errors import BadRequest, Conflict, NotFound, Unavailable
 from corral.base.ids import is_id, new_id
 from corral.base.logs import get_logger
 from corral.platform import database
-from corral.platform.database import Row, Unit, sql
+from corral.platform.database import Row, Rows, Unit, sql
 from corral.runs import inputs, log, queue
 from corral.runs.hints import Hints, decide
 from corral.runs.queue import Prepared
@@ -23,18 +25,17 @@ log_ = get_logger()
 #: How often a message is tried before it is given up, and the pause after each failure, in ms, doubling.
 MOST_TRIES = 5
 _PAUSE = 500
+#: Messages of an inbox that are read at a time.
+_AT_ONCE = 50
 
 
 async def drain(receiver: str) -> None:
     """Handle everything in this agent's inbox. What the bus calls when it hears that there is mail."""
-    while (message := await _next(receiver)) is not None:
-        try:
-            await _handle(message)
-        except Unavailable:  # no fault of the message
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is kept with the message
-            if await _failed(message, error):
-                return
+    taken = 0
+    while messages := await _next(receiver):
+        if messages[0]["no"] == taken:
+            return  # another server is at it, and goes on with what comes after
+        taken = await _handle_all(messages)
 
 
 async def reread(_now: float) -> None:
@@ -47,31 +48,50 @@ async def reread(_now: float) -> None:
         await drain(row["receiver"])
 
 
-async def _next(receiver: str) -> Row | None:
-    """Return the first message that has had no effect yet; None also while it rests after a failure."""
+async def _next(receiver: str) -> Rows:
+    """Return the first messages that have had no effect yet; none also while the first rests after a failure."""
     rows = await database.fetch(
         f"SELECT {COLUMNS}, coalesce(retry_at, 0) <= now_ms() AS is_ready FROM messages WHERE receiver = $1 "  # noqa: S608
-        "AND handled_at IS NULL AND dead_at IS NULL ORDER BY inbox_seq LIMIT 1",
+        f"AND handled_at IS NULL AND dead_at IS NULL ORDER BY inbox_seq LIMIT {_AT_ONCE}",
         receiver,
     )
-    return rows[0] if rows and rows[0]["is_ready"] else None
+    return list(takewhile(lambda row: row["is_ready"], rows))
 
 
-async def _handle(message: Row) -> None:
-    """Have the message's effect in one transaction; what takes waiting is prepared before."""
+async def _handle_all(messages: Rows) -> int:
+    """Handle one after the other, as long as all goes well; returns the number of one that another server has taken."""
+    for message in messages:
+        try:
+            if not await _handle(message):
+                return int(message["no"])
+        except Unavailable:  # no fault of the message
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is kept with the message
+            if await _failed(message, error):
+                break
+    return 0
+
+
+async def _handle(message: Row) -> bool:
+    """Have the message's effect in one transaction; what takes waiting is prepared before. False: another has it."""
     prepared = await _prepared(message)
+    is_first = (
+        "m.handled_at IS NULL AND m.dead_at IS NULL AND NOT EXISTS (SELECT 1 FROM messages e WHERE "
+        "e.receiver = m.receiver AND e.inbox_seq < m.inbox_seq AND e.handled_at IS NULL AND e.dead_at IS NULL)"
+    )
+    skip = " FOR UPDATE SKIP LOCKED" if database.dialect() == "postgres" else ""
 
-    def unit(hints: Hints) -> Unit[None]:
+    def unit(hints: Hints) -> Unit[bool]:
         mine = yield sql(
-            "UPDATE messages SET handled_at = now_ms(), error = NULL WHERE no = $1 AND handled_at IS NULL "
-            "AND dead_at IS NULL AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.receiver = messages.receiver "
-            "AND m.inbox_seq < messages.inbox_seq AND m.handled_at IS NULL AND m.dead_at IS NULL) RETURNING no",
+            f"UPDATE messages SET handled_at = now_ms(), error = NULL WHERE no = (SELECT m.no FROM messages m "  # noqa: S608
+            f"WHERE m.no = $1 AND {is_first}{skip}) RETURNING no",
             message["no"],
         )
         if mine:
             yield from _effect(message, prepared, hints)
+        return bool(mine)
 
-    await decide(unit)
+    return await decide(unit)
 
 
 async def _prepared(message: Row) -> Prepared | str | None:
@@ -79,8 +99,7 @@ async def _prepared(message: Row) -> Prepared | str | None:
     try:
         match message["type"]:
             case MessageType.TASK_ASSIGNED:
-                task = await board.get(message["org_id"], message["task_id"])
-                return await starting.prepare(message["org_id"], task.id, task.created_by)
+                return await starting.prepare(message["org_id"], message["task_id"])
             case MessageType.QUESTION | MessageType.NOTE if not is_id(message["sender"]):
                 agent = await roster.get(message["org_id"], message["receiver"])
                 return await starting.launch_of(agent, message["text"], message["sender"], run_id=new_id())

@@ -80,11 +80,15 @@ async def page(
     until: int | None = None,
     task_id: str | None = None,
     dead: bool = False,
+    talk: bool = False,
     between: tuple[int, int] | None = None,
     before: str | None = None,
     limit: int = 100,
 ) -> list[Message]:
-    """Return messages, newest first; those of numbers `between` two, without the first, oldest first. Times in ms."""
+    """Return messages, newest first; those of numbers `between` two, without the first, oldest first. Times in ms.
+
+    `talk` leaves what people and agents said to each other, and no tasks.
+    """
     where, args = ["org_id = $1"], [org_id]
 
     def also(condition: str, *values: object) -> None:
@@ -102,6 +106,8 @@ async def page(
         also("created_at <= {0}", until)
     if task_id is not None:
         also("task_id = {0}", task_id)
+    if talk:
+        where.append(_TALK)
     if dead:
         where.append("dead_at IS NOT NULL")
     if before is not None:
@@ -148,6 +154,35 @@ async def _settled(org_id: int, after: int) -> int:
         if rows[0]["is_quiet"]:
             break
     return int(seen["no"] or after)
+
+
+_TALK = (
+    "type IN ('question', 'answer', 'note') AND (sender LIKE 'user:%' OR sender LIKE 'key:%' "
+    "OR receiver LIKE 'user:%' OR receiver LIKE 'key:%')"
+)
+
+
+async def thread(org_id: int, message_id: str, limit: int = 500) -> list[Message]:
+    """Return a message, what it replies to and what replies to either, oldest first."""
+    await get(org_id, message_id)
+    rows = await database.fetch(
+        "WITH RECURSIVE up(id, reply_to) AS ("  # noqa: S608 - constants
+        "SELECT id, reply_to FROM messages WHERE org_id = $1 AND id = $2 UNION "
+        "SELECT m.id, m.reply_to FROM messages m JOIN up ON m.id = up.reply_to WHERE m.org_id = $1), "
+        "down(id) AS (SELECT id FROM up UNION "
+        "SELECT m.id FROM messages m JOIN down ON m.reply_to = down.id WHERE m.org_id = $1) "
+        f"SELECT {COLUMNS} FROM messages WHERE org_id = $1 AND id IN (SELECT id FROM down) ORDER BY no LIMIT $3",
+        org_id,
+        message_id,
+        limit,
+    )
+    return [from_row(row) for row in rows]
+
+
+async def count_dead(org_id: int) -> int:
+    """Return how many messages were given up."""
+    rows = await database.fetch("SELECT count(*) AS n FROM messages WHERE org_id = $1 AND dead_at IS NOT NULL", org_id)
+    return int(rows[0]["n"])
 
 
 async def get(org_id: int, message_id: str, *, field: str | None = None) -> Message:
@@ -232,7 +267,7 @@ def read(org_id: int, agent_id: str, limit: int) -> Unit[list[Message]]:
     """Return what an agent has not read yet, oldest first, and note that it has now."""
     rows = yield sql(
         f"UPDATE messages SET read_at = now_ms() WHERE no IN (SELECT no FROM messages WHERE org_id = $1 "  # noqa: S608
-        f"AND receiver = $2 AND read_at IS NULL AND type <> 'task.assigned' AND {_SETTLED} "
+        f"AND receiver = $2 AND inbox_seq IS NOT NULL AND read_at IS NULL AND type <> 'task.assigned' AND {_SETTLED} "
         f"ORDER BY inbox_seq LIMIT {int(limit)}) "
         f"RETURNING {COLUMNS}",
         org_id,

@@ -9,7 +9,7 @@ from corral.platform.database import Row, Unit, sql
 from corral.runs import calls, inputs, log
 from corral.runs.hints import Hints
 from corral.wire.events import EventType
-from corral.wire.runs import ENDED
+from corral.wire.runs import ENDED, Engine
 
 #: Characters of a result that travel; the task keeps all of it.
 _MOST = 100_000
@@ -52,7 +52,8 @@ def deliver(message: Row, hints: Hints) -> Unit[None]:
     failed = task["status"] != "done"
     if is_first and task["origin_call_no"] is not None:
         answer = f"The task failed: {message['text']}" if failed else message["text"]
-        if (yield from calls.finish(task["origin_call_no"], answer, failed, hints)):
+        is_heard = yield from calls.finish(task["origin_call_no"], answer, failed, hints)
+        if is_heard or run["engine"] == Engine.PROVIDER:  # whose next attempt asks for the same call again
             return
     how = "failed" if failed else "is done"
     text = f"[Corral] The task {task['title']!r} ({task['id']}) {how}. {task['assignee']} says:\n\n{message['text']}"

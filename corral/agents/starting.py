@@ -34,13 +34,15 @@ async def start(org_id: int, task_id: str, by: str, run_id: str | None = None) -
     return await reads.get(org_id, await decide(unit))
 
 
-async def prepare(org_id: int, task_id: str, by: str, run_id: str | None = None) -> Prepared:
-    """Find out where the task's run may go; nothing is written yet."""
+async def prepare(org_id: int, task_id: str, by: str | None = None, run_id: str | None = None) -> Prepared:
+    """Find out where the task's run may go; nothing is written yet. Nobody in particular is the task's creator."""
     task = await board.get(org_id, task_id)
     agent = await roster.get(org_id, task.assignee_id)
     if agent.state == roster.ARCHIVED:
         raise Conflict(f"agent {agent.name} is archived; give the task to another")
-    return await launch_of(agent, task.input, by, task_id=task.id, priority=task.priority, run_id=run_id)
+    return await launch_of(
+        agent, task.input, by or task.created_by, task_id=task.id, priority=task.priority, run_id=run_id
+    )
 
 
 def begin(org_id: int, task: Row, prepared: Prepared, hints: Hints) -> Unit[str]:
@@ -103,7 +105,7 @@ async def _somewhere(agent: Agent, engine: Engine, labels: Sequence[str], runner
 
 def _fits(machine: Machine, engine: Engine, labels: Sequence[str], runner: Any) -> bool:
     return (
-        (runner is None or str(runner) in {str(machine.id), machine.uid})
+        (runner is None or machine.answers_to(runner))
         and any(cli.engine == engine for cli in machine.clis)
         and set(labels) <= set(machine.labels)
     )

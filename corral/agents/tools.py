@@ -49,7 +49,7 @@ async def call(org_id: int, run_id: str, name: str, body: ToolCall) -> ToolAnswe
         if isinstance(arguments, CheckTask | ListAgents):  # has no effect, so it is looked up anew each time
             text = yield from _look(run, arguments)
             return int(run["no"]), Call(0, is_new=False, answer=ToolAnswer(done=True, text=text))
-        begun = yield from calls.begin(run, body.call_id, tool.value, bytes(body.input))
+        begun = yield from calls.begin(run, body.call_id, tool.value, msgspec.json.encode(arguments))
         if begun.is_new:
             yield from _carry_out(run, begun.no, arguments, hints)
             begun = yield from calls.look(begun.no)

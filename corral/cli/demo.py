@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import sys
 from collections.abc import AsyncIterator, Mapping
 
@@ -12,6 +13,7 @@ from corral.cli.up import up
 from corral.platform.settings import Settings
 
 _START_SECONDS = 15.0
+_KEY = "the-scripted-model-needs-none"
 
 NOTES = (
     "This is the demo: the model is scripted. No AI answers; Claude Code, its tools and the files it writes are real.",
@@ -26,11 +28,14 @@ async def demo(settings: Settings, env: Mapping[str, str]) -> None:
         scripted = {
             **own,
             "ANTHROPIC_BASE_URL": model_url,
-            "ANTHROPIC_API_KEY": "the-scripted-model-needs-none",
+            "ANTHROPIC_API_KEY": _KEY,
             "CLAUDE_CONFIG_DIR": str(settings.data / "claude"),
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "RUNNER_NAME": env.get("RUNNER_NAME") or "demo",
         }
+        # Agents without a machine, which the server executes itself, talk to it as well.
+        urls = {"anthropic": model_url, "openai": f"{model_url}/v1", "openrouter": f"{model_url}/api/v1"}
+        settings = dataclasses.replace(settings, provider_urls=urls, provider_keys=dict.fromkeys(urls, _KEY))
         await up(settings, command="corral demo", runner_env=scripted, notes=NOTES)
 
 

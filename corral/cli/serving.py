@@ -35,6 +35,7 @@ async def serving(settings: Settings, directory: DataDir | None) -> AsyncIterato
         link = await sign_in.make_link(first.org_id, first.owner_id)
         # What is loaded now stays: each full search for garbage would look through all of it, for a tenth of a second.
         gc.freeze()
+        gc.enable()
         here = dataclasses.replace(server.settings, public_url="").url
         yield Started(server.settings.url, here, link.url(server.settings), first.new_key)
 

@@ -30,6 +30,8 @@ SCOPES = (
     "mcps:write",
 )
 FULL = frozenset({*SCOPES, "*"})
+#: What a run's own token may, and nothing else; no key and no person holds it, not even with `*`.
+CALL_TOOLS = "tools:call"
 
 
 class Role(StrEnum):
@@ -57,15 +59,16 @@ _OF_ROLE = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever is calling: a key or a signed-in person, of one org."""
+    """Whoever is calling: a key, a signed-in person, or a run for its agent, of one org."""
 
     org_id: int
-    actor: str  #: `key:<id>` or `user:<id>`, as rows and events name who did something
+    actor: str  #: `key:<id>`, `user:<id>` or `run:<id>`, as rows and events name who did something
     scopes: frozenset[str]
     role: Role
     user_id: str | None = None
-    key_id: str | None = None  #: None for a person in the console
+    key_id: str | None = None  #: None for a person in the console, and for a run
     sign_in: str | None = None  #: hash of the console session's token, None for a key
+    run_id: str | None = None  #: the run whose own token this is
 
     def has(self, scope: str) -> bool:
         """Tell whether `scope` is allowed; `*` itself needs everything."""
@@ -83,9 +86,11 @@ def granted(scopes: str, role: Role) -> frozenset[str]:
     return wanted & scopes_of(role)
 
 
-def require(principal: Principal, scope: str, least: Role) -> None:
-    """Raise Forbidden, naming what is missing, unless both the scope and the role suffice."""
-    if scope not in principal.scopes:
+def require(principal: Principal, scope: str | None, least: Role) -> None:
+    """Raise Forbidden, naming what is missing, unless both the scope and the role suffice; None is for anybody."""
+    if (principal.run_id is not None) != (scope == CALL_TOOLS):
+        raise Forbidden(f"A run's own token is for calls of Corral's tools ({CALL_TOOLS}), and they are for it alone")
+    if scope is not None and scope not in principal.scopes:
         if principal.key_id is None:
             raise Forbidden(f"Your role, {principal.role}, does not allow {_named(scope)}")
         raise Forbidden(f"This key lacks the scope {_named(scope)}")

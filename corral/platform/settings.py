@@ -9,6 +9,9 @@ from pathlib import Path
 from corral.base.env import read, read_number
 from corral.base.errors import BadRequest
 
+#: Whose models agents may have without a machine.
+PROVIDERS = ("anthropic", "openai", "openrouter")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -26,6 +29,8 @@ class Settings:
     lost_after: float = 7200.0  #: seconds an unreachable runner may be away before its runs fail
     approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
     public_url: str = ""  #: how people reach this server, when a proxy is in front
+    provider_urls: Mapping[str, str] = field(default_factory=dict)  #: provider → its API, if not at its maker's
+    provider_keys: Mapping[str, str] = field(default_factory=dict)  #: the demo's, where an org has stored none
 
     @property
     def is_embedded(self) -> bool:
@@ -57,4 +62,5 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         lost_after=read_number(env, "CORRAL_LOST_AFTER", 7200.0),
         approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),
         public_url=read(env, "CORRAL_PUBLIC_URL"),
+        provider_urls={name: url for name in PROVIDERS if (url := read(env, f"{name.upper()}_BASE_URL"))},
     )

@@ -207,7 +207,11 @@ def _messages(view: View) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for step in view:
         if isinstance(step, Prompt):
-            messages.append({"role": "user", "content": [{"type": "text", "text": step.text or "…"}]})
+            text = {"type": "text", "text": step.text or "…"}
+            if messages and messages[-1]["content"][0]["type"] == "tool_result":
+                messages[-1]["content"].append(text)  # said while the tools ran
+            else:
+                messages.append({"role": "user", "content": [text]})
             continue
         if content := _content(step.answer):
             messages.append({"role": "assistant", "content": content})

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import msgspec
 
-import corral
 from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
@@ -27,14 +26,17 @@ from corral.providers.loop import Ending, Loop
 from corral.providers.provider import Trouble
 from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
+from corral.runs import commands
 from corral.runs.resuming import INTERRUPTED
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment, Cancel, Held, Message, Resume, secrets_of
+from corral.wire.runner import Assignment, Cancel, CommandStatus, Held, Message, Resume
 
 T = TypeVar("T")
 
-#: Fills in what only the holder of the lease may know: secrets, MCP servers.
-Outfit = Callable[[int, Assignment], Awaitable[Assignment]]
+#: How long an attempt that ends with its process waits for what it started.
+_HURRY_SECONDS = 0.5
+#: An attempt that could not even write its end is offered again; not at once.
+_BROKEN_SECONDS = 1.0
 _SUBTYPES = {"max_turns": "error_max_turns", "max_budget": "error_max_budget_usd"}
 
 
@@ -49,10 +51,8 @@ class Stop(Enum):
 class Means(msgspec.Struct, frozen=True):
     """What every attempt of an engine uses."""
 
-    runner: str  #: its name
     toolset: Toolset
     connect: Connect
-    outfit: Outfit
     clients: Clients
 
 
@@ -79,13 +79,15 @@ class Attempt:
         return self._clocks.is_waiting
 
     async def hear(self, command_id: str, message: Message) -> bool:
-        """Take what somebody says, and return when it is kept; False if it comes too late."""
+        """Take what somebody says, and return when it is kept and the command done; False if it comes too late."""
         await self._is_ready.wait()
         if self._loop is None or self._stopped.is_set():
             return False
+        # A command may be offered once more while it is carried out, and an input given again by another command.
         key = f"input {message.input}" if message.input else f"command {command_id}"
+        prompt = Prompt(message.text, key=key, input=message.input)
         try:
-            await self._loop.hear(Prompt(message.text, key=key, input=message.input))
+            await self._loop.hear(prompt, lambda: commands.settle(command_id, CommandStatus.DONE))
         except (Ending, LeaseLost):
             return False
         return True
@@ -105,22 +107,25 @@ class Attempt:
 
     async def run(self) -> None:
         """Carry the attempt out. Raises nothing: whatever happens becomes its last event."""
+        work = asyncio.create_task(self._converse(), name=f"run {self._work.run_id}")
         try:
-            last = await self._carry_out()
+            last = await self._carry_out(work)
             if last and self._journal is not None and self._asked != Stop.LOST:
                 await self._journal.end(last, usage=self._loop.unfinished() if self._loop else ())
         except LeaseLost:
             self._log.info("the attempt is another's")
         except Exception as error:  # noqa: BLE001 - the server offers it again, or another process takes it
             self._log.exception("the attempt broke", error=repr(error))
+            await asyncio.sleep(_BROKEN_SECONDS)
         finally:
             self._is_ready.set()
             if self._journal is not None:
                 self._journal.close()
+            work.cancel()
+            await asyncio.wait({work})
 
-    async def _carry_out(self) -> list[Event]:
-        """Work until the end is stored, or return the events that tell of another end."""
-        work = asyncio.create_task(self._converse(), name=f"run {self._work.run_id}")
+    async def _carry_out(self, work: asyncio.Task[None]) -> list[Event]:
+        """Let it work until the end is stored, or return the events that tell of another end."""
         stopped = asyncio.create_task(self._stopped.wait())
         trouble: Trouble | None = None
         try:
@@ -135,11 +140,14 @@ class Attempt:
                     trouble = self._clocks.expired()
         finally:
             stopped.cancel()
-            work.cancel()
-            await asyncio.wait({work})
-        if work.cancelled():
-            return self._failed(trouble) if trouble else self._ending_when_stopped()
-        return self._judge(work.exception())
+        work.cancel()
+        # MCP servers may take a while to end. A process that ends says first that others may go on.
+        await asyncio.wait({work}, timeout=_HURRY_SECONDS if self._asked == Stop.INTERRUPT else None)
+        if work.done() and not work.cancelled():
+            return self._judge(work.exception())
+        if trouble is None and self._asked is None:
+            trouble = _mistake("it was cancelled from within")
+        return self._failed(trouble) if trouble else self._ending_when_stopped()
 
     def _judge(self, error: BaseException | None) -> list[Event]:
         match error:
@@ -151,24 +159,21 @@ class Attempt:
                 return self._failed(error)
             case _:
                 self._log.error("the engine made a mistake", exc_info=error)
-                return self._failed(
-                    Trouble("engine_error", f"The platform made a mistake: {error!r}", "The server's log says more.")
-                )
+                return self._failed(_mistake(repr(error)))
 
     async def _converse(self) -> None:
         rows = await self._patiently(
-            lambda: database.fetch("SELECT org_id, parent_id FROM runs WHERE id = $1", self._work.run_id)
+            lambda: database.fetch("SELECT no, org_id, parent_id FROM runs WHERE id = $1", self._work.run_id)
         )
         if not rows:
             raise LeaseLost
         org_id, parent_id = int(rows[0]["org_id"]), rows[0]["parent_id"]
-        journal = self._journal = Journal(org_id, self._work, self.lose)
+        work = self._work
+        journal = self._journal = Journal(org_id, rows[0]["no"], work, self.lose)
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
-        work = await self._patiently(lambda: self._means.outfit(org_id, self._work))
-        journal.redactor = redactor = Redactor(secrets_of(work), known=[work.cwd])
-        tools = Tools(work, self._means.toolset, self._clocks, redactor)
-        told = self._told(talk, redactor)
-        begun = [self._started(), self._session(talk, work, tools)]
+        tools = Tools(work, self._means.toolset, self._clocks, journal.redactor)
+        told = self._told(talk, journal.redactor)
+        begun = [self._started(), self._session(talk, tools)]
         await journal.write(begun, entries=[told] if told else (), talk=talk)
         if not work.model:
             raise Trouble("no_model", "The agent has no model", "Set the agent's model, then launch it anew.")
@@ -202,17 +207,16 @@ class Attempt:
         return Prompt(text, starts=not was_cut) if text else None
 
     def _started(self) -> Event:
-        told = {"pid": os.getpid(), "runner": self._means.runner, "engine": self._work.engine, "cwd": self._work.cwd}
+        told = {"pid": os.getpid(), "runner": "the platform", "engine": self._work.engine, "cwd": self._work.cwd}
         return EventType.RUN_STARTED, told
 
-    def _session(self, talk: Conversation, work: Assignment, tools: Tools) -> Event:
+    def _session(self, talk: Conversation, tools: Tools) -> Event:
         return EventType.SESSION_INIT, {
             "session_id": talk.session_id,
-            "cli_version": corral.__version__,
-            "model": work.model,
-            "permission_mode": work.permission_mode,
+            "model": self._work.model,
+            "permission_mode": self._work.permission_mode,
             "tools": [spec.name for spec in tools.specs],
-            "mcp_servers": [server.name for server in work.mcp_servers],
+            "mcp_servers": [server.name for server in self._work.mcp_servers],
         }
 
     def _failed(self, trouble: Trouble) -> list[Event]:
@@ -244,3 +248,7 @@ class Attempt:
             except Unavailable as error:
                 self._log.warning("the database is away", error=error.message)
                 await asyncio.sleep(backoff.next())
+
+
+def _mistake(what: str) -> Trouble:
+    return Trouble("engine_error", f"The platform made a mistake: {what}", "The server's log says more.")

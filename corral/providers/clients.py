@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from corral.platform.settings import Settings
 from corral.providers.anthropic import AnthropicProvider
 from corral.providers.openai import OpenAIProvider
 from corral.providers.openrouter import OpenRouterProvider
@@ -23,9 +24,9 @@ _MOST = 256
 class Clients:
     """The clients of this process."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        """Take the server's environment, which may say where a provider's API is (`ANTHROPIC_BASE_URL`, …)."""
-        self._env = env
+    def __init__(self, settings: Settings) -> None:
+        """Take the server's settings, which may say where a provider's API is."""
+        self._urls, self._keys = settings.provider_urls, settings.provider_keys
         self._clients: OrderedDict[tuple[str, str], Provider] = OrderedDict()
 
     async def get(self, name: str | None, secrets: Mapping[str, str]) -> Provider:
@@ -37,14 +38,14 @@ class Clients:
                 "unknown_provider", f"There is no provider {name}", f"Set the agent's provider to one of {known}."
             )
         secret = f"{name.upper()}_API_KEY"
-        key = secrets.get(secret, "").strip()
+        key = (secrets.get(secret) or self._keys.get(name, "")).strip()
         if not key:
             hint = f"Put {secret} into the secrets of the org or of the agent, then follow the run up."
             raise Trouble("no_provider_key", f"There is no secret {secret}", hint)
         client = self._clients.get((name, key))
         if client is None:
             # The SDK's import and the certificates take a second, which the loop's other tasks shall not wait.
-            made: Provider = await asyncio.to_thread(maker, key, self._env.get(f"{name.upper()}_BASE_URL"))
+            made: Provider = await asyncio.to_thread(maker, key, self._urls.get(name))
             client = self._clients.setdefault((name, key), made)
         self._clients.move_to_end((name, key))
         while len(self._clients) > _MOST:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
 
 import msgspec
@@ -14,12 +13,14 @@ import corral
 from corral.base.backoff import Backoff
 from corral.base.errors import Conflict, NotFound, Unavailable
 from corral.base.logs import get_logger
+from corral.mcp import client
+from corral.platform import database
 from corral.platform.settings import Settings
-from corral.providers.attempt import Attempt, Means, Outfit
+from corral.providers.attempt import Attempt, Means
 from corral.providers.clients import Clients
 from corral.providers.identity import identity
 from corral.providers.toolset import Connect, Toolset
-from corral.runs import commands, poll, runners
+from corral.runs import commands, poll, runners, waiting
 from corral.runs.placements import PLATFORM
 from corral.wire.runner import (
     Assignment,
@@ -27,7 +28,6 @@ from corral.wire.runner import (
     Cli,
     Command,
     CommandKind,
-    CommandResult,
     CommandStatus,
     Message,
     Poll,
@@ -53,16 +53,14 @@ class Engine:
         settings: Settings,
         toolset: Toolset,
         *,
-        connect: Connect,
-        outfit: Outfit,
-        env: Mapping[str, str],
+        connect: Connect = client.connect,
         max_pods: int = MAX_PODS,
     ) -> None:
-        """Take Corral's own tools, the way to MCP servers, and what fills in an attempt's secrets."""
+        """Take Corral's own tools, and how MCP servers are reached."""
         self._data = settings.data
         self._max_pods = max_pods
-        self._clients = Clients(env)
-        self._toolset, self._connect, self._outfit = toolset, connect, outfit
+        self._clients = Clients(settings)
+        self._toolset, self._connect = toolset, connect
         self._holding = ExitStack()
         self._uid = ""
         self._given = Registered(0, "")
@@ -114,7 +112,7 @@ class Engine:
                 log.exception("the engine's poll failed")
                 await asyncio.sleep(backoff.next())
             else:
-                if not self._take(answer):
+                if not self._take(answer) or waiting.waiting_room().stopping:  # which sends every poll home at once
                     await asyncio.sleep(_PAUSE)
 
     async def _poll(self) -> PollAnswer:
@@ -157,7 +155,7 @@ class Engine:
         key = (assignment.run_id, assignment.attempt, assignment.lease)
         if key in self._attempts:
             return
-        means = Means(self._name, self._toolset, self._connect, self._outfit, self._clients)
+        means = Means(self._toolset, self._connect, self._clients)
         self._attempts[key] = attempt = Attempt(assignment, means, self._again.set)
 
         async def run() -> None:
@@ -174,20 +172,17 @@ class Engine:
     async def _carry_out(self, command: Command) -> None:
         try:
             status, message = await self._obey(command)
-            result = CommandResult(self._given.session, status, message)
-            await commands.finish(PLATFORM, self._uid, command.id, result)
-        except (Conflict, NotFound, Unavailable) as error:
+            await database.commit(commands.settle(command.id, status, message))
+        except Unavailable as error:
             log.info("a command's result was not stored", command=command.id, why=error.message)
         except Exception:
             log.exception("a command failed", command=command.id)
         finally:
             self._commands.discard(command.id)
-            self._again.set()
 
     async def _obey(self, command: Command) -> tuple[CommandStatus, str]:
-        mine = (
-            a for a in self._attempts.values() if (a.held.run_id, a.held.attempt) == (command.run_id, command.attempt)
-        )
+        wanted = (command.run_id, command.attempt)
+        mine = (one for one in self._attempts.values() if (one.held.run_id, one.held.attempt) == wanted)
         attempt = next(mine, None)
         if attempt is None:
             return CommandStatus.FAILED, "This attempt is not here any more"
@@ -206,14 +201,10 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    @property
-    def _name(self) -> str:
-        return f"platform {self._uid}"
-
     def _introduction(self) -> Register:
         return Register(
             uid=self._uid,
-            name=self._name,
+            name=f"platform {self._uid}",
             os={"win32": "windows", "darwin": "darwin"}.get(sys.platform, "linux"),
             arch="arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "amd64",
             version=corral.__version__,

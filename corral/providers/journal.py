@@ -13,18 +13,21 @@ from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
 from corral.base.redactor import Redactor
+from corral.platform.database import Unit
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Entry
 from corral.providers.provider import clean, encode
 from corral.runs import ingest
+from corral.runs.frames import token_hint
+from corral.runs.hints import Hints
 from corral.runs.ingest import Beside
 from corral.wire.events import EventBatch, EventType, RunnerEvent, TokenFrame, Usage
-from corral.wire.runner import Assignment
+from corral.wire.runner import Assignment, secrets_of
 
 Event = tuple[EventType, Mapping[str, Any]]
 
-#: Streamed text goes out at most so often.
-FRAME_SECONDS = 0.05
+#: Streamed text goes out at most so often, and whoever streams asks so often whether the attempt is still its own.
+FRAME_SECONDS, CHECK_SECONDS = 0.05, 2.0
 
 log = get_logger()
 
@@ -34,9 +37,9 @@ _decode = msgspec.json.Decoder(Entry).decode
 class Journal:
     """The one writer of an attempt's events. Raises LeaseLost once the attempt is another's."""
 
-    def __init__(self, org_id: int, assignment: Assignment, on_lost: Callable[[], None]) -> None:
-        """Go on after what is stored; `on_lost` is called when a frame finds the lease gone."""
-        self._org_id = org_id
+    def __init__(self, org_id: int, run_no: int, assignment: Assignment, on_lost: Callable[[], None]) -> None:
+        """Go on after what is stored; `on_lost` is called when the lease is found to be gone while text streams."""
+        self._org_id, self._run_no = org_id, run_no
         self._run_id = assignment.run_id
         self._attempt = assignment.attempt
         self._lease = assignment.lease
@@ -44,9 +47,11 @@ class Journal:
         self._is_in_doubt = False  #: whether the last batch is stored is not known
         self._on_lost = on_lost
         self._turn = asyncio.Lock()
-        self.redactor = Redactor({})  #: masks all that is stored or shown, the conversation included
+        #: Masks all that is stored or shown, the conversation included.
+        self.redactor = Redactor(secrets_of(assignment), known=[assignment.cwd])
         self._frames: list[TokenFrame] = []
         self._sending: asyncio.Task[None] | None = None
+        self._checked = time.monotonic()
 
     async def write(
         self,
@@ -55,15 +60,17 @@ class Journal:
         entries: Sequence[Entry] = (),
         talk: Conversation | None = None,
         usage: Sequence[Usage] = (),
+        also: Callable[[], Unit[None]] | None = None,
     ) -> None:
-        """Store all of it, or nothing; waits for a database that is away."""
+        """Store all of it, or nothing; waits for a database that is away. `also` must bear to run twice."""
         happened = time.monotonic()
         payloads = [(kind, msgspec.Raw(self.redactor.json(bytes(encode(payload))))) for kind, payload in events]
         entries = [self._masked(entry) for entry in entries]
         async with self._turn:
             kept = talk.next(entries) if talk is not None else []
-            beside = talk.storing(kept) if talk is not None and kept else None
-            frames, self._frames = self._frames, []
+            storing = talk.storing(kept) if talk is not None and kept else None
+            beside = _both(storing, also) if also is not None else storing
+            self._show()
             backoff = Backoff(most=5.0)
             while True:
                 # Made anew each time: what was rolled back may have changed it.
@@ -71,7 +78,7 @@ class Journal:
                 numbered = [
                     RunnerEvent(n, kind, payload, age) for n, (kind, payload) in enumerate(payloads, self._n + 1)
                 ]
-                batch = EventBatch(self._attempt, self._lease, numbered, list(usage), frames)
+                batch = EventBatch(self._attempt, self._lease, numbered, list(usage))
                 try:
                     await self._send(batch, beside)
                     break
@@ -119,20 +126,40 @@ class Journal:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
             await asyncio.wait({sending})
+            if not sending.cancelled():
+                sending.exception()  # noticed
             raise
         self._is_in_doubt = False
 
     async def _send_frames(self) -> None:
         try:
             await asyncio.sleep(FRAME_SECONDS)
-            frames, self._frames = self._frames, []
-            if frames:
-                await ingest.ingest(self._org_id, self._run_id, EventBatch(self._attempt, self._lease, tokens=frames))
+            self._show()
+            if time.monotonic() - self._checked > CHECK_SECONDS:
+                await ingest.ingest(self._org_id, self._run_id, EventBatch(self._attempt, self._lease))
+                self._checked = time.monotonic()
         except LeaseLost:
             self._on_lost()
         except Unavailable:
-            pass  # the whole text comes as an event
+            pass  # whoever writes next will find out
         finally:
             self._sending = None
             if self._frames:
                 self._sending = asyncio.create_task(self._send_frames())
+
+    def _show(self) -> None:
+        """Let whoever watches see what came; nobody else needs to know, so it costs no transaction."""
+        frames, self._frames = self._frames, []
+        if frames:
+            hints = Hints()
+            hints.log(self._run_no, token_hint(frames))
+            hints.publish()
+
+
+def _both(storing: Beside | None, also: Callable[[], Unit[None]]) -> Beside:
+    def unit(run_no: int) -> Unit[None]:
+        if storing is not None:
+            yield from storing(run_no)
+        yield from also()
+
+    return unit

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
 from corral.base.redactor import Blocks
+from corral.platform.database import Unit
 from corral.providers import catalog, limits
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Answer, Call, Prompt, Result, Stop
@@ -87,13 +88,13 @@ class Loop:
                 return
             await self._carry_out(self.talk.open_calls())
 
-    async def hear(self, prompt: Prompt) -> None:
-        """Take what somebody says; it is stored when this returns. Ending: it comes too late."""
+    async def hear(self, prompt: Prompt, also: Callable[[], Unit[None]]) -> None:
+        """Take what somebody says; it is stored when this returns, with `also`. Ending: it comes too late."""
         async with self._keeping:
             if self._is_ending:
                 raise Ending
-            if not self.talk.has(prompt.key):
-                await self._journal.write(entries=[prompt], talk=self.talk)
+            entries = () if self.talk.has(prompt.key) else (prompt,)
+            await self._journal.write(entries=entries, talk=self.talk, also=also)
 
     def unfinished(self) -> list[Usage]:
         """Return what the answer that was cut off has cost so far."""
@@ -129,11 +130,13 @@ class Loop:
     async def _is_over(self) -> bool:
         """Store the end if the model had said all before this attempt began."""
         answer = self.talk.newest_answer()
-        if answer is None or answer.calls or answer.stop != Stop.END:
+        if answer is None or answer.calls or answer.stop not in {Stop.END, Stop.REFUSED}:
             return False
         async with self._keeping:
             if self.talk.unheard():
                 return False
+            if answer.stop == Stop.REFUSED:
+                raise _refused(answer)
             self._is_ending = True
             await self._journal.write(self._end(answer.text))
         return True
@@ -208,35 +211,35 @@ class Loop:
         """Store an answer, and the end with it if it is the last one; returns whether it is."""
         line = self._line(f"turn-{self.talk.turns() + 1}", reply.spent)
         events = list(self._events(reply))
+        stop = Stop.END if reply.stop == Stop.CALLS and not reply.calls else reply.stop
         answer = Answer(
             provider=self._provider.name,
             model=self._model,
             text=clean(reply.text),
             calls=tuple(reply.calls),
-            stop=reply.stop,
+            stop=stop,
             native=reply.native,
             seen=seen,
             context=reply.spent.asked + reply.spent.output_tokens,
             cost_micros=line.cost_micros or 0,
         )
+        self._cut = self._cut + 1 if stop in {Stop.LENGTH, Stop.PAUSED} else 0
+        trouble: Trouble | None = None
+        more: list[Prompt] = []
+        if stop == Stop.REFUSED:
+            trouble = _refused(answer)
+        elif self._cut > _MOST_CUT:
+            trouble = Trouble("answer_too_long", "The model's answers were cut off again and again", "Ask for less.")
+        elif stop == Stop.LENGTH and not reply.calls:
+            more = [Prompt(_GO_ON)]
         async with self._keeping:
-            more: list[Prompt] = []
-            if reply.stop == Stop.REFUSED:
-                await self._journal.write(events, entries=[answer], talk=self.talk, usage=[line])
-                raise Trouble("model_refused", "The model refused to go on", answer.text[:1000])
-            self._cut = self._cut + 1 if reply.stop == Stop.LENGTH else 0
-            if reply.stop == Stop.LENGTH and not reply.calls:
-                if self._cut > _MOST_CUT:
-                    await self._journal.write(events, entries=[answer], talk=self.talk, usage=[line])
-                    raise Trouble(
-                        "answer_too_long", "The model's answers were cut off again and again", "Ask for less."
-                    )
-                more.append(Prompt(_GO_ON))
-            is_last = not reply.calls and reply.stop == Stop.END and self.talk.newest == seen
+            is_last = not reply.calls and stop == Stop.END and self.talk.newest == seen
             if is_last:
                 self._is_ending = True
                 events += self._end(answer.text, answer)
             await self._journal.write(events, entries=[answer, *more], talk=self.talk, usage=[line])
+        if trouble is not None:
+            raise trouble
         return is_last
 
     def _events(self, reply: Reply) -> Iterable[Event]:
@@ -379,6 +382,10 @@ class _Heard:
         written = max(spent.output_tokens, -(-self._characters // _CHARACTERS_A_TOKEN))
         spent = msgspec.structs.replace(spent, output_tokens=written)
         return [msgspec.structs.replace(_usage(f"{self._source}/{self._model}", self._model, spent), estimated=True)]
+
+
+def _refused(answer: Answer) -> Trouble:
+    return Trouble("model_refused", "The model refused to go on", answer.text[:1000])
 
 
 def _usage(source: str, model: str, spent: Spent) -> Usage:

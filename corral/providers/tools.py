@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from corral.base.backoff import Backoff
-from corral.base.errors import LeaseLost, Unavailable
+from corral.base.errors import CorralError, LeaseLost, Unavailable
 from corral.base.logs import get_logger
 from corral.base.redactor import Redactor
 from corral.providers.entries import Call, Result
@@ -102,6 +102,8 @@ class Tools:
                     raise
                 except Unavailable:
                     await asyncio.sleep(backoff.next())
+                except CorralError as error:
+                    return _mistake(error.message)
                 except Exception as error:
                     log.exception("a tool of our own failed", tool=call.name, run=work.run_id)
                     return _mistake(f"{call.name} failed: {_why(error)}")
@@ -113,7 +115,9 @@ class Tools:
                 log.warning("two tools have one name", tool=name, run=self._assignment.run_id)
                 continue
             self._served[name] = (connection, spec.name)
-            self.specs.append(ToolSpec(name, spec.description, spec.input_schema))
+            # Providers refuse what does not say that it is an object with properties.
+            schema = {"type": "object", "properties": {}, **spec.input_schema}
+            self.specs.append(ToolSpec(name, spec.description, schema))
 
 
 def shorten(text: str, most: int) -> str:

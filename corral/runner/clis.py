@@ -46,17 +46,20 @@ def _claude(env: Environment) -> Cli | None:
             log.warning("claude is here, but not what drives it: pip install 'corral[claude]'")
         return None
     folder = Path(next(iter(package.submodule_search_locations)))
-    if (folder / "_bundled" / "claude").is_file():
+    bundled, command = folder / "_bundled" / "claude", "claude"
+    if bundled.is_file():
+        if shutil.which(command, path=env.get("PATH")) is None:
+            command = str(bundled)
         version = _search(r'__cli_version__ = "([^"]+)"', _text(folder / "_cli_version.py"))
     else:
         version = _version("claude", env) or ""
         if not version:
             return None
-    signed_in, detail = _claude_sign_in(env)
+    signed_in, detail = _claude_sign_in(env, command)
     return Cli(Engine.CLAUDE_CODE, version, signed_in, detail)
 
 
-def _claude_sign_in(env: Environment) -> tuple[bool, str]:
+def _claude_sign_in(env: Environment, command: str) -> tuple[bool, str]:
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"):
         if env.get(name):
             return True, f"by {name}"
@@ -72,7 +75,7 @@ def _claude_sign_in(env: Environment) -> tuple[bool, str]:
             return True, "with a Claude account"
     if _json(folder / "settings.json").get("apiKeyHelper"):
         return True, "by the apiKeyHelper of its settings"
-    return False, "Run `claude` on this machine and enter /login, or set ANTHROPIC_API_KEY where the runner starts"
+    return False, f"Run `{command}` on this machine and enter /login, or set ANTHROPIC_API_KEY where the runner starts"
 
 
 def _codex(env: Environment) -> Cli | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ class Job:
         self._on_change = on_change
         self._questions: dict[str, int] = {}  # those that wait for a person → the event that asked
         self._calls = Calls(self.held, tools.client, self.gate, answer=self._answer, on_change=self._note_waiting)
-        self._private = tools.private / f"{assignment.run_id}-{assignment.attempt}"
+        self._private: Path | None = None
         self._tools = tools
         self._clocks = Clocks(assignment.limits, time.monotonic())
         self._worker: Worker | None = None
@@ -155,7 +156,7 @@ class Job:
         self._stop(Stop.INTERRUPT)
 
     def hurry(self) -> None:
-        """The server is back: send and ask now."""
+        """The server is back: ask it now."""
         self._calls.hurry()
 
     def force(self) -> None:
@@ -202,7 +203,8 @@ class Job:
             self._roots.add(worker.root)
         assignment = msgspec.structs.replace(self.assignment, cwd=cwd, env={})
         env = environment.for_run(self.assignment.run_id, self.assignment.env)
-        self._private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._tools.private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._private = Path(tempfile.mkdtemp(dir=self._tools.private))
         worker.tell(Start(assignment, str(self._private), env))
         for line in self._told_early:
             worker.tell(line)
@@ -344,7 +346,8 @@ class Job:
         except tree.StillAliveError as error:
             self._log.error("processes survived SIGKILL", pids=error.left)
             ending = survived(ending, error)
-        shutil.rmtree(self._private, ignore_errors=True)
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
         await self._spool_end(ending)
         self._tools.journal.gone(self.assignment.run_id)
         await self._tools.locks.release(self)

@@ -44,6 +44,16 @@ def close(run_no: int) -> Unit[None]:
     )
 
 
+def settle(command_id: str, status: CommandStatus, message: str = "") -> Unit[None]:
+    """Store the result of a command to the platform's own engine, which may do so together with what it did."""
+    yield sql(
+        "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE id = $1 AND done_at IS NULL",
+        command_id,
+        status.value,
+        message,
+    )
+
+
 async def finish(org_id: int, runner_id: int | str, command_id: str, result: CommandResult) -> None:
     """Store a command's result; the same result twice is one."""
 

@@ -202,8 +202,9 @@ def _age(event: RunnerEvent) -> int:
     return max(0, int(event.age * 1000))
 
 
+#: `+ 0`, or PostgreSQL goes through all of the org's runs for as long as it has not counted how many those are.
 _NUMBER = (
-    "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5{also} WHERE id = $1 AND org_id = $2 "
+    "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5{also} WHERE id = $1 AND org_id + 0 = $2 "
     "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6){only} "
     "RETURNING no, agent_id, last_seq, spool_n, now_ms() AS now"
 )

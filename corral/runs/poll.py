@@ -43,7 +43,7 @@ async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
     answer = PollAnswer(assignments=arrival.given, commands=arrival.commands, lost=arrival.lost)
     if not (answer.assignments or answer.commands or answer.lost):
         await _wait(arrival, body, heard, answer)
-    answer.assignments = await outfit.outfit(answer.assignments)
+    answer.assignments = await outfit.outfit(org_id, answer.assignments)
     return answer
 
 
@@ -82,6 +82,8 @@ _OPEN = (
     "cancel_requested_at FROM runs "
     "WHERE runner_no = $1 AND attempt_open ORDER BY no"
 )
+#: What a runner's offer is made of, and how much it may hold.
+_OFFERED = "no, max_pods, clis, labels, allowed_dirs"
 #: What a poll looks for, so that only what is there costs statements of its own.
 _AT_ONCE = (
     "(SELECT count(*) FROM runs WHERE runner_no = runners.no AND attempt_open) AS held, "  # noqa: S608 - constants
@@ -103,7 +105,7 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     column, name = runners.naming(runner_id)
     rows = yield alone(
         f"UPDATE runners SET seen_at = now_ms(), poll_no = $4, draining = $5 WHERE org_id = $1 AND {column} = $2 "  # noqa: S608
-        f"AND session = $3 AND poll_no <= $4 RETURNING *, {_AT_ONCE}",
+        f"AND session = $3 AND poll_no <= $4 RETURNING {_OFFERED}, {_AT_ONCE}",
         org_id, name, body.session, body.poll_no, body.draining,
     )  # fmt: skip
     if not rows:
@@ -143,7 +145,7 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
 def _refuse(org_id: int, runner_id: str, body: Poll) -> Unit[_Arrival]:
     """Say why the poll did not match: unknown runner, a newer process, or merely a newer poll."""
     column, name = runners.naming(runner_id)
-    rows = yield sql(f"SELECT * FROM runners WHERE org_id = $1 AND {column} = $2", org_id, name)  # noqa: S608
+    rows = yield sql(f"SELECT {_OFFERED}, session FROM runners WHERE org_id = $1 AND {column} = $2", org_id, name)  # noqa: S608
     if not rows:
         raise NotFound(f"There is no runner {runner_id} here; register first")
     if rows[0]["session"] != body.session:

@@ -35,6 +35,8 @@ async def page(
     *,
     statuses: Sequence[str] = (),
     runner_no: int | None = None,
+    agent_id: str | None = None,
+    task_id: str | None = None,
     limit: int = 50,
     before: str | None = None,
     offset: int = 0,
@@ -45,6 +47,10 @@ async def page(
         query = query.filter(status__in=list(statuses))
     if runner_no is not None:
         query = query.filter(runner_no=runner_no)
+    if agent_id is not None:
+        query = query.filter(agent_id=agent_id)
+    if task_id is not None:
+        query = query.filter(task_id=task_id)
     if before is not None:
         anchor = await Run.get_or_none(org_id=org_id, id=before) if is_id(before) else None
         if anchor is None:

@@ -50,6 +50,10 @@ class Machine(msgspec.Struct, frozen=True):
         """Tell whether it would take a run now."""
         return self.online and not self.draining and self.pod_count < self.max_pods
 
+    def answers_to(self, name: str | int) -> bool:
+        """Tell whether this names it: its number, its uid, or what it is called."""
+        return str(name) in {str(self.id), self.uid, self.name}
+
     def offer(self, org_id: int) -> Offer:
         """Return what placements ask of it."""
         return Offer(
@@ -99,11 +103,11 @@ async def known(org_id: int) -> list[Machine]:
 
 
 async def names(runner_nos: Iterable[int | None]) -> dict[int, Machine]:
-    """Return the runners with these inner numbers."""
+    """Return the runners with these inner numbers; the platform's own are nobody's to see."""
     wanted = ",".join({str(int(no)) for no in runner_nos if no is not None})
     if not wanted:
         return {}
-    rows = await database.fetch(_MACHINES + f" WHERE r.no IN ({wanted})")
+    rows = await database.fetch(_MACHINES + f" WHERE r.no IN ({wanted}) AND r.org_id <> {PLATFORM}")
     return {row["no"]: _machine(row) for row in rows}
 
 

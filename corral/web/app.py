@@ -20,12 +20,14 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from corral import bus
 from corral.agents import following, inbox, starting
+from corral.agents.toolset import OwnTools
 from corral.base.errors import BadRequest
 from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
+from corral.providers.engine import Engine
 from corral.runs import approvals, feed, loops, placements, runners, waiting
 from corral.secrets import vault
 from corral.web import files, sse
@@ -70,7 +72,14 @@ def create_app(server: Server) -> Sanic[Config, SimpleNamespace]:
         }
     )
     for route in server.table.routes:
-        app.add_route(handler_of(route, server), route.path, methods=route.methods, name=route.name, stream=True)
+        app.add_route(
+            handler_of(route, server),
+            route.path,
+            methods=route.methods,
+            name=route.name,
+            stream=True,
+            error_format="text",  # errors are ours: only, without it Sanic parses each handler's source to guess one
+        )
     return app
 
 
@@ -106,10 +115,13 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         room.open()
         supervisor = _loops(server, settings)
         supervisor.start()
+        engine = Engine(settings, OwnTools())
+        await engine.start()
         try:
             yield server
         finally:
             server.stopping.set()
+            await engine.stop(_GRACE)
             await server.drain(_GRACE)
             await supervisor.stop(_GRACE)
             feeds.close()

@@ -14,12 +14,14 @@ from corral.base.errors import BadRequest, Conflict, CorralError, NotFound, Rate
 from corral.platform import access, keys, repeats, sign_in
 from corral.platform.access import Principal
 from corral.platform.limits import Verdict
+from corral.runs import callers
 from corral.web import answers, csrf
 from corral.web.answers import Answer
 from corral.web.call import Call, request_id
 from corral.web.decode import body_decoder, form_decoder, form_pairs, query_decoder
 from corral.web.errors import MethodNotAllowed
 from corral.web.routes import Route
+from corral.wire.tools import RUN_TOKEN
 
 if TYPE_CHECKING:
     from corral.web.server import Server
@@ -95,17 +97,27 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
 
 
 async def authenticated(request: Request) -> Principal:
-    """Return who calls: a bearer key if one is sent, else the console session of the cookie."""
+    """Return who calls: a bearer key or a run's token if one is sent, else the console session of the cookie."""
     scheme, *rest = request.headers.getone("authorization", "").split() or [""]
     principal: Principal | None = None
     if scheme.lower() == "bearer":
         if len(rest) == 1:
-            principal = keys.recall(rest[0]) or await keys.authenticate(rest[0])
+            principal = keys.recall(rest[0]) or await _bearer(rest[0])
     elif session := request.cookies.get(COOKIE):
         principal = sign_in.recall(session) or await sign_in.authenticate(session)
     if principal is None:
         raise Unauthorized
     return principal
+
+
+async def _bearer(token: str) -> Principal | None:
+    if not token.startswith(RUN_TOKEN):
+        return await keys.authenticate(token)
+    caller = await callers.authenticate(token)
+    if caller is None:
+        return None
+    actor, scopes = f"run:{caller.run_id}", frozenset({access.CALL_TOOLS})
+    return Principal(caller.org_id, actor, scopes, access.Role.VIEWER, run_id=caller.run_id)
 
 
 def _counted(server: Server, principal: Principal | None) -> Verdict | None:
@@ -124,8 +136,7 @@ def _within(verdict: Verdict | None) -> None:
 
 
 def _allowed(call: Call, principal: Principal, route: Route) -> None:
-    if route.scope is not None:
-        access.require(principal, route.scope, route.role)
+    access.require(principal, route.scope, route.role)
     if principal.sign_in is not None and call.request.method not in _READS:
         csrf.check_origin(call.request, call.settings)
 

@@ -19,7 +19,7 @@ from typing import Any, TypedDict, Unpack, get_type_hints
 
 import msgspec
 
-from corral.platform.access import SCOPES, Role
+from corral.platform.access import CALL_TOOLS, SCOPES, Role
 from corral.web import answers
 from corral.web.decode import Nothing
 
@@ -167,7 +167,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
     assert parameters == set(_PARAMETER.findall(path)), f"{handler.__name__} takes {parameters}, {path} has others"
     is_open, scope = extras.get("open", False), extras.get("scope")
     is_free = is_open or extras.get("anybody", False)
-    assert is_free or scope in {*SCOPES, "*"}, f"{handler.__name__} declares no known scope and is not open"
+    assert is_free or scope in {*SCOPES, CALL_TOOLS, "*"}, f"{handler.__name__} declares no known scope and is not open"
     hidden = extras.get("hidden", routes.hidden)
     answer: Any = extras.get("answer", hints.get("return"))
     body = hints.get("body")

@@ -15,7 +15,7 @@ from typing import Any
 from sanic.exceptions import RequestCancelled
 
 from corral import bus
-from corral.base.errors import BadRequest, Unauthorized
+from corral.base.errors import BadRequest, Unauthorized, Unavailable
 from corral.runs import feed
 from corral.runs.loops import REREAD_EVERY
 from corral.web.answers import EVENTS, Answer
@@ -166,7 +166,10 @@ async def _follow(connection: Connection, read: Callable[[], Awaitable[tuple[byt
     stopping = connection.call.server.stopping
     while not stopping.is_set():
         connection.changed.clear()
-        data, is_over = await read()
+        try:
+            data, is_over = await read()
+        except Unavailable:  # the database is away for a moment, the watcher need not go
+            data, is_over = b"", False
         if data:
             chunk = frame(data)
             while not connection.write(chunk):

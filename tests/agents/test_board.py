@@ -314,6 +314,16 @@ async def test_tasks_of_an_agent_that_starts_by_itself_start_by_themselves(offic
     assert (await office.look(cancelled)).run_id is None
 
 
+async def test_a_task_given_to_an_agent_that_starts_by_itself_starts(office: Office) -> None:
+    ada, eager = await office.agent("Ada"), await office.agent("Eager", autostart=True)
+    task = await office.task(ada)
+    await change(office, task, assignee_id=eager.id)
+    await office.post()
+    (work,) = await office.claim()
+    assert work.assignment.agent is not None
+    assert work.assignment.agent.name == "Eager"
+
+
 async def test_no_race_of_an_end_and_a_person_leaves_a_task_in_between(office: Office) -> None:
     ada = await office.agent()
     for n in range(6):

@@ -49,7 +49,8 @@ async def test_an_answer_is_there_the_moment_it_comes(office: Office) -> None:
     ada, bob = await office.agent("Ada"), await office.agent("Bob")
     work = await office.at_work(ada)
     waiting = asyncio.create_task(work.hands(bob, "help", wait=True, patience=20))
-    await asyncio.sleep(0.05)
+    while not await office.messages(type_="task.assigned"):  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.005)
     await worked(office)
     answer = await asyncio.wait_for(waiting, 5)
     assert answer == ToolAnswer(done=True, text="42")

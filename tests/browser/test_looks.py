@@ -11,30 +11,55 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import ConsoleMaker
 from tests.browser.console import DESK, PHONE, Console
 from tests.browser.logs import Scripted
+from tests.browser.office import Office
 from tests.support.http import Api
 from tests.support.server import Server
 
-PAGES = ("/app/runs", "/app/runs/new", "/app/approvals", "/app/runners", "/app/runners/new", "/app/keys")
+PAGES = (
+    "/app/runs", "/app/runs/new", "/app/inbox", "/app/runners", "/app/runners/new", "/app/keys", "/app/settings",
+    "/app/agents", "/app/agents?show=chart", "/app/agents/new", "/app/board", "/app/tasks/new", "/app/epics",
+    "/app/bus", "/app/bus?dead=true", "/app/messages/new",
+)  # fmt: skip
+_LONG = "averyveryverylongwordwithoutanybreak"
 
 
 @pytest.fixture
 def run(api: Api) -> Scripted:
     """A run with something of everything in its log, waiting for an answer."""
     name = f"looks-{uuid.uuid4().hex[:12]}"
-    made = Scripted(api, name, prompt="Look at " + "averyveryverylongwordwithoutanybreak" * 5)
+    made = Scripted(api, name, prompt="Look at " + _LONG * 5)
     made.say("A `code` word, a [link](https://example.org) and\n\n```\n" + "x" * 400 + "\n```")
     made.tool("Bash", {"command": "echo " + "y" * 300}, "z" * 500, failed=True)
     made.ask("rm -rf " + "/very/long/path" * 30)
     return made
 
 
-@pytest.mark.parametrize("width", [PHONE, DESK])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.fixture
+def team(api: Api) -> list[str]:
+    """Agents and tasks in every state, with long names; returns their own pages."""
+    office = Office(api, f"looks-{uuid.uuid4().hex[:12]}").open()
+    boss = office.agent(_LONG * 3, autostart=True, team=_LONG, instructions=f"# Rules\n\n- {_LONG * 4}\n- `code`")
+    lost = office.agent("Lost", manager=boss, provider_config={"labels": [f"nowhere-{uuid.uuid4().hex}"]})
+    epic = api.post("/api/epics", body={"title": _LONG * 4}).json()["id"]
+    whole, work = office.started(_LONG * 5, boss, epic_id=epic, priority="high", retries=2)
+    part = office.task("A part of it", lost, parent=whole, priority="low", blocked_by=[whole])
+    failed = office.task("Given up", boss, parent=part)
+    api.patch("/api/tasks/:id", failed, body={"status": "error"})
+    work.ask(_LONG * 3 + "?", _LONG * 4)
+    for to, text in ((boss, f"How far are you? {_LONG * 4}"), (lost, "Are you there?")):
+        assert api.post("/api/messages", body={"to": to, "text": text, "type": "question"}).status_code == 200
+    agents = [f"/app/agents/{boss}", f"/app/agents/{boss}/edit", f"/app/agents/{lost}"]
+    tasks = [f"/app/tasks/{whole}", f"/app/tasks/{whole}/edit", f"/app/tasks/{failed}", f"/app/bus/tasks/{failed}"]
+    return [*agents, *tasks, f"/app/epics/{epic}"]
+
+
+@pytest.mark.parametrize("look", [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")])
 def test_no_page_is_wider_than_its_window_and_all_text_can_be_read(
-    open_console: ConsoleMaker, shared_server: Server, run: Scripted, width: int, theme: str
+    open_console: ConsoleMaker, shared_server: Server, run: Scripted, team: list[str], look: tuple[int, str]
 ) -> None:
+    width, theme = look
     console = open_console(shared_server, width=width, theme=theme)
-    for path in (*PAGES, run.path):
+    for path in (*PAGES, run.path, *team):
         page = console.goto(path)
         expect(console.heading()).to_be_visible()
         if path == run.path:
@@ -45,8 +70,8 @@ def test_no_page_is_wider_than_its_window_and_all_text_can_be_read(
     run.complete()
 
 
-def test_every_control_has_a_name_and_every_page_one_heading(console: Console, run: Scripted) -> None:
-    for path in (*PAGES, run.path):
+def test_every_control_has_a_name_and_every_page_one_heading(console: Console, run: Scripted, team: list[str]) -> None:
+    for path in (*PAGES, run.path, *team):
         page = console.goto(path)
         expect(console.heading()).to_have_count(1)
         assert page.evaluate(_NAMELESS) == [], path
@@ -107,8 +132,10 @@ def test_the_filter_stands_in_the_address_and_the_list_says_why_a_run_is_stuck(c
     expect(page).to_have_url(re.compile(r"\?show=queued$"))
 
 
-def test_pages_carry_no_inline_style_or_script_and_a_strict_policy(console: Console, run: Scripted) -> None:
-    for path in (*PAGES, run.path, "/app/sign-in"):
+def test_pages_carry_no_inline_style_or_script_and_a_strict_policy(
+    console: Console, run: Scripted, team: list[str]
+) -> None:
+    for path in (*PAGES, run.path, *team, "/app/sign-in"):
         answer = console.page.request.get(path)
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "unsafe" not in answer.headers["content-security-policy"]

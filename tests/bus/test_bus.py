@@ -11,6 +11,7 @@ from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.bus.redis import RedisBus
 from tests.support.redis import Redis
+from tests.support.waiting import PATIENCE
 
 
 class Pair:
@@ -36,7 +37,7 @@ async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * PATIENCE):
         while not condition():  # noqa: ASYNC110 - the condition is another server's
             await asyncio.sleep(0.01)
 
@@ -45,7 +46,7 @@ async def connected(pair: Pair, topic: str) -> None:
     """Wait until the other server hears what is published here."""
     heard: list[bytes] = []
     stop = pair.there.listen(topic, heard.append)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * PATIENCE):
         while not heard:
             pair.here.publish(topic, b"?")
             await asyncio.sleep(0.05)
@@ -84,7 +85,7 @@ async def test_topics_that_come_and_go_while_the_bus_connects_are_heard(
             if n % 2:
                 stop()
                 there.listen(f"t{n}", lambda _hint, topic=f"t{n}": heard.add(topic))  # type: ignore[misc]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * PATIENCE):
             while len(heard) < 20:
                 for n in range(20):
                     here.publish(f"t{n}")

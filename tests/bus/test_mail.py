@@ -14,6 +14,7 @@ from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.bus.redis import RedisBus
 from tests.support.redis import Redis
+from tests.support.waiting import PATIENCE
 
 #: What is 15 s in earnest.
 SOON = 0.3
@@ -70,7 +71,7 @@ async def open_bus(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         while not condition():  # noqa: ASYNC110 - the condition is another server's
             await asyncio.sleep(0.01)
 
@@ -255,7 +256,7 @@ async def test_a_turn_that_takes_long_stays_with_its_server(own_redis: Redis) ->
         bus.mail("a")
         await until(lambda: office.handled == ["a"])
         idle = [0]
-        async with posting(own_redis) as client, asyncio.timeout(20):
+        async with posting(own_redis) as client, asyncio.timeout(20 * PATIENCE):
             while idle[-1] >= max(idle):  # until it is held anew, which is what keeps others from claiming it
                 (held,) = await client.xpending_range("corral:mail", "corral", "-", "+", 10)
                 idle.append(int(held["time_since_delivered"]))
@@ -317,7 +318,7 @@ async def test_consumers_that_are_gone_are_taken_off_the_group(
         bus.receive(Office().handle)
         await bus.start()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(20 * PATIENCE):
                 while b"gone" in [one["name"] for one in await client.xinfo_consumers("corral:mail", "corral")]:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         finally:
@@ -331,13 +332,13 @@ def posting(redis: Redis) -> Client:
 
 async def handled_at_last(bus: Bus, office: Office, receiver: str) -> None:
     """A hint may be lost around an outage: send it until it arrives."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         while receiver not in office.handled:
             bus.mail(receiver)
             await asyncio.sleep(0.05)
 
 
 async def until_acknowledged(redis: Redis) -> None:
-    async with posting(redis) as client, asyncio.timeout(20):
+    async with posting(redis) as client, asyncio.timeout(20 * PATIENCE):
         while (await client.xpending("corral:mail", "corral"))["pending"]:  # noqa: ASYNC110 - Redis knows
             await asyncio.sleep(0.02)

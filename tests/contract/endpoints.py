@@ -21,6 +21,20 @@ GET  /api/v1/runners/:id/pods
 """
 
 FLEETRUN = """
+GET    /api/agents
+POST   /api/agents
+GET    /api/agents/:id
+PATCH  /api/agents/:id
+PUT    /api/agents/:id
+DELETE /api/agents/:id
+GET    /api/tasks
+POST   /api/tasks
+GET    /api/tasks/:id
+PATCH  /api/tasks/:id
+POST   /api/run
+GET    /api/messages
+GET    /api/usage
+GET    /api/me
 GET    /api/secrets
 POST   /api/secrets
 DELETE /api/secrets
@@ -28,6 +42,23 @@ GET    /api/mcps
 POST   /api/mcps
 PATCH  /api/mcps/:id
 DELETE /api/mcps/:id
+"""
+
+#: What goes beyond the reference: epics, cancelling, people on the bus, the world of the Sessions reference.
+AGENTS = """
+POST   /api/tasks/:id/cancel
+GET    /api/epics
+POST   /api/epics
+GET    /api/epics/:id
+PATCH  /api/epics/:id
+DELETE /api/epics/:id
+POST   /api/messages
+GET    /api/messages/stream
+GET    /api/messages/dead
+POST   /api/messages/:id/replay
+GET    /api/agents/world
+GET    /api/v1/policy
+PATCH  /api/v1/policy
 """
 
 #: What the references share (CONTRACT §2), and what the first console and the CLI stand on.
@@ -55,14 +86,17 @@ POST /api/v1/runners/register
 POST /api/v1/runners/:id/poll
 POST /api/v1/runs/:id/events
 POST /api/v1/runners/:id/commands/:command_id
+POST /api/v1/tools/:name
 """
 
 #: Faces of the contract that are not delivered yet.
-TO_COME = ("Fleetrun", "Abbado", "Sessions")
+TO_COME = ("Abbado", "Sessions")
 
 
 def table(text: str) -> set[tuple[str, str]]:
     return {(method, path) for method, path in (line.split() for line in text.strip().splitlines())}
 
 
-DELIVERED = table(AGENTFLEET) | table(AGENTSMESH) | table(FLEETRUN) | table(COMMON) | table(RUNNER_PROTOCOL)
+DELIVERED = set[tuple[str, str]]().union(
+    *map(table, (AGENTFLEET, AGENTSMESH, FLEETRUN, AGENTS, COMMON, RUNNER_PROTOCOL))
+)

@@ -182,3 +182,50 @@ def test_a_bad_registration_is_refused_by_field(hand: ByHand, change: JSON, fiel
     answer = hand.api.post("/api/v1/runners/register", body={**hand.card, **change})
     assert answer.status_code == 400, answer.text
     assert field in answer.json()["error"]["message"]
+
+
+@pytest.fixture
+def working(hand: ByHand) -> JSON:
+    """The claimed run of an agent, which has started."""
+    hand.register()
+    return hand.working()
+
+
+def test_a_run_calls_tools_for_its_agent_with_a_token_of_its_own(hand: ByHand, working: JSON) -> None:
+    with hand.tools(working) as run:
+        answer = run.post("/api/v1/tools/:name", "list_agents", body={"call_id": "1", "input": {}}).json()
+        assert (answer["done"], answer["is_error"]) == (True, False)
+        assert working["agent"]["name"] in answer["text"]
+        wrong = run.post("/api/v1/tools/:name", "check_task", body={"call_id": "2", "input": {"id": ""}}).json()
+        assert (wrong["done"], wrong["is_error"]) == (True, True)
+        assert "id" in wrong["text"]
+        assert run.post("/api/v1/tools/:name", "juggle", body={"call_id": "3", "input": {}}).status_code == 404
+        assert run.post("/api/v1/tools/:name", "list_agents", body={"call_id": ""}).status_code == 400
+
+
+def test_the_same_call_again_is_the_same_call_and_one_that_others_answer_makes_the_run_wait(
+    hand: ByHand, working: JSON
+) -> None:
+    body = {"call_id": "ask-1", "input": {"question": "Which?", "options": ["a", "b"]}, "wait_seconds": 0}
+    with hand.tools(working) as run:
+        for _ in range(2):
+            assert run.post("/api/v1/tools/:name", "ask_human", body=body).json()["done"] is False
+        assert hand.api.get("/api/v1/runs/:id", working["run_id"]).json()["status"] == "WAITING"
+        [asked] = [a for a in hand.api.get("/api/approvals").json() if a["run_id"] == working["run_id"]]
+        answers = {"Which?": "b"}
+        hand.api.post("/api/approvals/:id", asked["id"], body={"decision": "allow", "answers": answers})
+        answer = run.post("/api/v1/tools/:name", "ask_human", body={**body, "wait_seconds": 20}).json()
+        assert (answer["done"], answer["is_error"]) == (True, False)
+        assert "b" in answer["text"]
+    assert hand.api.get("/api/v1/runs/:id", working["run_id"]).json()["status"] == "RUNNING"
+
+
+def test_a_runs_token_is_for_tools_alone_and_ends_with_its_attempt(hand: ByHand, working: JSON) -> None:
+    call = {"call_id": "1", "input": {}}
+    with hand.tools(working) as run, hand.api.as_key(f"crl_run_{working['run_id']}_{'x' * 43}") as other:
+        for path in ("/api/v1/runs", "/api/me", "/api/v1/keys"):
+            assert run.get(path).status_code == 403
+        assert other.post("/api/v1/tools/:name", "list_agents", body=call).status_code == 401
+        assert hand.api.post("/api/v1/tools/:name", "list_agents", body=call).status_code == 403
+        hand.send(working, (2, "run.completed", {"text": "done"}))
+        assert run.post("/api/v1/tools/:name", "list_agents", body=call).status_code == 401

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 from corral.runner.engines.claude_events import KEPT_CHARACTERS, Translator, flatten
+from corral.runner.engines.claude_outcome import judge
+from corral.runner.engines.claude_sdk import ProcessError
 from corral.runner.engines.claude_usage import Meter
 from corral.runner.engines.protocol import Emit
 from corral.wire.events import EventType
@@ -25,6 +27,13 @@ def test_a_huge_output_keeps_its_head_and_its_tail_and_says_what_is_left_out() -
     assert len(payload["output"]) < KEPT_CHARACTERS + 100
     assert "… 50,007 characters left out …" in payload["output"]
     assert payload["output"].endswith("the end")
+
+
+def test_root_learns_how_to_bypass_permissions() -> None:
+    said = ["--dangerously-skip-permissions cannot be used with root/sudo privileges for security reasons"]
+    failure = json.loads(bytes(judge(None, None, ProcessError("x", exit_code=1), said).payload))
+    assert (failure["code"], failure["message"]) == ("cli_error", "Claude Code does not bypass permissions for root")
+    assert "IS_SANDBOX=1" in failure["hint"]
 
 
 def test_half_an_emoji_does_not_lose_the_event() -> None:

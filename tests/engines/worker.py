@@ -96,7 +96,10 @@ class Worker:
 
     def end(self, within: float = 60) -> JSON:
         """Wait for its exit and return the last event, which must be the only one that ends an attempt."""
-        self.process.wait(within * PATIENCE)
+        try:
+            self.process.wait(within * PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end within {within:g} s: {self.told()}") from None
         self._reader.join(5)
         endings = [e for e in self.events() if e["type"] in ENDINGS]
         assert len(endings) == 1, self.told()

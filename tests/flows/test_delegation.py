@@ -14,7 +14,6 @@ from tests.support.model import Model
 from tests.support.server import Server
 from tests.support.waiting import eventually, never
 
-NO_ENGINE = pytest.mark.skip(reason="servers do not start the provider engine yet")
 GATE = "while [ ! -e {} ]; do sleep 0.05; done"
 
 
@@ -45,7 +44,7 @@ def company(session_folder: Path, model: Model, claude_binary: Path) -> Iterator
     server.stop()
 
 
-@pytest.mark.parametrize("middle", ["claude-code", pytest.param("providers", marks=NO_ENGINE)])
+@pytest.mark.parametrize("middle", ["claude-code", "providers"])
 def test_a_tree_over_three_machines_asks_a_person_outlives_its_server_and_comes_back(
     company: Company, middle: str
 ) -> None:
@@ -129,7 +128,6 @@ def test_two_agents_that_hand_each_other_the_same_thing_are_stopped(company: Com
     assert (refused["tool"], refused["code"]) == ("delegate_task", "repeated")
 
 
-@NO_ENGINE
 def test_two_agents_that_hand_each_other_ever_new_things_are_stopped(company: Company) -> None:
     tick, tock = company.agent("Tick", "anthropic"), company.agent("Tock", "openai")
     agents, script = (tick, tock), "%say too far"

@@ -20,7 +20,7 @@ from corral.mcp.link import Unreachable
 from corral.wire.agents import McpServer
 from tests.support import mcp_server
 from tests.support.processes import Process, base_env, free_port
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 SCRIPT = str(Path(mcp_server.__file__))
 SECRET = "sk-the-value-itself"
@@ -184,7 +184,7 @@ async def test_a_start_that_is_cut_off_leaves_no_process(probe: Probe) -> None:
             pass
 
     task = asyncio.create_task(start())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         while not probe.pids():  # noqa: ASYNC110 - another process writes them
             await asyncio.sleep(0.02)
     task.cancel()

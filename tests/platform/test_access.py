@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from corral.base.errors import Forbidden
-from corral.platform.access import SCOPES, Principal, Role, granted, require, scopes_of
+from corral.platform.access import CALL_TOOLS, FULL, SCOPES, Principal, Role, granted, require, scopes_of
 
 
 def test_each_role_covers_the_ones_below_it() -> None:
@@ -22,6 +22,16 @@ def test_a_star_is_everything_its_owners_role_allows() -> None:
     assert granted("*", Role.OWNER) == {*SCOPES, "*"}
     assert "*" not in granted("*", Role.MEMBER)
     assert granted("runs:read keys:write", Role.MEMBER) == {"runs:read"}
+
+
+def test_a_runs_own_token_calls_tools_and_does_nothing_else_and_nobody_else_calls_them() -> None:
+    run = Principal(1, "run:1", frozenset({CALL_TOOLS}), Role.VIEWER, run_id="1")
+    owner = Principal(1, "user:1", FULL, Role.OWNER)
+    require(run, CALL_TOOLS, Role.VIEWER)
+    require(owner, None, Role.VIEWER)
+    for principal, scope in ((run, "runs:read"), (run, None), (owner, CALL_TOOLS)):
+        with pytest.raises(Forbidden, match="own token"):
+            require(principal, scope, Role.VIEWER)
 
 
 def test_what_is_missing_is_named() -> None:

@@ -32,14 +32,20 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def world(
-    model: ModelServer, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Where everything is kept: SQLite, unless the test asks for `postgres` as well."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        return Settings(data=tmp_path, database_url=request.getfixturevalue("migrated_postgres_url"))
+    shutil.copy(request.getfixturevalue("migrated"), tmp_path)
+    return Settings(data=tmp_path)
+
+
+@pytest.fixture
+async def world(model: ModelServer, store: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A platform without an engine yet."""
-    shutil.copy(migrated, tmp_path)
     monkeypatch.setattr(loop, "FIRST_PAUSE", 0.01)
-    runs = await opened(Settings(data=tmp_path))
-    world = World(runs.org_id, model, tmp_path, monkeypatch)
+    runs = await opened(store)
+    world = World(runs.org_id, model, store.data, monkeypatch)
     yield world
     for engine in world.engines:
         await engine.stop()

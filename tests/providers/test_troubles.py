@@ -11,6 +11,7 @@ import pytest
 from corral.runs import queue
 from corral.runs.models import Run
 from corral.wire.runs import RunStatus
+from tests.providers.test_answers import PATHS
 from tests.providers.world import MODELS, World
 
 
@@ -107,12 +108,21 @@ async def test_an_agent_without_a_model_fails(world: World) -> None:
     assert (await failed(world, "%say x", model=None))[1]["code"] == "no_model"
 
 
-async def test_a_model_that_takes_no_wish_for_thoughts_is_asked_without(world: World) -> None:
+@pytest.mark.parametrize(
+    ("provider", "wish", "words"),
+    [
+        ("anthropic", "thinking", "thinking is not supported by this model"),
+        ("openai", "reasoning", "Your organization must be verified to generate reasoning summaries."),
+    ],
+)
+async def test_a_model_that_takes_no_wish_for_thoughts_is_asked_without(
+    world: World, provider: str, wish: str, words: str
+) -> None:
     await world.start()
-    run = await world.done("%error 400 x1 thinking is not supported by this model\n%say fine")
-    with_it, without = world.requests()
-    assert "thinking" in with_it
-    assert "thinking" not in without
+    run = await world.done(f"%error 400 x1 {words}\n%say fine", provider)
+    with_it, without = world.requests(PATHS[provider])
+    assert wish in with_it
+    assert wish not in without
     assert await world.told(run, "session.retry") == []
 
 
@@ -177,6 +187,11 @@ async def test_answers_that_always_grow_too_long_end_the_run(world: World) -> No
     await world.start()
     _, reason = await failed(world, "%keep\n%repeat 9\n%say one\n%stop max_tokens\n%end")
     assert reason["code"] == "answer_too_long"
+
+
+async def test_an_answer_that_promises_calls_and_has_none_is_the_last(world: World) -> None:
+    await world.start()
+    assert await world.text(await world.done("%say x\n%stop tool_use")) == "x"
 
 
 async def test_a_refusal_fails_the_run(world: World, provider: str) -> None:

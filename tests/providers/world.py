@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from corral.base.errors import LeaseLost
+from corral.base.errors import Unavailable
 from corral.demo.ledger import Served
 from corral.demo.server import ModelServer
 from corral.platform import database
@@ -21,7 +21,7 @@ from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.conversation import Kept
 from corral.providers.engine import Engine
-from corral.runs import feed, ingest, states
+from corral.runs import feed, ingest, outfit, states
 from corral.runs.frames import Logged
 from corral.runs.hints import Hints
 from corral.runs.models import Run
@@ -34,9 +34,10 @@ from corral.wire.runner import Assignment, Held, Limits
 from corral.wire.runs import ENDED, RunStatus
 from corral.wire.tools import ToolAnswer, ToolSpec
 from tests.runs.world import World as Runs
+from tests.support.waiting import PATIENCE
 
 #: Longer than anything here takes, even on a busy machine.
-PATIENCE = 15.0
+LONG_ENOUGH = 15.0 * PATIENCE
 #: A model of each provider, by a name that its engine asks to think.
 MODELS = {"anthropic": "claude-sonnet-5", "openai": "gpt-5.6-terra", "openrouter": "maker/some-model"}
 _ANYTHING = {"type": "object", "properties": {}}
@@ -121,35 +122,50 @@ class World(Runs):
         self.mcp_servers: list[str] = ["files"]
         self.engines: list[Engine] = []
         self.writes = 0
-        self._crash_at = 0
+        self._crash_at: int | str = 0
         self._crashed = False
         self._after = False
+        self.away = 0  #: so many writes find the database away
         self._data = data
         monkeypatch.setattr(ingest, "ingest", self._ingest)
+        monkeypatch.setattr(outfit, "outfit", self._outfit)
         monkeypatch.setattr(states, "_hooks", [_let_go])
 
     async def start(self, **options: Any) -> Engine:
         """A server process's engine; the data directory is the same for all of them."""
         url = self.model.url
-        env = {"ANTHROPIC_BASE_URL": url, "OPENAI_BASE_URL": f"{url}/v1", "OPENROUTER_BASE_URL": f"{url}/api/v1"}
-        settings = Settings(data=options.pop("data", self._data))
-        engine = Engine(settings, self.own, connect=self.server.connect, outfit=self._outfit, env=env, **options)
+        urls = {"anthropic": url, "openai": f"{url}/v1", "openrouter": f"{url}/api/v1"}
+        settings = Settings(data=options.pop("data", self._data), provider_urls=urls)
+        engine = Engine(settings, self.own, connect=self.server.connect, **options)
         self.engines.append(engine)
         await engine.start()
         return engine
 
     async def ask(self, prompt: str, provider: str = "anthropic", **more: Any) -> Run:
         """Launch a run of an agent."""
-        agent = AgentSnapshot("agent-1", "Ada", "A careful helper", provider=provider, model=MODELS.get(provider))
-        more = {"model": MODELS.get(provider), "agent": agent, "cwd": "", "engine": wire.Engine.PROVIDER, **more}
+        more = {
+            "model": MODELS.get(provider),
+            "agent": self.agent(provider),
+            "cwd": "",
+            "engine": wire.Engine.PROVIDER,
+            **more,
+        }
         return await self.launch(prompt, **more)
+
+    async def becomes(self, run: Run, provider: str) -> None:
+        """Let a queued run be of an agent with another provider."""
+        agent = msgspec.json.encode(self.agent(provider)).decode()
+        await database.fetch("UPDATE runs SET agent = $2, model = $3 WHERE id = $1", run.id, agent, MODELS[provider])
+
+    def agent(self, provider: str) -> AgentSnapshot:
+        return AgentSnapshot("agent-1", "Ada", "A careful helper", provider=provider, model=MODELS.get(provider))
 
     def limits(self, **narrow: Any) -> Limits:
         return Limits(**narrow)
 
     async def until(self, run: Run, *statuses: RunStatus) -> Run:
         """Wait for a state, or for the end."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LONG_ENOUGH):
             while (now := await self.run(run.id)).status not in (statuses or ENDED):  # noqa: ASYNC110 - as below
                 await asyncio.sleep(0.005)
             return now
@@ -186,8 +202,8 @@ class World(Runs):
 
     # Crashes
 
-    def crash_at(self, write: int, *, after: bool = False) -> None:
-        """Let the process die right before its write number so-and-so (from 1), or right after it."""
+    def crash_at(self, write: int | str, *, after: bool = False) -> None:
+        """Let the process die right before its write number so-and-so (from 1) or of that event, or right after it."""
         self.writes, self._crash_at, self._after, self._crashed = 0, write, after, False
 
     async def crashed(self, engine: Engine) -> None:
@@ -208,17 +224,20 @@ class World(Runs):
 
     async def happens(self, holds: Callable[[], bool]) -> None:
         """Wait for something that happens in a while."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LONG_ENOUGH):
             while not holds():  # noqa: ASYNC110 - what is waited for has no event to set
                 await asyncio.sleep(0.005)
 
     async def _ingest(self, org_id: int, run_id: str, batch: Any, beside: Any = None) -> Any:
         if self._crashed:
             raise Crash
+        if self.away:
+            self.away -= 1
+            raise Unavailable
         if not batch.events and not beside:
             return await _REAL_INGEST(org_id, run_id, batch, beside)
         self.writes += 1
-        dies = self.writes == self._crash_at
+        dies = self._crash_at in {self.writes, *(event.type.value for event in batch.events)}
         if dies and not self._after:
             self._crashed = True
             raise Crash
@@ -228,11 +247,12 @@ class World(Runs):
             raise Crash
         return stored
 
-    async def _outfit(self, org_id: int, assignment: Assignment) -> Assignment:
-        if org_id != self.org_id:
-            raise LeaseLost
+    async def _outfit(self, assignments: Sequence[Assignment]) -> list[Assignment]:
         servers = [McpServer(name, "stdio", command="none") for name in self.mcp_servers]
-        return msgspec.structs.replace(assignment, env=self.secrets, mcp_servers=servers)
+        return [
+            msgspec.structs.replace(one, env=self.secrets, mcp_servers=servers) if one.agent else one
+            for one in assignments
+        ]
 
 
 def _let_go(change: Change, hints: Hints) -> Unit[None]:

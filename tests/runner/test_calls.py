@@ -11,6 +11,7 @@ import pytest
 
 from corral.runner import calls as calls_module
 from corral.runner import job as job_module
+from corral.runner.settings import Settings
 from corral.runner.stopping import Phase
 from corral.wire.runner import Assignment
 from corral.wire.tools import run_token
@@ -137,7 +138,7 @@ async def test_a_poll_that_offers_a_slot_is_renewed_when_a_run_that_waited_takes
     await until(lambda: len(server.polls[-1].held) == 4 and server.polls[-1].free_slots == 1)
     server.answer("call-0", "go on")
     await until(lambda: server.polls[-1].free_slots == 0)
-    assert said(server, run) == ["call-0 says go on"]
+    await until(lambda: said(server, run) == ["call-0 says go on"])
 
 
 async def test_a_call_that_nobody_waits_for_any_more_is_dropped_and_the_clocks_go_on(
@@ -159,9 +160,15 @@ async def test_an_attempt_that_ends_asks_no_longer(server: FakeServer, runner: R
     assert server.types(away.run_id)[-1] == "session.interrupted"
 
 
-async def test_what_is_private_to_an_attempt_is_gone_when_it_has_ended(
-    server: FakeServer, runner: Running, assign: Assign
+async def test_what_is_private_to_an_attempt_is_gone_when_it_has_ended_or_its_runner_was_killed(
+    server: FakeServer, runner: Running, assign: Assign, settings: Settings
 ) -> None:
+    left = settings.data / "private" / "of-the-runner-before"
+    await until(lambda: server.polls)
+    await runner.stop()
+    left.mkdir(parents=True)
+    again = Running(settings)
+    await until(lambda: not left.exists())
     run = server.offer(assign("private hear done:x"))
     await until(lambda: said(server, run))
     path = Path(said(server, run)[0])
@@ -170,3 +177,4 @@ async def test_what_is_private_to_an_attempt_is_gone_when_it_has_ended(
     server.ask(command("message", run, b'{"text":"x"}'))
     await until(lambda: "run.completed" in server.types(run.run_id))
     assert not path.parent.exists()
+    await again.stop()

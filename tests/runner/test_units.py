@@ -324,7 +324,7 @@ async def test_clis_are_found_with_version_and_sign_in(folder: Path) -> None:
 
 
 async def test_claude_is_found_and_how_it_is_signed_in(folder: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    env = {"PATH": str(folder), "HOME": str(folder)}
 
     async def claude() -> tuple[bool, str]:
         cli = next((cli for cli in await clis.detect(env) if cli.engine == "claude-code"), None)
@@ -333,7 +333,9 @@ async def test_claude_is_found_and_how_it_is_signed_in(folder: Path) -> None:
         assert cli.version[0].isdigit()
         return cli.signed_in, cli.detail
 
-    assert (await claude())[0] is False
+    signed_in, advice = await claude()
+    assert not signed_in
+    assert os.access(advice.split("`")[1], os.X_OK)  # it is not on the path
     (folder / ".claude.json").write_text('{"oauthAccount": {"emailAddress": "x"}}')
     assert await claude() == (True, "with a Claude account")
     env["ANTHROPIC_API_KEY"] = "sk-secret"

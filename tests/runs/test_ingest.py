@@ -20,6 +20,7 @@ from corral.wire.events import EventBatch, EventType, RunnerEvent, Usage
 from corral.wire.runner import Assignment, CommandResult, CommandStatus
 from corral.wire.runs import RunStatus
 from tests.runs.world import Machine, World, numbered, opened
+from tests.support.waiting import PATIENCE
 
 MESSAGE = EventType.AGENT_MESSAGE
 
@@ -354,7 +355,7 @@ async def test_a_watcher_gets_what_no_hint_told_of_with_the_next_reread(world: W
     sink = ListSink()
     task = asyncio.create_task(feed.feeds().watch(run.no, run.id, 2, sink))
     await asyncio.sleep(0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         while not feed.feeds()._feeds[run.no]._live:  # noqa: ASYNC110 - it has caught up, and waits
             await asyncio.sleep(0.01)
     await database.commit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from tests.support.http import JSON, Api
+from tests.support.waiting import eventually
 
 
 class ByHand:
@@ -48,6 +49,35 @@ class ByHand:
         assert len(assignments) == 1
         claimed: JSON = assignments[0]
         return claimed
+
+    def working(self) -> JSON:
+        """The claimed run of a new agent, which has started."""
+        name = f"agent-{uuid.uuid4().hex[:8]}"
+        agent = {
+            "name": name,
+            "role": "Works.",
+            "model": "m",
+            "provider": "anthropic",
+            "glyph": "🐎",
+            "autostart": True,
+        }
+        config = {"cwd": self.root, "labels": self.card["labels"]}
+        made = self.api.post("/api/agents", body={**agent, "cli_name": "claude-code", "provider_config": config})
+        assert made.status_code == 201, made.text
+        task = {"title": "t", "input": "do it", "assignee": made.json()["id"]}
+        assert self.api.post("/api/tasks", body=task).status_code == 201
+
+        def claimed() -> JSON:
+            offered = self.poll(free_slots=100, wait_seconds=25)["assignments"]
+            return next((one for one in offered if (one["agent"] or {}).get("name") == name), {})
+
+        found = eventually(claimed, what=f"a run of {name}")
+        assert self.send(found, (1, "run.started", {"pid": 1})) == (200, {"n": 1})
+        return found
+
+    def tools(self, claimed: JSON) -> Api:
+        """A caller with the own token of a run."""
+        return self.api.as_key(f"crl_run_{claimed['run_id']}_{claimed['lease']}")
 
     def send(self, claimed: JSON, *events: tuple[int, str, JSON], **more: object) -> tuple[int, JSON]:
         listed = [{"n": n, "type": kind, "payload": payload} for n, kind, payload in events]

@@ -80,11 +80,16 @@ class Api:
 
     @contextmanager
     def stream(
-        self, path: str, *ids: object, query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *ids: object,
+        body: object = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[httpx.Response]:
-        """An answer that is read as it comes."""
-        sent = {**self._auth(), **(headers or {})}
-        with self.client.stream("GET", fill(path, ids), params=query, headers=sent) as response:
+        """An answer that is read as it comes; with a `body` it is a POST's."""
+        sent, method = {**self._auth(), **(headers or {})}, "GET" if body is None else "POST"
+        with self.client.stream(method, fill(path, ids), json=body, params=query, headers=sent) as response:
             yield response
 
     def _auth(self) -> dict[str, str]:

@@ -117,7 +117,11 @@ def end_all() -> None:
 
 
 def die_with_parent() -> None:
-    """In the child: be killed when the test process is, however that ends (Linux; elsewhere `end_all` does it)."""
+    """In the child: be killed when the test process is, however that ends (Linux; elsewhere `end_all` does it).
+
+    And hear ^C, which a shell makes those deaf to whom it starts in the background.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if LIBC is not None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

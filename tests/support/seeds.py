@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
+from tests.support.waiting import eventually
+
+AGENT = {"name": "Seed", "role": "r", "model": "m", "provider": "anthropic", "glyph": "🌱"}
 
 
 @dataclass
@@ -18,6 +26,7 @@ class Request:
     path: JSON
     body: Any = None
     query: JSON | None = None
+    key: str | None = None  #: in place of the full one
 
 
 class Seeds:
@@ -80,6 +89,37 @@ class Seeds:
         body = {"name": f"seed-{uuid.uuid4().hex[:8]}", "transport": "stdio", "command": "true"}
         return str(self.api.post("/api/mcps", body=body).raise_for_status().json()["id"])
 
+    def agent(self, cwd: str = "/nowhere", **more: Any) -> str:
+        config = {"cwd": cwd, "labels": ["nobody's"]}
+        body = {**AGENT, "cli_name": "claude-code", "provider_config": config, **more}
+        return str(self.api.post("/api/agents", body=body).raise_for_status().json()["id"])
+
+    def task(self) -> str:
+        body = {"title": "t", "input": "i", "assignee": self.agent(self.hand.root)}
+        return str(self.api.post("/api/tasks", body=body).raise_for_status().json()["id"])
+
+    def task_that_ends(self) -> str:
+        """A task whose run is cancelled as soon as it has begun."""
+        task = self.task()
+
+        def cancel() -> None:
+            with contextlib.suppress(httpx.TransportError):  # nobody began it before the server was stopped
+                while self.api.get("/api/tasks/:id", task).json()["run_id"] is None:
+                    time.sleep(0.05)
+                self.api.post("/api/tasks/:id/cancel", task)
+
+        threading.Thread(target=cancel, daemon=True).start()
+        return task
+
+    def epic(self) -> str:
+        return str(self.api.post("/api/epics", body={"title": "e"}).raise_for_status().json()["id"])
+
+    def dead_message(self) -> str:
+        """A message to an agent that no runner could execute."""
+        sent = self.api.post("/api/messages", body={"to": self.agent(), "text": "hi"}).raise_for_status().json()["id"]
+        eventually(lambda: sent in [one["id"] for one in self.api.get("/api/messages/dead").json()])
+        return str(sent)
+
     def poll_no(self) -> int:
         self.hand.poll_no += 1
         return self.hand.poll_no
@@ -115,10 +155,33 @@ class Seeds:
                 {"id": self.hand.id},
                 {"session": session, "poll_no": self.poll_no(), "free_slots": 0, "wait_seconds": 0},
             ),
+            "POST /api/v1/tools/{name}": self.tool,
+            "POST /api/agents": lambda: Request({}, AGENT),
+            **{f"{verb} /api/agents/{{id}}": self.of_agent for verb in ("GET", "PATCH", "PUT", "DELETE")},
+            "POST /api/tasks": lambda: Request({}, {"title": "t", "input": "i", "assignee": self.agent()}),
+            "GET /api/tasks/{id}": lambda: Request({"id": self.task()}),
+            "PATCH /api/tasks/{id}": lambda: Request({"id": self.task()}, {"status": "done"}),
+            "POST /api/tasks/{id}/cancel": lambda: Request({"id": self.task()}, {"tree": True}),
+            "POST /api/run": lambda: Request({}, {"taskId": self.task_that_ends()}),
+            "POST /api/epics": lambda: Request({}, {"title": "e"}),
+            **{f"{verb} /api/epics/{{id}}": self.of_epic for verb in ("GET", "PATCH", "DELETE")},
+            "POST /api/messages": lambda: Request({}, {"to": self.agent(), "text": "hi"}),
+            "GET /api/messages/stream": lambda: Request({}, query={"seconds": 0.1}),
+            "POST /api/messages/{id}/replay": lambda: Request({"id": self.dead_message()}),
             "POST /api/v1/runners/{id}/commands/{command_id}": lambda: Request(
                 {"id": self.hand.id, "command_id": self.command()}, {"session": session, "status": "done"}
             ),
         }
+
+    def of_agent(self) -> Request:
+        return Request({"id": self.agent()})
+
+    def of_epic(self) -> Request:
+        return Request({"id": self.epic()})
+
+    def tool(self) -> Request:
+        key = self.hand.tools(self.hand.working()).key
+        return Request({"name": "list_agents"}, {"call_id": "1", "input": {}}, key=key)
 
     def events(self) -> Request:
         claimed = self.claimed_run()

@@ -23,18 +23,22 @@ def test_a_stop_ends_streams_and_polls_at_once(tmp_path: Path) -> None:
             with api.stream("/api/runs/:id/events/stream", run, headers={"Last-Event-ID": "1"}) as response:
                 ended.append(list(frames(response)))
 
+        def watch_the_bus() -> None:
+            with api.stream("/api/messages/stream") as response:
+                ended.append(list(frames(response)))
+
         def poll() -> None:
             body = {"session": session, "poll_no": 1, "free_slots": 0}
             ended.append(api.post("/api/v1/runners/:id/poll", 1, body=body).json())
 
-        waiting = [threading.Thread(target=watch), threading.Thread(target=poll)]
+        waiting = [threading.Thread(target=work) for work in (watch, watch_the_bus, poll)]
         for thread in waiting:
             thread.start()
-        eventually(lambda: len(running.server.watchers.open) == 1 and len(waiting_room()._waiters) == 1)
+        eventually(lambda: len(running.server.watchers.open) == 2 and len(waiting_room()._waiters) == 1)
         began = time.monotonic()
         running.stop()
         assert time.monotonic() - began < 5 * PATIENCE
         for thread in waiting:
             thread.join(5 * PATIENCE)
-        assert [] in ended
+        assert ended.count([]) == 2
         assert {"assignments": [], "commands": [], "lost": [], "void": False} in ended

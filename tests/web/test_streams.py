@@ -6,6 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from corral import bus
+from corral.agents import mail
+from corral.base.errors import Unavailable
+from corral.bus.memory import MemoryBus
 from tests.support.http import Api, frames
 from tests.support.waiting import eventually
 from tests.web.conftest import Running
@@ -31,6 +35,42 @@ def test_who_watches_and_leaves_is_forgotten(running: Running, full: Api) -> Non
         with full.stream("/api/runs/:id/events/stream", run) as response:
             next(frames(response))
     eventually(lambda: not running.server.watchers.open)
+
+
+def test_who_watches_the_bus_or_a_task_and_leaves_is_forgotten(running: Running, full: Api) -> None:
+    agent = {"name": "A", "role": "r", "model": "m", "provider": "openai", "glyph": "x", "cli_name": "claude-code"}
+    made = full.post("/api/agents", body={**agent, "provider_config": {"cwd": "/srv"}}).json()["id"]
+    task = full.post("/api/tasks", body={"title": "t", "input": "i", "assignee": made}).json()["id"]
+    for _ in range(3):
+        with full.stream("/api/messages/stream"), full.stream("/api/run", body={"taskId": task}):
+            eventually(lambda: len(running.server.watchers.open) == 2)
+    eventually(lambda: not running.server.watchers.open)
+    assert not [topic for topic in topics() if topic.startswith(("bus:", "run:"))]
+    assert full.get("/api/tasks/:id", task).json()["status"] == "pending"
+
+
+def test_who_watches_stays_while_the_database_is_away(full: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = mail.later, [Unavailable(), Unavailable()]
+
+    async def later(*arguments: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(*arguments, **more)
+
+    monkeypatch.setattr(mail, "later", later)
+    agent = {"name": "B", "role": "r", "model": "m", "provider": "openai", "glyph": "x", "cli_name": "claude-code"}
+    made = full.post("/api/agents", body=agent).json()["id"]
+    with full.stream("/api/messages/stream") as response:
+        seen = frames(response)
+        for text in ("one", "two", "three"):
+            full.post("/api/messages", body={"to": made, "text": text})
+        assert [next(seen).json()["text"] for _ in range(3)] == ["one", "two", "three"]
+
+
+def topics() -> list[str]:
+    channel = bus.current()
+    assert isinstance(channel, MemoryBus)
+    return channel.topics()
 
 
 def test_who_watches_with_a_key_that_is_revoked_is_cut_off(running: Running, full: Api) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from corral.platform import keys
-from corral.platform.access import SCOPES
+from corral.platform.access import CALL_TOOLS, SCOPES
 from corral.platform.database import commit, sql
 from corral.web.app import routes
 from corral.web.routes import Route
@@ -72,7 +72,7 @@ def test_what_is_open_is_what_the_contract_opens() -> None:
 
 def test_every_route_declares_a_scope_or_is_open() -> None:
     for route in GUARDED:
-        assert route.path in ANYBODY or route.scope in {*SCOPES, "*"}, named(route)
+        assert route.path in ANYBODY or route.scope in {*SCOPES, CALL_TOOLS, "*"}, named(route)
 
 
 def test_names_are_unique_so_that_operations_are() -> None:
@@ -83,7 +83,7 @@ def test_what_writes_needs_a_scope_to_write() -> None:
     for route in GUARDED:
         if route.method != "GET" and not route.hidden:
             assert route.scope is not None
-            assert route.scope.endswith((":write", "*")), named(route)
+            assert route.scope.endswith((":write", "*", CALL_TOOLS)), named(route)
 
 
 def test_every_post_takes_an_idempotency_key_but_the_runner_protocol() -> None:

@@ -9,6 +9,10 @@ from corral.platform.migrating import DialectSql
 
 _HOT = [
     "CREATE INDEX messages_open ON messages (receiver, inbox_seq) WHERE handled_at IS NULL AND dead_at IS NULL",
+    (
+        "CREATE INDEX messages_unread ON messages (receiver, inbox_seq) "
+        "WHERE inbox_seq IS NOT NULL AND read_at IS NULL AND type <> 'task.assigned'"
+    ),
     "CREATE INDEX messages_dead ON messages (org_id, no) WHERE dead_at IS NOT NULL",
     "CREATE INDEX tasks_made ON tasks (org_id, created_at, assignee_id)",
     "CREATE INDEX tasks_to_retry ON tasks (retry_at) WHERE retry_at IS NOT NULL",

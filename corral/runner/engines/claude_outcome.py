@@ -10,7 +10,14 @@ from corral.runner.engines.claude_sdk import CLINotFoundError, ProcessError
 from corral.runner.engines.protocol import Emit
 from corral.wire.events import EventType
 
-_SIGN_IN = "On the runner's machine, run `claude` and enter /login, or set ANTHROPIC_API_KEY where the runner starts."
+_SIGN_IN = (
+    "On the runner's machine, run `claude` and enter /login, or set ANTHROPIC_API_KEY where the runner starts. "
+    "`corral doctor` there says where `claude` is."
+)
+_ROOT = (
+    "Run the runner as a user other than root, or choose another permission mode. "
+    "In a container that is nothing but a sandbox, start the runner with IS_SANDBOX=1."
+)
 #: What the CLI calls an API failure → what a person can do about it.
 _API_HINTS = {
     "rate_limit": "The API's rate limit was reached. Wait a little and retry, or run fewer agents at once.",
@@ -69,6 +76,8 @@ def _without_result(error: BaseException | None, said: Sequence[str]) -> Emit:
         return failed("cli_missing", "Claude Code was not found on the runner's machine", hint)
     if error is not None and "Working directory does not exist" in str(error):
         return failed("cwd_missing", str(error), "Make the directory on the runner's machine, or choose another.")
+    if any("root/sudo" in line for line in said):
+        return failed("cli_error", "Claude Code does not bypass permissions for root", _ROOT)
     message = f"Claude Code {_how(error)}" if isinstance(error, ProcessError) else str(error or "").partition("\n")[0]
     return failed("cli_error", message or "Claude Code ended without a result", _last_words(said))
 

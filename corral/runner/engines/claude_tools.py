@@ -29,6 +29,8 @@ CONFIG: dict[str, Any] = {
     "alwaysLoad": True,
 }
 _TOOL_USE = "claudecode/toolUseId"
+#: What another agent wrote is worth reading where it is asked for; Claude Code puts longer answers into a file.
+_INLINE = {"anthropic/maxResultSizeChars": 200_000}
 _LONGEST_ID = 100
 _UNKNOWN_METHOD, _BAD_PARAMETERS = -32601, -32602
 
@@ -138,6 +140,7 @@ def _shown(spec: tools.ToolSpec) -> dict[str, Any]:
         "inputSchema": spec.input_schema,
         # None of them touches the machine; and only such tools may run, and wait, side by side.
         "annotations": {"readOnlyHint": True},
+        "_meta": _INLINE,
     }
 
 

@@ -19,6 +19,7 @@ from corral.web.api import (
     secrets,
     sign_in_links,
     tasks,
+    tools,
     usage,
 )
 
@@ -27,6 +28,7 @@ _RESOURCES = (
     runs,
     runners,
     protocol,
+    tools,
     agents,
     tasks,
     execution,

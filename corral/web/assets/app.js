@@ -1,5 +1,7 @@
 // The console's one script. htmx follows the server; the modules below do what only a browser can.
 import "htmx.org";
+import "./console/board.js";
+import "./console/bus.js";
 import "./console/copy.js";
 import "./console/dialogs.js";
 import "./console/drafts.js";

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from corral.runs.models import Approval
-from corral.web.console.run_views import one_line, short, title
+from corral.runs.models import Approval, Run
+from corral.web.console.run_views import agent_name, one_line, short, title
 from corral.wire.events import ApprovalKind
 
 _OUTCOMES = {
@@ -65,6 +65,7 @@ class Card:
     run_id: str
     run_short: str
     run_title: str
+    task_id: str | None
     created_at: int
     expires_at: int
     pending: bool
@@ -92,9 +93,9 @@ class _Asked:
     deny_now: str = "Deny"
 
 
-def card(approval: Approval, *, prompt: str = "", people: Mapping[str, str] | None = None) -> Card:
-    """Return the card of an approval; `prompt` is its run's, `people` names who answered."""
-    asked = _asked(approval)
+def card(approval: Approval, *, run: Run | None = None, people: Mapping[str, str] | None = None) -> Card:
+    """Return the card of an approval of this run; `people` names who answered."""
+    asked = _asked(approval, (agent_name(run.agent) if run else None) or "Claude")
     by = approval.answered_by
     return Card(
         id=approval.id,
@@ -110,7 +111,8 @@ def card(approval: Approval, *, prompt: str = "", people: Mapping[str, str] | No
         cwd=approval.cwd,
         run_id=approval.run_id,
         run_short=short(approval.run_id),
-        run_title=title(prompt),
+        run_title=title(run.prompt) if run else "",
+        task_id=run.task_id if run else None,
         created_at=approval.created_at,
         expires_at=approval.expires_at,
         pending=approval.status == "pending",
@@ -158,22 +160,22 @@ def changes(before: str, after: str) -> list[Line]:
     ]
 
 
-def _asked(approval: Approval) -> _Asked:
+def _asked(approval: Approval, who: str) -> _Asked:
     given = _object(approval.input)
     if approval.kind == ApprovalKind.QUESTION:
-        return _question(given)
+        return _question(given, who)
     if approval.kind == ApprovalKind.PLAN:
         return _Asked(
-            "Claude has a plan and would like to begin",
+            f"{who} has a plan and would like to begin",
             text=str(given.get("plan") or _plain(given)),
             allow="Approve the plan",
             deny="Ask for changes…",
             deny_now="Send it back",
         )
-    return _tool(approval.tool, given, approval.runner_name)
+    return _tool(approval.tool, given, approval.runner_name, who)
 
 
-def _question(given: Mapping[str, Any]) -> _Asked:
+def _question(given: Mapping[str, Any], who: str) -> _Asked:
     listed = given.get("questions")
     questions = [
         Question(
@@ -185,7 +187,7 @@ def _question(given: Mapping[str, Any]) -> _Asked:
         for index, question in enumerate(listed if isinstance(listed, list) else [])
         if isinstance(question, dict)
     ]
-    says = "Claude asks you a question" if len(questions) == 1 else f"Claude asks you {len(questions)} questions"
+    says = f"{who} asks you a question" if len(questions) == 1 else f"{who} asks you {len(questions)} questions"
     text = None if questions else _plain(given)
     return _Asked(says, text=text, questions=questions, allow="Answer", deny="Don’t answer…", deny_now="Don’t answer")
 
@@ -196,25 +198,25 @@ def _option(option: object) -> Option:
     return Option(str(option), "")
 
 
-def _tool(tool: str, given: Mapping[str, Any], runner: str) -> _Asked:
+def _tool(tool: str, given: Mapping[str, Any], runner: str, who: str) -> _Asked:
     on = f" on {runner}" if runner else ""
     match tool, given:
         case "Bash", {"command": str(command)}:
-            return _Asked(f"Claude wants to run a command{on}", text=command)
+            return _Asked(f"{who} wants to run a command{on}", text=command)
         case "Edit", {"file_path": str(path), "old_string": str(old), "new_string": str(new)}:
-            return _Asked(f"Claude wants to change a file{on}", diff=changes(old, new), note=path)
+            return _Asked(f"{who} wants to change a file{on}", diff=changes(old, new), note=path)
         case "MultiEdit", {"file_path": str(path), "edits": list(edits)}:
             lines = [line for edit in edits for line in changes(edit.get("old_string", ""), edit.get("new_string", ""))]
-            return _Asked(f"Claude wants to change a file{on}", diff=lines, note=path)
+            return _Asked(f"{who} wants to change a file{on}", diff=lines, note=path)
         case "Write", {"file_path": str(path), "content": str(content)}:
-            return _Asked(f"Claude wants to write a file{on}", diff=changes("", content), note=path)
+            return _Asked(f"{who} wants to write a file{on}", diff=changes("", content), note=path)
         case "WebFetch", {"url": str(url)}:
-            return _Asked(f"Claude wants to fetch a page{on}", text=url, note=given.get("prompt"))
+            return _Asked(f"{who} wants to fetch a page{on}", text=url, note=given.get("prompt"))
         case "WebSearch", {"query": str(query)}:
-            return _Asked(f"Claude wants to search the web{on}", text=query)
+            return _Asked(f"{who} wants to search the web{on}", text=query)
         case _:
             name = " of ".join(reversed(tool.removeprefix("mcp__").split("__", 1)))
-            return _Asked(f"Claude wants to use {name}{on}", text=_plain(given))
+            return _Asked(f"{who} wants to use {name}{on}", text=_plain(given))
 
 
 def _description(approval: Approval) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console import approvals, keys, run, runners, runs, sign_in
+from corral.web.console import agents, bus, epics, inbox, keys, run, runners, runs, settings, sign_in, tasks
 from corral.web.routes import Route, Routes
 
 route = Routes("console", hidden=True, content=answers.HTML)
@@ -29,7 +29,12 @@ ROUTES: list[Route] = [
     *sign_in.route.all,
     *runs.route.all,
     *run.route.all,
-    *approvals.route.all,
+    *inbox.route.all,
+    *agents.route.all,
+    *tasks.route.all,
+    *epics.route.all,
+    *bus.route.all,
     *runners.route.all,
     *keys.route.all,
+    *settings.route.all,
 ]

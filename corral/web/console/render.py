@@ -27,14 +27,19 @@ class NavItem:
     label: str
     path: str
     letter: str
+    tucked: bool = False  #: on a phone it stands in the menu: its bar has room for four
 
 
 #: The rail, top to bottom. A later page adds its line here.
 NAV = (
+    NavItem("inbox", "Inbox", "/app/inbox", "i"),
+    NavItem("agents", "Agents", "/app/agents", "a"),
+    NavItem("board", "Board", "/app/board", "b"),
     NavItem("runs", "Runs", "/app/runs", "r"),
-    NavItem("approvals", "Approvals", "/app/approvals", "a"),
-    NavItem("runners", "Runners", "/app/runners", "m"),
-    NavItem("keys", "Keys", "/app/keys", "k"),
+    NavItem("bus", "Bus", "/app/bus", "u", tucked=True),
+    NavItem("runners", "Runners", "/app/runners", "m", tucked=True),
+    NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
+    NavItem("settings", "Settings", "/app/settings", "s", tucked=True),
 )
 
 
@@ -98,7 +103,7 @@ def _environment() -> Environment:
     }
     environment.filters.update(filters)
     macros = environment.get_template("parts/macros.html").module
-    for name in ("ago", "until", "status", "copyable", "live", "sends", "wrong", "invalid"):
+    for name in ("ago", "until", "status", "copyable", "live", "sends", "glyph", "wrong", "invalid"):
         environment.globals[name] = getattr(macros, name)
     return environment
 

@@ -17,7 +17,7 @@ from corral.web.answers import Answer
 from corral.web.call import Call
 from corral.web.console.cards import card
 from corral.web.console.page import away_to, back_to, page
-from corral.web.console.run_views import usage, view
+from corral.web.console.run_views import agent_name, usage, view
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
 from corral.wire.runs import ENDED, LIVE
@@ -100,15 +100,15 @@ async def show(call: Call, run_id: str, *, problem: str | None = None, status: i
         path=f"/app/runs/{run_id}",
         run=await view(call.org_id, run),
         usage=await usage(run),
-        asks=[card(approval, prompt=run.prompt, people=people) for approval in reversed(asked)],
-        composer=_composer(run),
+        asks=[card(approval, run=run, people=people) for approval in reversed(asked)],
+        composer=_composer(run, agent_name(run.agent) or "Claude"),
         problem=problem,
     )
 
 
-def _composer(run: Run) -> Composer:
+def _composer(run: Run, who: str) -> Composer:
     if run.status in LIVE:
-        return Composer(open=True, label="Message Claude, or steer the run…", verb="Send")
+        return Composer(open=True, label=f"Message {who}, or steer the run…", verb="Send")
     if run.status not in ENDED:
         return Composer(open=False, label="The run takes messages once it has started", verb="Send")
     if run.session_id is None:

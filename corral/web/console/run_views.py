@@ -51,11 +51,15 @@ class RunView:
     cached: int | None  #: per cent of what went in
     cost: float | None
     created_at: int
+    ended_at: int | None
     attempt: int
     ended: bool
     last_seq: int
     parent_id: str | None
     parent_short: str | None
+    agent_id: str | None
+    agent: str | None  #: its name at the launch
+    task_id: str | None
     children: list[Child] = field(default_factory=list)
 
 
@@ -90,14 +94,14 @@ async def views(org_id: int, runs: Sequence[Run]) -> list[RunView]:
     """Return the views of many runs, with as few questions to the database."""
     machines = await runners.names(run.runner_no or run.pinned_no for run in runs)
     totals = await ledger.totals(run.no for run in runs)
-    why = await reads.why(org_id, runs) | await _asked(org_id, runs)
+    why = await reads.why(org_id, runs)
+    if any(run.status == RunStatus.WAITING for run in runs):
+        why |= await asked(org_id)
     return [_view(run, machines, totals.get(run.no), why.get(run.id)) for run in runs]
 
 
-async def _asked(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
+async def asked(org_id: int) -> dict[str, str]:
     """Say for each run that waits for a person what it asks, by run id."""
-    if not any(run.status == RunStatus.WAITING for run in runs):
-        return {}
     found = await approvals.page(org_id, pending_only=True, limit=_ASKED)
     return {approval.run_id: _ask(approval) for approval in found}  # newest first, so that the oldest one stays
 
@@ -157,12 +161,21 @@ def _view(run: Run, machines: dict[int, runners.Machine], sums: Totals | None, w
         cached=_cached(sums),
         cost=sums.cost_usd if sums else None,
         created_at=run.created_at,
+        ended_at=run.ended_at,
         attempt=run.attempt,
         ended=ended,
         last_seq=run.last_seq,
         parent_id=run.parent_id,
         parent_short=short(run.parent_id) if run.parent_id else None,
+        agent_id=run.agent_id,
+        agent=agent_name(run.agent),
+        task_id=run.task_id,
     )
+
+
+def agent_name(stored: str | None) -> str | None:
+    """Return the name in a run's snapshot of its agent."""
+    return str(msgspec.json.decode(stored)["name"]) if stored else None
 
 
 def _status(run: Run) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from corral.base.errors import BadRequest
+from corral.base.errors import BadRequest, CorralError
 from corral.runs import queue, reads, runners
 from corral.runs.models import Run
 from corral.runs.queue import Launch
@@ -25,7 +25,7 @@ route = Routes("console", hidden=True, content=answers.HTML)
 
 _PAGE = 50
 #: Suggestions only: the field takes any name the CLI takes.
-_MODELS = ("claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5")
+MODELS = ("claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ async def launch_from_page(call: Call, form: NewRun) -> Answer:
         try:
             run = await queue.launch(call.org_id, _launch(call, form))
         except BadRequest as error:
-            errors[_FIELDS.get(error.field or "", error.field or "")] = _said(error)
+            errors[_FIELDS.get(error.field or "", error.field or "")] = said(error)
         else:
             return redirect(f"/app/runs/{run.id}")
     return await _form(call, form, await _machines(call), errors, status=400)
@@ -180,7 +180,8 @@ def _launch(call: Call, form: NewRun) -> Launch:
     )
 
 
-def _said(error: BadRequest) -> str:
+def said(error: CorralError) -> str:
+    """Return what is wrong as it stands beside the field, which it needn't name again."""
     text = error.message.removeprefix(f"{error.field}: ")
     return text[:1].upper() + text[1:]
 
@@ -191,7 +192,7 @@ async def _form(
     dirs = sorted({directory for machine in machines for directory in machine.dirs})
     return await page(
         call, "new_run.html", "runs", status=status, path="/app/runs/new",
-        form=form, errors=errors, runners=machines, dirs=dirs, modes=MODES, models=_MODELS,
+        form=form, errors=errors, runners=machines, dirs=dirs, modes=MODES, models=MODELS,
     )  # fmt: skip
 
 

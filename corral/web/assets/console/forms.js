@@ -1,4 +1,4 @@
-// What forms do beyond HTML: send with ⌘↵, send once, and ask for a reason before denying.
+// What forms do beyond HTML: send with ⌘↵, send once, filter at once, and ask for a reason before denying.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.isComposing) return;
   const field = event.target;
@@ -31,4 +31,16 @@ document.addEventListener("click", (event) => {
   revealed.hidden = !revealed.hidden;
   button.setAttribute("aria-expanded", String(!revealed.hidden));
   revealed.querySelector("input")?.focus();
+});
+
+// A form of filters is sent as soon as one is chosen; the address names only what was chosen.
+document.addEventListener("change", ({ target }) => target.form?.matches("[data-auto]") && target.form.requestSubmit());
+document.addEventListener("formdata", ({ target, formData }) => {
+  if (!target.matches("[data-auto]")) return;
+  for (const [name, value] of [...formData]) if (!value) formData.delete(name);
+});
+
+// What was written and taken leaves its box.
+document.addEventListener("htmx:after:request", ({ detail: { ctx }, target }) => {
+  if (target.matches?.("[data-composer]") && ctx?.response?.status < 400) target.reset();
 });

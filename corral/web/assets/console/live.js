@@ -9,6 +9,7 @@ setInterval(tick, TICK_MS);
 document.addEventListener("visibilitychange", tick);
 
 function tick() {
+  if (document.querySelector("[data-dragging]")) return; // what is in somebody's hand stays where it is
   if (document.visibilityState === "visible") document.body.dispatchEvent(new CustomEvent("tick"));
 }
 
@@ -26,10 +27,10 @@ function away(missed) {
   document.querySelector("#away").hidden = failures < 2;
 }
 
-// A screen reader hears of a new approval; the tab's title says how many wait, and comes with the page.
+// A screen reader hears of a new question; the tab's title says how many wait, and comes with the page.
 function hear() {
   const now = waiting();
-  if (now > pending) announce(now === 1 ? "1 approval waits for you" : `${now} approvals wait for you`);
+  if (now > pending) announce(now === 1 ? "1 question waits for you" : `${now} questions wait for you`);
   pending = now;
 }
 

@@ -1,4 +1,4 @@
-// A run's page: its log, its life as a bar, and the box to write in.
+// A run's page, and a task's: the log, its life as a bar, and the box to write in.
 import { Log } from "./log/log.js";
 import { search } from "./log/search.js";
 import { timeline } from "./log/timeline.js";
@@ -38,9 +38,6 @@ if (page) {
     bar.reload();
     attend();
   });
-  page.addEventListener("htmx:after:request", ({ detail: { ctx }, target }) => {
-    if (target.matches("[data-composer]") && ctx?.response?.status < 400) target.reset();
-  });
 }
 
 let soon = 0;
@@ -50,3 +47,9 @@ function refreshRegions() {
   clearTimeout(soon);
   soon = setTimeout(() => document.body.dispatchEvent(new CustomEvent("refresh")), 120);
 }
+
+// A task that was started has another run now, and this page the log of the one before.
+const shown = document.querySelector("#live")?.dataset.logOf;
+document.addEventListener("htmx:after:swap", () => {
+  if (shown !== undefined && document.querySelector("#live").dataset.logOf !== shown) location.reload();
+});

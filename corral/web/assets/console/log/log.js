@@ -17,13 +17,13 @@ export class Log {
     this.root = page.querySelector("[data-log]");
     this.onChange = onChange;
     this.store = new Store(page.dataset.run, Number(this.live.dataset.lastSeq));
-    this.context = { store: this.store, cwd: page.querySelector(".facts code")?.textContent, opened: new Map() };
+    this.context = { store: this.store, cwd: page.querySelector(".facts code")?.textContent, opened: new Map(), who: page.dataset.who };
     this.heights = []; // px by page, once measured
     this.sections = new Map(); // page → its element
     this.patience = new Set(); // pages to ask for again, but not yet
     this.blocks = new Map(); // streamed block → {kind, text}
     this.settled = new Set(); // streamed blocks whose stored message is here; late frames of them are no news
-    this.following = !this.isOver;
+    this.following = !this.isOver && !("calm" in page.dataset); // a calm page begins at its top
     this.stream = new Stream(this.store.runId, () => this.store.cursor, {
       event: (event) => this.take(event),
       token: (token) => this.hear(token),
@@ -193,7 +193,7 @@ export class Log {
     for (let page = first; page <= last; page += 1) this.mount(page);
     this.top.style.height = `${this.offset(first)}px`;
     this.bottom.style.height = `${this.offset(this.store.pageCount) - this.offset(last + 1)}px`;
-    this.tail.replaceChildren(...[...this.blocks.values()].map(({ kind, text }) => streaming(kind, text)));
+    this.tail.replaceChildren(...[...this.blocks.values()].map(({ kind, text }) => streaming(kind, text, this.context.who)));
     this.measure();
     if (this.following) this.moveTo(document.documentElement.scrollHeight);
     else if (anchor) this.restore(anchor);

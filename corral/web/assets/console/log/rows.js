@@ -22,6 +22,7 @@ const DRAW = {
   "session.interrupted": (event, { message }) => trouble(event, message ?? "interrupted; queued again"),
   "session.retry": (event, { message, delay_seconds: wait }) =>
     attention(event, `${message ?? "The model's API asked for patience"}${wait ? `; again in ${Math.round(wait)} s` : ""}`),
+  "session.compacted": (event, { message }) => system(event, message ?? "older parts were summed up"),
   "session.unreachable": (event, { message }) => attention(event, message ?? "The runner is out of reach"),
   "session.reachable": (event, { message }) => system(event, message ?? "The runner is back"),
   "run.paused": (event, { reason }) => attention(event, `paused${reason ? `: ${reason}` : ""}`),
@@ -29,7 +30,13 @@ const DRAW = {
   "run.completed": (event) => system(event, "completed"),
   "run.failed": (event, { message, code, hint }) => trouble(event, [message ?? code ?? "failed", hint].filter(Boolean).join(" — ")),
   "run.cancelled": (event, { message, by }) => trouble(event, `${message ?? "cancelled"}${by ? ` (${person(by)})` : ""}`),
-  "agent.message": (event, payload) => message(event, payload),
+  "session.waiting": (event, { text }, { who }) => (text ? message(event, { text }, who) : system(event, "waits for what it has asked for")),
+  "bus.delegated": (event, { task_id: id, name, title }) => linked(event, "system", `handed to ${name ?? "another agent"}: `, title, id),
+  "bus.result": (event, { task_id: id, from, title, status, text }) => linked(event, status === "done" ? "" : "trouble", `${from ?? "?"} ${status === "done" ? "is done with" : "failed at"} `, title, id, text),
+  "bus.progress": (event, { task_id: id, from, text }) => linked(event, "system", `${from ?? "?"} reports: `, text, id),
+  "bus.message": (event, { text, type }) => said(event, type === "answer" ? "Answer" : "Message", text ?? ""),
+  "bus.refused": (event, { message: text, tool }) => trouble(event, `${tool ?? "a tool"} was refused: ${text ?? ""}`),
+  "agent.message": (event, payload, { who }) => message(event, payload, who),
   "agent.thinking": (event, payload, context) => thinking(event, payload, context),
   "agent.tool_call": (event, payload, context) => call(event, payload, context),
   "agent.tool_result": (event, payload, context) => result(event, payload, context),
@@ -44,8 +51,8 @@ const DRAW = {
   "permission.withdrawn": (event) => system(event, "no longer asks"),
 };
 
-export function streaming(kind, text) {
-  const name = kind === "thinking" ? el("span", { class: "who faint" }, "thinking") : el("span", { class: "who" }, "Claude");
+export function streaming(kind, text, who) {
+  const name = kind === "thinking" ? el("span", { class: "who faint" }, "thinking") : el("span", { class: "who" }, who);
   return el("div", { class: "ev streaming" }, el("span", { class: "seq" }, "·"), el("div", { class: "text prose" }, el("p", {}, name, text)));
 }
 
@@ -72,9 +79,9 @@ function said(event, who, text) {
   return frame(event, "user", words(...blocks), clock.format(Date.parse(event.created_at)));
 }
 
-function message(event, { text, parent_tool_use_id: parent }) {
+function message(event, { text, parent_tool_use_id: parent }, who) {
   const blocks = prose(text ?? "");
-  named(blocks, parent ? "Subagent" : "Claude");
+  named(blocks, parent ? "Subagent" : who);
   return frame(event, "", words(...blocks));
 }
 
@@ -99,6 +106,12 @@ function attention(event, text) {
 // Plans and questions are tools too, but of no name that says anything to a person; a plan stands in its card.
 function plainly(text) {
   return text.replace(/ asks: ExitPlanMode[^]*/, " has a plan and would like to begin").replace(" asks: AskUserQuestion ", " asks: ");
+}
+
+// What happened to a task that the run handed on, with the way there.
+function linked(event, kind, before, label, id, text = "") {
+  const link = el("a", { class: "link", href: `/app/tasks/${encodeURIComponent(id ?? "")}` }, label || "a task");
+  return frame(event, kind, words(el("p", {}, before, link), ...prose(text)), clock.format(Date.parse(event.created_at)));
 }
 
 function unknown(event, payload) {

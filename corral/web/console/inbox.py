@@ -1,4 +1,4 @@
-"""Everything that waits for a person, over all runs, and the answers."""
+"""Everything that waits for a person: approvals and questions over all runs, and what failed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import msgspec
 
+from corral.agents import mail
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import orgs
 from corral.runs import approvals, reads
 from corral.runs.models import Approval
 from corral.web import answers
-from corral.web.answers import Answer
+from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console import cards, run
+from corral.web.console import cards, failures, run
 from corral.web.console.cards import Card, card
 from corral.web.console.page import back_to, page
 from corral.web.decode import form_pairs
@@ -29,13 +30,19 @@ class AnswerForm(msgspec.Struct):
 
     decision: str = ""
     reason: str = ""
-    back: str = "/app/approvals"
+    back: str = "/app/inbox"
+
+
+@route.get("/app/inbox", scope="approvals:read")
+async def inbox_page(call: Call) -> Answer:
+    """Show what waits, oldest first, what failed, and what was answered lately."""
+    return await _page(call)
 
 
 @route.get("/app/approvals", scope="approvals:read")
 async def approvals_page(call: Call) -> Answer:
-    """Show what waits, oldest first, and what was answered lately."""
-    return await _page(call)
+    """Lead to the page that this one has become."""
+    return redirect("/app/inbox")
 
 
 @route.post("/app/approvals/<approval_id>", scope="approvals:write", repeatable=False)
@@ -73,20 +80,22 @@ async def _page(call: Call, *, problem: str | None = None, status: int = 200) ->
     settled = [approval for approval in lately if approval.status != "pending"][:_SETTLED]
     return await page(
         call,
-        "approvals.html",
-        "approvals",
+        "inbox.html",
+        "inbox",
         status=status,
-        path="/app/approvals",
+        path="/app/inbox",
         asks=await _cards(call, list(reversed(waiting))),
+        failures=await failures.lately(call.caller),
+        dead=await mail.count_dead(call.org_id) if call.caller.has("messages:read") else 0,
         settled=await _cards(call, settled),
         problem=problem,
     )
 
 
 async def _cards(call: Call, found: Sequence[Approval]) -> list[Card]:
-    prompts = await reads.prompts(call.org_id, (approval.run_id for approval in found))
+    runs = {run.id: run for run in await reads.some(call.org_id, (approval.run_id for approval in found))}
     people = await orgs.people(call.org_id)
-    return [card(approval, prompt=prompts.get(approval.run_id, ""), people=people) for approval in found]
+    return [card(approval, run=runs.get(approval.run_id), people=people) for approval in found]
 
 
 async def _card(call: Call, approval_id: str) -> Card:

@@ -35,7 +35,7 @@ class Found(NamedTuple):
 class State:
     """What may be under way, by the characters taken."""
 
-    __slots__ = ("found", "held", "next", "places")
+    __slots__ = ("found", "held", "next", "pieces", "places")
 
     def __init__(self, places: Mapping[Place, int], found: Found | None) -> None:
         """Take what is under way, and the longest value that ends here."""
@@ -43,6 +43,7 @@ class State:
         self.found = found
         self.held = max(places.values(), default=0)  #: characters that may yet turn out to be a value
         self.next: dict[str, State] = {}
+        self.pieces: dict[str, State] = {}  #: where short texts lead in which no value ends: models repeat their words
 
 
 class Automaton:
@@ -108,6 +109,7 @@ class Automaton:
             if len(self._states) >= MOST_STATES:
                 self._states.clear()
                 self.start.next.clear()
+                self.start.pieces.clear()
             state = self._states[key] = State(places, found)
         return state
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
-from corral.base.automaton import Automaton
+from corral.base.automaton import Automaton, State
 from corral.base.ordinary import pieces
 from corral.base.sieve import Sieve
 from corral.base.spellings import spellings
 
+#: Pieces of so many characters are remembered, so many from any one state.
+_SHORT, _MOST_PIECES = 24, 5000
 _NO_NAME = re.compile(r"[^\w.-]")
 
 
@@ -95,15 +97,32 @@ class Stream:
 
     def feed(self, text: str) -> str:
         """Take a piece and return what is decided."""
-        state, at = self._state, self._from + len(self._text)
-        self._text += text
+        before = self._state
+        state = before.pieces.get(text)
+        if state is None:
+            state = self._read(text)
+        self._state = state
+        self._text = text = self._text + text
+        if self._found or self._told > self._from:
+            return self._give(self._from + len(text) - state.held)
+        decided = len(text) - state.held
+        self._text = text[decided:]
+        self._from = self._told = self._from + decided
+        return text[:decided]
+
+    def _read(self, text: str) -> State:
+        """Return the state after a piece, noting what was found."""
+        before, at, is_plain = self._state, self._from + len(self._text), True
+        state = before
         for one in text:
             at += 1
             state = state.next.get(one) or self._automaton.step(state, one)
             if state.found is not None:
                 self._found.append((at - state.found.length, -at, state.found.name))
-        self._state = state
-        return self._give(at - state.held)
+                is_plain = False
+        if is_plain and len(text) <= _SHORT and len(before.pieces) < _MOST_PIECES:
+            before.pieces[text] = state
+        return state
 
     def flush(self) -> str:
         """Return the rest; a value of which a half was here is masked as well. It may go on with another text."""

@@ -15,7 +15,7 @@ import msgspec
 
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
-from corral.base.redactor import Blocks
+from corral.base.redactor import Blocks, Redactor
 from corral.platform.database import Unit
 from corral.providers import catalog, limits
 from corral.providers.conversation import Conversation
@@ -136,7 +136,7 @@ class Loop:
             if self.talk.unheard():
                 return False
             if answer.stop == Stop.REFUSED:
-                raise _refused(answer)
+                raise _refused(answer, self._journal.redactor)
             self._is_ending = True
             await self._journal.write(self._end(answer.text))
         return True
@@ -227,7 +227,7 @@ class Loop:
         trouble: Trouble | None = None
         more: list[Prompt] = []
         if stop == Stop.REFUSED:
-            trouble = _refused(answer)
+            trouble = _refused(answer, self._journal.redactor)
         elif self._cut > _MOST_CUT:
             trouble = Trouble("answer_too_long", "The model's answers were cut off again and again", "Ask for less.")
         elif stop == Stop.LENGTH and not reply.calls:
@@ -384,8 +384,8 @@ class _Heard:
         return [msgspec.structs.replace(_usage(f"{self._source}/{self._model}", self._model, spent), estimated=True)]
 
 
-def _refused(answer: Answer) -> Trouble:
-    return Trouble("model_refused", "The model refused to go on", answer.text[:1000])
+def _refused(answer: Answer, redactor: Redactor) -> Trouble:
+    return Trouble("model_refused", "The model refused to go on", redactor.text(answer.text)[:1000])
 
 
 def _usage(source: str, model: str, spent: Spent) -> Usage:

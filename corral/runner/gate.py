@@ -6,7 +6,7 @@ last words of a process. What leaves some other way is a leak, so nothing does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -60,25 +60,23 @@ class Gate:
             return usage
         return msgspec.structs.replace(usage, source=source, model=model)
 
-    def frame(self, frame: TokenFrame) -> Iterator[TokenFrame]:
-        """Yield what is decided of streamed text; what may become a secret waits for what comes after it."""
+    def frame(self, frame: TokenFrame) -> TokenFrame | None:
+        """Return what is decided of streamed text; what may become a secret waits for what comes after it."""
         if self._redactor.is_empty:
-            yield frame
-            return
+            return frame
         if frame.block not in self._kinds and len(self._kinds) >= _MOST_BLOCKS:
-            yield from self._end(next(iter(self._kinds)))
+            self._end(next(iter(self._kinds)))  # nobody misses it: its text comes as an event
         self._kinds[frame.block] = frame.kind
-        offset, text = self._blocks.feed(frame.block, frame.text)
-        if text:
-            yield TokenFrame(frame.block, offset, text, frame.kind)
+        frame.offset, frame.text = self._blocks.feed(frame.block, frame.text)
+        return frame if frame.text else None
 
-    def rest(self, type: EventType, payload: bytes) -> Iterator[TokenFrame]:
-        """Yield what was held back of the block whose text this event brings."""
+    def rest(self, type: EventType, payload: bytes) -> TokenFrame | None:
+        """Return what was held back of the block whose text this event brings."""
         if self._kinds and type in WHOLE_TEXTS and (block := _decode(payload).block) in self._kinds:
-            yield from self._end(block)
+            return self._end(block)
+        return None
 
-    def _end(self, block: str) -> Iterator[TokenFrame]:
+    def _end(self, block: str) -> TokenFrame | None:
         kind = self._kinds.pop(block)
         offset, text = self._blocks.end(block)
-        if text:
-            yield TokenFrame(block, offset, text, kind)
+        return TokenFrame(block, offset, text, kind) if text else None

@@ -80,8 +80,7 @@ class Outbox:
 
     def event(self, type: EventType, payload: bytes) -> None:
         """Spool an event and send it as soon as nothing is under way."""
-        for frame in self._gate.rest(type, payload):
-            self._show(frame)
+        self._show(self._gate.rest(type, payload))
         self.spool.append(type, self._gate.event(type, payload))
         self._over = self._over or type in ENDS_ATTEMPT
         self._wake.set()
@@ -97,11 +96,10 @@ class Outbox:
 
     def token(self, frame: TokenFrame) -> None:
         """Show streamed text to whoever watches now."""
-        for decided in self._gate.frame(frame):
-            self._show(decided)
+        self._show(self._gate.frame(frame))
 
-    def _show(self, frame: TokenFrame) -> None:
-        if not self._away and not self.fenced:
+    def _show(self, frame: TokenFrame | None) -> None:
+        if frame is not None and not self._away and not self.fenced:
             self._tokens.add(frame)
             self._wake.set()
 

@@ -136,7 +136,7 @@ def _tell(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[N
     from_person = not is_id(message["sender"])
     if not from_person and message["type"] != MessageType.ANSWER:
         return  # another agent's note waits in the inbox until it is read
-    runs = yield sql(
+    runs = yield sql(  # the first IN is the index's own condition: SQLite uses it only if it is repeated
         "SELECT no FROM runs WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') "
         "AND status IN ('running', 'waiting') ORDER BY no DESC LIMIT 1",
         message["receiver"],

@@ -2,7 +2,7 @@
 const SEQUENCE_MS = 1200;
 let started = "";
 let startedAt = 0;
-let hasAnswered = false; // a card, by a key
+let answered = ""; // the card that a key answered last
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
@@ -15,7 +15,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (isTyping(target) || target.matches(".chip, [data-row]")) target.focus();
   else {
-    hasAnswered ||= target.closest("[data-row]") !== null;
+    answered = target.closest("[data-row]")?.id ?? answered;
     target.click();
   }
 });
@@ -42,8 +42,9 @@ function find(key) {
   const near = card?.querySelector(selector);
   if (near) return usable(near) ? near : null;
   const [first, ...others] = found.filter(usable);
-  const isOneOfMany = first?.closest("[data-row]") && (hasAnswered || others.some((other) => other.closest("[data-row]")));
-  return isOneOfMany ? first.closest("[data-row]") : first;
+  const row = first?.closest("[data-row]");
+  const isAnother = answered !== "" && row?.id !== answered;
+  return row && (isAnother || others.some((other) => other.closest("[data-row]"))) ? row : first;
 }
 
 function move(event, step) {

@@ -1,13 +1,15 @@
 """Tell quickly that a text holds no value at all, which is so nearly always.
 
 Of each way to write a value one region is remembered. A region is so long that, wherever it stands in a text, one of
-the words at every `stride`th byte lies inside of it; so it is enough to look these few words up.
+the words at every `stride`th byte lies inside of it; so it is enough to look these few words up. Of an encoding, which
+may be broken over lines, all words are remembered: any piece of it that is a little longer than a region is found.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
@@ -17,9 +19,11 @@ import msgspec
 from corral.base.spellings import aligned
 
 _WORD = 4
-_STRIDES = (32, 16, 8, 4)
-#: Regions are taken from so many characters at a value's beginning.
-_ENOUGH = 256
+#: So much of an encoding has to follow a word: four characters alone are often somebody else's.
+_SURE = 8
+_STRIDES = (16, 8, 4)
+#: Regions are taken from so many characters at a value's beginning, words of encodings from so many.
+_ENOUGH, _ENOUGH_ENCODED = 256, 96
 _BREAKS = (b"\n", b"\\n", b"\r\n", b"\\r\\n")
 #: What the usual percent encodings leave as it is, beside letters and digits.
 _SAFE = ("", "/", "!'()*~", ";/?:@&=+$,#!'()*~", "*")
@@ -38,18 +42,22 @@ class Sieve:
             begin = value[:_ENOUGH]
             for text in texts(begin):
                 plain.update(_quoted(text))
-            for text in encodings(begin):
+            for text in encodings(value[:_ENOUGH_ENCODED]):
                 encoded.update(_quoted(text))
         encoded -= plain
         self._stride = _stride(plain, encoded)
         length = self._stride + _WORD - 1
-        regions = {_region(one, length) for one in plain}
-        for one in encoded:
-            regions.update(_unbroken(one, length))
         found: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
-        for region in regions:
-            for at, word in enumerate(_words(region, self._stride)):
-                found[word].append((at, region))
+        for region in {_region(one, length) for one in plain}:
+            for at in range(self._stride):
+                found[_word(region, at)].append((at, region))
+        sure = _SURE if self._stride > _STRIDES[-1] else _WORD
+        for piece in {text[at : at + sure] for text in encoded for at in range(len(text) - sure + 1)}:
+            found[_word(piece, 0)].append((0, piece))
+        for one in encoded:
+            for region in _broken(one, length):
+                for at in range(self._stride):
+                    found[_word(region, at)].append((at, region))
         self._regions = dict(found)
         self._known = frozenset(found)
         self._least = length
@@ -124,14 +132,15 @@ def _in_json(text: str) -> tuple[str, str]:
 
 
 def _quoted(text: str) -> set[bytes]:
-    """Return a text as it is, and as a part of a JSON string."""
-    return {one.encode("utf-8", "surrogatepass") for one in (text, *_in_json(text))}
+    """Return a text as it is, and as a part of a string in JSON or in Python."""
+    return {one.encode("utf-8", "surrogatepass") for one in (text, *_in_json(text), repr(text)[1:-1])}
 
 
 def _stride(plain: Iterable[bytes], encoded: Iterable[bytes]) -> int:
-    """Return the longest stride at which every region fits: twice into what may be broken."""
-    least = min([*map(len, plain), *(len(one) // 2 for one in encoded)], default=0)
-    return next((stride for stride in _STRIDES if stride + _WORD - 1 <= least), _STRIDES[-1])
+    """Return the longest stride that finds every value, and the longer half of an encoding that was broken."""
+    shortest = min(map(len, plain), default=0), min((len(one) // 2 for one in encoded), default=0)
+    fits = (one for one in _STRIDES if one + _WORD - 1 <= shortest[0] and one + _SURE - 1 <= shortest[1])
+    return next(fits, _STRIDES[-1])
 
 
 def _region(text: bytes, length: int) -> bytes:
@@ -141,14 +150,13 @@ def _region(text: bytes, length: int) -> bytes:
     return text[start : start + length]
 
 
-def _unbroken(text: bytes, length: int) -> set[bytes]:
-    """Return two regions side by side, of which a break spares one; of a short text, one for each place of a break."""
+def _broken(text: bytes, length: int) -> set[bytes]:
+    """Return regions of a text so short that neither part of it may be long enough where a line's end breaks it."""
     if len(text) >= 2 * length:
-        both = _region(text, 2 * length)
-        return {both[:length], both[length:]}
+        return set()
     broken = [text[:at] + between + text[at:] for at in range(1, len(text)) for between in _BREAKS]
-    return {_region(one, length) for one in (text, *broken)}
+    return {_region(one, length) for one in broken}
 
 
-def _words(region: bytes, count: int) -> list[int]:
-    return [memoryview(region[at : at + _WORD]).cast("I")[0] for at in range(count)]
+def _word(region: bytes, at: int) -> int:
+    return int.from_bytes(region[at : at + _WORD], sys.byteorder)

@@ -106,7 +106,7 @@ def escaped(one: str) -> Node:
     root = Node()
     root.way(one)
     data = one.encode("utf-8", "surrogatepass")
-    if not one.isalnum() and one not in "\n\r":
+    if not one.isalnum():
         root.way("\\" + one)
     for letter in _NAMED.get(one, ""):
         root.way("\\" + letter)
@@ -119,9 +119,11 @@ def escaped(one: str) -> Node:
         case " ":
             root.way("+")
         case "'":
-            root.way("'\\''")
-            root.way("'\"'\"'")
-            root.way("'\\\"'\\\"'")
+            # As a shell has it inside of single quotes, where each quote may have been escaped once more.
+            for leads in product(("", "\\"), repeat=5):
+                root.way("".join(map("".join, zip(leads, "'\"'\"'", strict=True))))
+            for leads in product(("", "\\"), repeat=2):
+                root.way(f"{leads[0]}'\\'{leads[1]}'")
         case "\n":
             for way in ("\r\n", "\\r\\n", "%0D%0A", "%0d%0a"):
                 root.way(way)
@@ -185,6 +187,7 @@ def _gap() -> Node:
     for one in ":|→\t":
         digits.next[one] = number
     digits.backslashes().next["t"] = number
+    digits.way("\\u2192").next = number.next
     for one in " \t":
         number.next[one] = number
     return root

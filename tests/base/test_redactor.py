@@ -61,7 +61,7 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "base64 for URLs after two bytes": lambda text: urlsafe("xy" + text),
     "base64 in a URL": lambda text: quote(b64(text), ""),
     "wrapped base64": wrapped(76, b64),
-    "narrow base64": wrapped(17, b64),
+    "narrow base64": wrapped(24, b64),
     "indented base64": wrapped(40, b64, "\n      "),
     "base64 with DOS lines": wrapped(64, b64, "\r\n"),
     "base64 with numbered lines": wrapped(60, b64, "\n    12→"),

@@ -1,4 +1,4 @@
-"""Tasks: made, read, changed and cancelled. Their status follows their runs (`following`)."""
+"""Tasks: made, read, changed and cancelled. Their status follows their runs (`following`); `waits` says what for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
 from corral.platform import database, orgs
 from corral.platform.database import Row, Unit, many, sql
-from corral.runs import queue, reads
+from corral.runs import queue
 from corral.runs.ending import CANCELLED
 from corral.runs.hints import Hints, decide
 from corral.wire.runs import ENDED
@@ -349,40 +349,6 @@ async def load(org_id: int) -> dict[str, int]:
         org_id,
     )
     return {row["assignee_id"]: row["n"] for row in rows}
-
-
-async def blockers(org_id: int, task_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return what each task waits for, done or not, by task id."""
-    if not task_ids:
-        return {}
-    marks = ", ".join(f"${n}" for n in range(2, len(task_ids) + 2))
-    rows = await database.fetch(
-        f"SELECT task_id, blocked_by FROM task_blocks WHERE org_id = $1 AND task_id IN ({marks}) ORDER BY id",  # noqa: S608
-        org_id,
-        *task_ids,
-    )
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        found.setdefault(row["task_id"], []).append(row["blocked_by"])
-    return found
-
-
-async def why(org_id: int, tasks: Sequence[Task]) -> dict[str, str]:
-    """Say for each task without an end that isn't running what it waits for, by task id."""
-    still = [task for task in tasks if task.status in {PENDING, WAITING}]
-    runs = {run.id: run for run in await reads.some(org_id, [task.run_id for task in still if task.run_id is not None])}
-    reasons = await reads.why(org_id, list(runs.values()))
-    found: dict[str, str] = {}
-    for task in still:
-        if task.retry_at is not None:
-            found[task.id] = f"tries again soon: {task.error}"
-        elif task.run_id in reasons:
-            found[task.id] = reasons[task.run_id]
-        elif task.status == WAITING:
-            found[task.id] = "waits for an answer, or for a task it handed out"
-        elif task.run_id not in runs or runs[task.run_id].status in ENDED:
-            found[task.id] = "about to start" if task.wanted_at is not None else "not started"
-    return found
 
 
 async def count(org_id: int, since: int, before: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ from corral.wire.tools import DelegateTask
 
 
 def delegate(run: Row, call_no: int, wanted: DelegateTask, hints: Hints) -> Unit[None]:
-    """Carry out a call of `delegate_task` by this run, whose row is locked."""
+    """Carry out a call of `delegate_task` by this run, as `queue.locked` has read it."""
     org_id = run["org_id"]
     to = yield from roster.find(org_id, wanted.to)
     parent = yield from _task_of(run)
@@ -36,14 +36,12 @@ def delegate(run: Row, call_no: int, wanted: DelegateTask, hints: Hints) -> Unit
         priority=board.PRIORITIES[wanted.priority],
         parent_id=parent["id"] if parent else None,
     )
-    rows = yield sql("SELECT now_ms() AS now")
-    now = int(rows[0]["now"])
     yield from board.insert(
         org_id,
         new,
         board.from_row(parent) if parent else None,
-        wanted_at=now,
-        due_at=now + int(policy.due_hours * 3_600_000),
+        wanted_at=run["now"],
+        due_at=run["now"] + int(policy.due_hours * 3_600_000),
         origin_run_no=run["no"],
         origin_call_no=call_no if wanted.wait else None,
     )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from corral.platform import database
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints
 
 _LONGEST = 200
+_BLOCKED_BY = (
+    "SELECT t.title FROM task_blocks b JOIN tasks t ON t.id = b.blocked_by "
+    "WHERE b.task_id = runs.task_id AND t.status <> 'done' ORDER BY t.no LIMIT 1"
+)
 
 
 def refresh(agent_id: str, hints: Hints) -> Unit[None]:
@@ -16,15 +21,15 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
     if not agents:
         return
     runs = yield sql(
-        "SELECT no, status, hold, attempt_open, placement_id, task_id FROM runs WHERE agent_id = $1 "
-        "AND status IN ('queued', 'running', 'waiting', 'paused') ORDER BY priority DESC, no",
+        f"SELECT no, status, hold, attempt_open, placement_id, ({_BLOCKED_BY}) AS blocked_by FROM runs "  # noqa: S608
+        "WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') ORDER BY priority DESC, no",
         agent_id,
     )
     queued = [run for run in runs if run["status"] == "queued" and not run["attempt_open"]]
     busy = any(run["status"] == "running" or (run["status"] == "queued" and run["attempt_open"]) for run in runs)
     ready: Row | None = None
     for run in queued:
-        reason = _off_duty(agents[0]) or (yield from _blocked(run["task_id"]))
+        reason = _off_duty(agents[0]) or (f"blocked by {run['blocked_by']}" if run["blocked_by"] else None)
         if reason is None and not busy and ready is None:
             ready = run
         elif not (yield from _hold(run, reason or f"agent {agents[0]['name']} is busy")):
@@ -42,23 +47,15 @@ def refresh_all(agent_ids: Iterable[str], hints: Hints) -> Unit[None]:
 
 def lock(*agent_ids: str | None) -> Unit[None]:
     """Take agents a unit will need one after the other, in the same order as every other unit: none waits in a ring."""
-    for agent_id in sorted({one for one in agent_ids if one is not None}):
-        yield sql("UPDATE agents SET state = state WHERE id = $1", agent_id)
+    if database.dialect() == "sqlite":  # has one writer
+        return
+    ids = sorted({one for one in agent_ids if one is not None})
+    marks = ", ".join(f"${n}" for n in range(1, len(ids) + 1))
+    yield sql(f"SELECT 1 FROM agents WHERE id IN ({marks}) ORDER BY id FOR UPDATE", *ids)  # noqa: S608 - marks
 
 
 def _off_duty(agent: Row) -> str | None:
     return f"agent {agent['name']} is {agent['state']}" if agent["state"] != "active" else None
-
-
-def _blocked(task_id: str | None) -> Unit[str | None]:
-    if task_id is None:
-        return None
-    rows = yield sql(
-        "SELECT t.title FROM task_blocks b JOIN tasks t ON t.id = b.blocked_by "
-        "WHERE b.task_id = $1 AND t.status <> 'done' ORDER BY t.no LIMIT 1",
-        task_id,
-    )
-    return f"blocked by {rows[0]['title']}" if rows else None
 
 
 def _hold(run: Row, reason: str) -> Unit[bool]:

@@ -99,8 +99,7 @@ async def _prepared(message: Row) -> Prepared | str | None:
     try:
         match message["type"]:
             case MessageType.TASK_ASSIGNED:
-                task = await board.get(message["org_id"], message["task_id"])
-                return await starting.prepare(message["org_id"], task.id, task.created_by)
+                return await starting.prepare(message["org_id"], message["task_id"])
             case MessageType.QUESTION | MessageType.NOTE if not is_id(message["sender"]):
                 agent = await roster.get(message["org_id"], message["receiver"])
                 return await starting.launch_of(agent, message["text"], message["sender"], run_id=new_id())
@@ -137,7 +136,7 @@ def _tell(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[N
     from_person = not is_id(message["sender"])
     if not from_person and message["type"] != MessageType.ANSWER:
         return  # another agent's note waits in the inbox until it is read
-    runs = yield sql(
+    runs = yield sql(  # the first IN is the index's own condition: SQLite uses it only if it is repeated
         "SELECT no FROM runs WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') "
         "AND status IN ('running', 'waiting') ORDER BY no DESC LIMIT 1",
         message["receiver"],

@@ -35,13 +35,13 @@ async def start(org_id: int, task_id: str, by: str, run_id: str | None = None) -
     return await reads.get(org_id, await decide(unit))
 
 
-async def prepare(org_id: int, task_id: str, by: str, run_id: str | None = None) -> Prepared:
-    """Find out where the task's run may go; nothing is written yet."""
+async def prepare(org_id: int, task_id: str, by: str | None = None, run_id: str | None = None) -> Prepared:
+    """Find out where the task's run may go; nothing is written yet. Nobody in particular is the task's creator."""
     task = await board.get(org_id, task_id)
     agent = await roster.get(org_id, task.assignee_id)
     if agent.state == roster.ARCHIVED:
         raise Conflict(f"agent {agent.name} is archived; give the task to another")
-    return await launch_of(agent, task.input, by, task=task, run_id=run_id)
+    return await launch_of(agent, task.input, by or task.created_by, task=task, run_id=run_id)
 
 
 def begin(org_id: int, task: Row, prepared: Prepared, hints: Hints) -> Unit[str]:

@@ -173,7 +173,7 @@ def create(
         elif as_json:
             stdout().json(made)
         else:
-            stderr().line(f"Start it: corral tasks run {made['id']} --follow", "dim")
+            stderr().line(f"Start or watch it: corral tasks run {made['id']} --follow", "dim")
 
 
 @app.command()

@@ -15,6 +15,7 @@ import msgspec
 
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
+from corral.base.redactor import Blocks, Redactor
 from corral.platform.database import Unit
 from corral.providers import catalog, limits
 from corral.providers.conversation import Conversation
@@ -137,7 +138,7 @@ class Loop:
             if self.talk.unheard():
                 return False
             if answer.stop == Stop.REFUSED:
-                raise _refused(answer)
+                raise _refused(answer, self._journal.redactor)
             self._is_ending = True
             await self._journal.write(self._end(answer.text))
         return True
@@ -196,6 +197,7 @@ class Loop:
                 await asyncio.sleep(pause)
             else:
                 self._heard = None
+                heard.end()
                 return reply
 
     async def _tell_retry(self, error: Trouble, attempt: int, pause: float, cut: Sequence[Usage]) -> None:
@@ -227,7 +229,7 @@ class Loop:
         trouble: Trouble | None = None
         more: list[Prompt] = []
         if stop == Stop.REFUSED:
-            trouble = _refused(answer)
+            trouble = _refused(answer, self._journal.redactor)
         elif self._cut > _MOST_CUT:
             trouble = Trouble("answer_too_long", "The model's answers were cut off again and again", "Ask for less.")
         elif stop == Stop.LENGTH and not reply.calls:
@@ -342,12 +344,14 @@ class _Heard:
         self._asked = asked
         self._spent: Spent | None = None
         self._journal: Journal | None = None
-        self._offsets: dict[str, int] = {}
+        self._blocks: Blocks | None = None
+        self._kinds: dict[str, bool] = {}
         self._characters = 0
 
     def show(self, journal: Journal) -> None:
         """Let people watch."""
         self._journal = journal
+        self._blocks = Blocks(journal.redactor)
 
     def beat(self) -> None:
         if self.clocks is not None:
@@ -355,10 +359,19 @@ class _Heard:
 
     def piece(self, block: str, text: str, *, is_thought: bool) -> None:
         self._characters += len(text)
-        offset = self._offsets.get(block, 0)
-        self._offsets[block] = offset + len(text)
-        if self._journal is not None:
-            self._journal.frame(block, offset, text, is_thought=is_thought)
+        if self._blocks is not None:
+            self._kinds[block] = is_thought
+            self._tell(block, *self._blocks.feed(block, clean(text)))
+
+    def end(self) -> None:
+        """Show what was held back: it is whole now."""
+        if self._blocks is not None:
+            for block in self._kinds:
+                self._tell(block, *self._blocks.end(block))
+
+    def _tell(self, block: str, offset: int, text: str) -> None:
+        if self._journal is not None and text:
+            self._journal.frame(block, offset, text, is_thought=self._kinds[block])
 
     def spent(self, so_far: Spent) -> None:
         self._spent = so_far
@@ -373,8 +386,8 @@ class _Heard:
         return [msgspec.structs.replace(_usage(f"{self._source}/{self._model}", self._model, spent), estimated=True)]
 
 
-def _refused(answer: Answer) -> Trouble:
-    return Trouble("model_refused", "The model refused to go on", answer.text[:1000])
+def _refused(answer: Answer, redactor: Redactor) -> Trouble:
+    return Trouble("model_refused", "The model refused to go on", redactor.text(answer.text)[:1000])
 
 
 def _usage(source: str, model: str, spent: Spent) -> Usage:

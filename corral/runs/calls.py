@@ -47,7 +47,7 @@ def begin(run: Row, call_id: str, tool: str, arguments: bytes) -> Unit[Call]:
         "UPDATE calls SET attempt = $3 WHERE run_no = $1 AND call_id = $2 RETURNING *",
         run["no"], call_id, run["attempt"],
     )  # fmt: skip
-    if not rows:
+    if not rows and run["attempt"] > 1:
         rows = yield sql(
             f"UPDATE calls SET call_id = $3, attempt = $4 WHERE no = (SELECT min(c.no) FROM calls c "  # noqa: S608 - constants
             f"WHERE c.run_no = $1 AND c.input_hash = $2 AND c.attempt < $4 AND NOT {_HEARD}) RETURNING *",

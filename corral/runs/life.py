@@ -1,6 +1,7 @@
 """How a run's time went: which state it was in, from when to when.
 
-Told by the run's row and its approvals, never by its log: that may be long, and this is asked with every look at a run.
+Told by the run's row, its approvals and its calls, never by its log: that may be long, and this is asked with every
+look at a run.
 """
 
 from __future__ import annotations
@@ -13,8 +14,16 @@ from corral.platform import database
 from corral.runs.models import Run
 from corral.wire.runs import RunStatus
 
-#: A run with more questions than this shows the first of them.
+#: A run that waited more often than this shows the first of its waits.
 _MOST = 1000
+#: A call that was answered within this time, in ms, was answered by us: nobody else was waited for.
+_AT_ONCE = 50
+#: What a run waits for: people, and the calls of Corral's tools that others answer.
+_WAITS = (
+    "SELECT created_at AS since, answered_at AS until FROM approvals WHERE run_no = $1 UNION ALL "  # noqa: S608 - constants
+    "SELECT created_at, done_at FROM calls WHERE run_no = $1 AND "
+    f"(done_at > created_at + {_AT_ONCE} OR done_at IS NULL AND attempt = $2) ORDER BY since LIMIT {_MOST}"
+)
 #: The time before the present attempt began, if there were others: their own states are in the log.
 EARLIER = "earlier attempts"
 UNREACHABLE = "unreachable"
@@ -30,11 +39,8 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
 
 async def spans(run: Run) -> list[Span]:
     """Return the states a run was in, in order, without gaps."""
-    rows = await database.fetch(
-        f"SELECT created_at, answered_at FROM approvals WHERE run_no = $1 ORDER BY created_at LIMIT {_MOST}",  # noqa: S608 - a constant
-        run.no,
-    )
-    return _spans(run, [(row["created_at"], row["answered_at"]) for row in rows])
+    rows = await database.fetch(_WAITS, run.no, run.attempt)
+    return _spans(run, [(row["since"], row["until"]) for row in rows])
 
 
 def _spans(run: Run, waits: Iterable[tuple[int, int | None]]) -> list[Span]:
@@ -46,8 +52,8 @@ def _spans(run: Run, waits: Iterable[tuple[int, int | None]]) -> list[Span]:
     found = [Span(before, run.created_at, run.started_at), *_working(run.started_at, waits)]
     if run.ended_at is not None:
         return _ended(found, run.ended_at)
-    if run.status == RunStatus.PAUSED:
-        return _turned(found, RunStatus.PAUSED.value, run.updated_at)
+    if run.status == RunStatus.PAUSED or (run.status == RunStatus.WAITING and not run.attempt_open):
+        return _turned(found, RunStatus(run.status).value, run.updated_at)
     if run.unreachable_since is not None:
         return _turned(found, UNREACHABLE, run.unreachable_since)
     return found

@@ -15,6 +15,7 @@ from corral.platform import database
 from corral.platform.database import Unit, sql
 from corral.runs import ending
 from corral.runs.hints import Hints, decide
+from corral.runs.placements import PLATFORM
 from corral.secrets import vault
 from corral.wire.events import EventType
 from corral.wire.runner import Assignment
@@ -23,14 +24,17 @@ from corral.wire.runs import RunStatus
 log = get_logger()
 
 
-async def outfit(assignments: Sequence[Assignment]) -> list[Assignment]:
-    """Return the assignments with what their agents have; a run that lacks something ends here, saying what."""
+async def outfit(org_id: int, assignments: Sequence[Assignment]) -> list[Assignment]:
+    """Return the assignments of a poll of this org's runner, or the platform's, with what their agents have.
+
+    A run that lacks something ends here, saying what.
+    """
     if all(work.agent is None for work in assignments):
         return list(assignments)
     ready = []
     for work in assignments:
         try:
-            ready.append(await _outfit(work))
+            ready.append(await _outfit(org_id, work))
         except Unavailable:  # nothing is wrong with the run: the runner is offered it again
             raise
         except CorralError as error:
@@ -39,13 +43,14 @@ async def outfit(assignments: Sequence[Assignment]) -> list[Assignment]:
     return ready
 
 
-async def _outfit(work: Assignment) -> Assignment:
+async def _outfit(org_id: int, work: Assignment) -> Assignment:
     if work.agent is None:
         return work
-    rows = await database.fetch("SELECT org_id FROM runs WHERE id = $1", work.run_id)
-    org_id, agent_id = rows[0]["org_id"], work.agent.id
-    work.env = await vault.resolve(org_id, agent_id)
-    rendered = render.render(await servers.for_agent(org_id, agent_id), work.env)
+    if org_id == PLATFORM:
+        rows = await database.fetch("SELECT org_id FROM runs WHERE id = $1", work.run_id)
+        org_id = rows[0]["org_id"]
+    work.env = await vault.resolve(org_id, work.agent.id)
+    rendered = render.render(await servers.for_agent(org_id, work.agent.id), work.env)
     if rendered.missing:
         lacks = "; ".join(f"MCP server {one.server} needs the secret {one.key}" for one in rendered.missing)
         raise CorralError(f"{lacks}: store what is missing, or change the server")

@@ -43,7 +43,7 @@ async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
     answer = PollAnswer(assignments=arrival.given, commands=arrival.commands, lost=arrival.lost)
     if not (answer.assignments or answer.commands or answer.lost):
         await _wait(arrival, body, heard, answer)
-    answer.assignments = await outfit.outfit(answer.assignments)
+    answer.assignments = await outfit.outfit(org_id, answer.assignments)
     return answer
 
 

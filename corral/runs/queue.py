@@ -304,8 +304,12 @@ def _insert_at_once(insert: str, columns: int) -> str:
 
 
 def locked(org_id: int, run_id: str) -> Unit[Row]:
-    """Read the run and keep others from changing it until the commit, on either database."""
-    rows = yield sql("UPDATE runs SET followups = followups WHERE id = $1 AND org_id = $2 RETURNING *", run_id, org_id)
+    """Read the run, and the database's `now`, and keep others from changing it until the commit."""
+    rows = yield sql(
+        "UPDATE runs SET followups = followups WHERE id = $1 AND org_id = $2 RETURNING *, now_ms() AS now",
+        run_id,
+        org_id,
+    )
     return _found(rows, run_id)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from corral.agents import board, following, inbox, mail, roster, starting, tools
+from corral.agents import board, following, inbox, mail, roster, starting, tools, waits
 from corral.agents.board import NewTask, Task
 from corral.agents.mail import Letter, Message, MessageType
 from corral.agents.roster import Agent
@@ -57,7 +57,7 @@ class Office(World):
         return await board.get(self.org_id, task if isinstance(task, str) else task.id)
 
     async def why(self, task: Task) -> str | None:
-        return (await board.why(self.org_id, [await self.look(task)])).get(task.id)
+        return (await waits.why(self.org_id, [await self.look(task)])).get(task.id)
 
     async def who(self, agent: Agent) -> str:
         return (await roster.get(self.org_id, agent.id)).status

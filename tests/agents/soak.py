@@ -16,16 +16,9 @@ from corral.platform.settings import Settings
 from corral.runs.hints import Hints
 from corral.runs.queue import Prepared
 from corral.web import app
+from tests.flows.mortal import LOADED
 from tests.support.processes import die_with_parent
 
-#: Loaded once, by the process that the servers are forked from.
-LOADED = (
-    "corral.web.api",
-    "corral.web.console.home",
-    "corral.bus.redis",
-    "tortoise.backends.asyncpg",
-    "tests.agents.soak",
-)
 #: A row for each effect, written by the transaction that has it.
 TABLE = "CREATE TABLE effects (no BIGSERIAL PRIMARY KEY, receiver TEXT NOT NULL, inbox_seq BIGINT NOT NULL)"
 _real_effect = inbox._effect

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from corral.agents import board, epics, roster, starting
+from corral.agents import board, epics, roster, starting, waits
 from corral.base.errors import BadRequest, Conflict
 from corral.base.ids import new_id
 from corral.platform import database
@@ -131,7 +131,7 @@ async def test_a_task_is_unblocked_by_hand(office: Office) -> None:
     first = await office.task(ada, "first")
     then = await office.started(bob, "then", blocked_by=[first.id])
     await change(office, then, blocked_by=[])
-    assert await board.blockers(office.org_id, [then.id]) == {}
+    assert await waits.blockers(office.org_id, [then.id]) == {}
     assert len(await office.claim()) == 1
 
 

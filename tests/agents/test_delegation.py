@@ -10,7 +10,7 @@ import pytest
 
 from corral.agents import board
 from corral.base.errors import LeaseLost
-from corral.runs import approvals
+from corral.runs import approvals, life
 from corral.wire.events import EventType
 from corral.wire.runner import Command
 from corral.wire.tools import ToolAnswer
@@ -35,6 +35,9 @@ async def test_who_waits_gets_the_result_in_the_tools_answer(office: Office) -> 
     work = await office.at_work(ada)
     assert await work.hands(bob, "help", wait=True) == ToolAnswer(done=False)
     assert await status(office, work) == ("waiting", "waiting")
+    run = await work.run()
+    assert (await life.spans(run))[-1].state == "waiting"
+    assert await office.why(await office.look(run.task_id or "")) == "waits for Bob: help"
     await worked(office)
     assert await work.hands(bob, "help", wait=True, call_id="1-1") == ToolAnswer(done=True, text="42")
     assert await status(office, work) == ("running", "running")

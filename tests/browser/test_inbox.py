@@ -26,7 +26,7 @@ def test_an_agents_question_is_answered_in_the_inbox(console: Console, api: Api)
     card.get_by_label("Green").check()
     card.get_by_role("button", name="Answer a").click()
     expect(card).to_have_count(0)
-    expect(page.get_by_role("row", name=re.compile("Which colour"))).to_contain_text("Allowed")
+    expect(page.get_by_role("row", name=re.compile("Which colour"))).to_contain_text("Answered")
     (command,) = office.runner.poll(free_slots=0)["commands"]
     assert command["payload"]["answers"] == {"Which colour?": "Green"}
     assert office.status(task) == "running"

@@ -22,8 +22,8 @@ from tests.support.processes import die_with_parent
 
 DIED = 137
 KEY = "crl_live_" + "mortal" * 8
-#: Loaded once, by the process that the servers are forked from.
-LOADED = ("corral.web.app", "corral.web.api", "corral.web.console.home", "tests.flows.mortal")
+#: Loaded once, by the process that servers are forked from; pytest is what each of them takes for its main module.
+LOADED = ("pytest", "tests.flows.mortal", "tests.flows.warm")
 TABLES = ("agents", "tasks", "messages", "runs", "events", "calls", "inputs", "commands", "approvals")
 _CHANGES = re.compile(rf"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:{'|'.join(TABLES)})\b")
 #: Takes a row's lock and changes nothing.

@@ -102,6 +102,27 @@ def test_a_result_that_nobody_waits_for_resumes_the_delegator_in_its_own_session
     assert [one["task_id"] for one in company.payloads(lead_run, "bus.result")] == [part["id"]]
 
 
+def test_a_delegator_whose_machine_dies_while_it_waits_hears_what_came_meanwhile(
+    company: Company,
+) -> None:
+    lead, leaf = company.agent("Unlucky", "one"), company.agent("Steady", "two")
+    gate = company.machines["two"].work / "steady-gate"
+    script = lines(f"%bash {GATE.format(gate)}", "%say came meanwhile")
+    task = company.task(lead, lines("%keep", hand(lead, leaf, script), "%say heard {{result}}"))
+    part = company.part(task, leaf)
+    company.wait_event(part["run_id"], "agent.tool_call")
+    company.machines["one"].kill()
+    gate.touch()
+    company.status(part["id"], "done")
+    company.machines["one"].start()
+    assert company.result(task) == "heard came meanwhile"
+    lead_run = company.look(task)["run_id"]
+    company.hold(lead_run)
+    assert len(company.payloads(lead_run, "run.started")) == 2
+    assert len(company.payloads(lead_run, "bus.delegated")) == 1
+    assert len(company.tree(task)) == 2
+
+
 def test_who_waits_holds_no_slot_that_whom_it_waits_for_needs(company: Company) -> None:
     lead, leaf = company.agent("Above", "one"), company.agent("Below", "one")
     task = company.task(lead, lines(hand(lead, leaf, "%say from the same machine"), "%say heard {{result}}"))

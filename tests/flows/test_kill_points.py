@@ -176,6 +176,7 @@ def is_told(ada: Work) -> str:
     return str(message["text"])
 
 
+@pytest.mark.timeout(300)  # 15 seconds, where nothing else is at work
 @pytest.mark.parametrize("story", [waits, is_resumed, is_told])
 def test_a_delegation_ends_the_same_wherever_the_server_is_killed(
     before: Before, folder: Path, story: Callable[[Work], str], record_property: Callable[[str, object], None]

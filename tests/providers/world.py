@@ -247,7 +247,7 @@ class World(Runs):
             raise Crash
         return stored
 
-    async def _outfit(self, assignments: Sequence[Assignment]) -> list[Assignment]:
+    async def _outfit(self, _org_id: int, assignments: Sequence[Assignment]) -> list[Assignment]:
         servers = [McpServer(name, "stdio", command="none") for name in self.mcp_servers]
         return [
             msgspec.structs.replace(one, env=self.secrets, mcp_servers=servers) if one.agent else one

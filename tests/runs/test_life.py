@@ -41,6 +41,11 @@ def life(waits: Waits, **columns: Any) -> list[tuple[str, int, int | None]]:
             [(EARLIER, 0, 30), ("queued", 30, None)],
         ),
         ([], {"unreachable_since": 40}, [("queued", 0, 10), ("running", 10, 40), (UNREACHABLE, 40, None)]),
+        (
+            [],
+            {"status": "waiting", "attempt_open": False, "updated_at": 40},
+            [("queued", 0, 10), ("running", 10, 40), ("waiting", 40, None)],
+        ),
         ([], {"status": "paused", "updated_at": 40}, [("queued", 0, 10), ("running", 10, 40), ("paused", 40, None)]),
     ],
 )

@@ -57,6 +57,18 @@ def test_each_type_of_event_has_its_kind(event_type: str, expected: str) -> None
             "Bash npm test",
         ),
         ("agent.tool_call", {"name": "Stop", "input": {}}, "Stop"),
+        (
+            "agent.tool_call",
+            {"name": "mcp__corral__delegate_task", "input": {"to": "Bo", "title": "List", "input": "ls", "wait": True}},
+            "delegate_task Bo: List",
+        ),
+        (
+            "agent.tool_call",
+            {"name": "ask_human", "input": {"options": ["a"], "question": "Which?"}},
+            "ask_human Which?",
+        ),
+        ("agent.tool_call", {"name": "mcp__corral__list_agents", "input": {}}, "list_agents"),
+        ("agent.tool_call", {"name": "mcp__slack__send_message", "input": {"to": "x"}}, "mcp__slack__send_message x"),
         ("agent.tool_result", {"output": "ok"}, "ok"),
         ("agent.tool_result", {"output": [{"type": "text", "text": "a"}, {"type": "image"}]}, "a\n[image]"),
         ("agent.tool_result", {"output": None}, "agent.tool_result"),

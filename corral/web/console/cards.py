@@ -117,7 +117,7 @@ def card(approval: Approval, *, run: Run | None = None, people: Mapping[str, str
         expires_at=approval.expires_at,
         pending=approval.status == "pending",
         status=approval.status,
-        outcome=_OUTCOMES.get(approval.status, approval.status),
+        outcome=_outcome(approval),
         by=(people or {}).get(by, "an API key" if by.startswith("key:") else by) if by else None,
         reason=approval.reason,
         answered_at=approval.answered_at,
@@ -190,6 +190,12 @@ def _question(given: Mapping[str, Any], who: str) -> _Asked:
     says = f"{who} asks you a question" if len(questions) == 1 else f"{who} asks you {len(questions)} questions"
     text = None if questions else _plain(given)
     return _Asked(says, text=text, questions=questions, allow="Answer", deny="Don’t answer…", deny_now="Don’t answer")
+
+
+def _outcome(approval: Approval) -> str:
+    if approval.kind == ApprovalKind.QUESTION and approval.status == "allowed":
+        return "Answered"
+    return _OUTCOMES.get(approval.status, approval.status)
 
 
 def _option(option: object) -> Option:

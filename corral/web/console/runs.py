@@ -41,7 +41,7 @@ class Filter:
 
 FILTERS = (
     Filter("", "All", (), counted=False, nothing="No older runs."),
-    Filter("needs-me", "Needs me", ("waiting",), counted=True, nothing="No run waits for you."),
+    Filter("waiting", "Waiting", ("waiting",), counted=True, nothing="No run waits for a person or for an agent."),
     Filter("running", "Running", ("running",), counted=True, nothing="Nothing is running."),
     Filter("queued", "Queued", ("queued", "paused"), counted=True, nothing="The queue is empty."),
     Filter("failed", "Failed", ("failed",), counted=False, nothing="No run has failed."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from corral.agents import board, epics
+from corral.agents import board, epics, waits
 from corral.agents.board import Task
 from corral.web.console.agent_views import Names, names
 from corral.web.console.run_views import asked, short, title
@@ -49,12 +49,17 @@ class TaskView:
     ended_at: int | None
     below: list[TaskView] = field(default_factory=list)  #: in a tree, its sub-tasks
 
+    @property
+    def has_open_below(self) -> bool:
+        """Say whether something below it in its tree has no end yet."""
+        return any(task.is_open or task.has_open_below for task in self.below)
+
 
 async def task_views(org_id: int, tasks: Sequence[Task]) -> list[TaskView]:
     """Return the views of tasks, in their order."""
     everybody = await names(org_id)
     titles = {epic.id: epic.title for epic in await epics.page(org_id)} if any(task.epic_id for task in tasks) else {}
-    why = await board.why(org_id, tasks)
+    why = await waits.why(org_id, tasks)
     asks = await asked(org_id) if any(task.status == board.WAITING for task in tasks) else {}
     return [
         _view(task, everybody, titles.get(task.epic_id or ""), asks.get(task.run_id or "") or why.get(task.id))

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from corral.agents import board, epics, mail, roster, starting
+from corral.agents import board, epics, mail, roster, starting, waits
 from corral.agents.board import NewTask, Task
 from corral.base.errors import BadRequest, Conflict, CorralError
 from corral.platform import orgs
@@ -145,7 +145,7 @@ async def task_page(call: Call, task_id: str) -> Answer:
 async def edit_task_page(call: Call, task_id: str) -> Answer:
     """Show the form that changes a task."""
     task = await board.get(call.org_id, task_id)
-    blocked_by = (await board.blockers(call.org_id, [task.id])).get(task.id, [])
+    blocked_by = (await waits.blockers(call.org_id, [task.id])).get(task.id, [])
     form = TaskForm(
         title=task.title, input=task.input, agent=task.assignee_id, priority=PRIORITIES.get(task.priority, "normal"),
         epic=task.epic_id or "", blocked_by=blocked_by, retries=str(task.retries),
@@ -252,7 +252,7 @@ async def _show(call: Call, task_id: str, *, problem: str | None = None, status:
     all_of_it = await task_views(call.org_id, await board.page(call.org_id, root=task.root_id))
     mine = next(one for one in all_of_it if one.id == task.id)
     titles = {one.id: one.title for one in all_of_it}
-    others = (await board.blockers(call.org_id, [task.id])).get(task.id, [])
+    others = (await waits.blockers(call.org_id, [task.id])).get(task.id, [])
     blockers = await task_views(call.org_id, [await board.get(call.org_id, one) for one in others])
     found = await reads.page(call.org_id, task_id=task.id)
     latest = next((run for run in found if run.id == task.run_id), found[0] if found else None)
@@ -263,9 +263,8 @@ async def _show(call: Call, task_id: str, *, problem: str | None = None, status:
     return await page(
         call, "task.html", "board", status=status, path=f"/app/tasks/{task.id}",
         task=mine, input=task.input, result=task.result, parent=titles.get(task.parent_id or ""),
-        tree=tree(all_of_it, task.root_id) if len(all_of_it) > 1 else [], has_below=any(
-            one.parent_id == task.id for one in all_of_it
-        ), retry_at=task.retry_at, due_at=task.due_at, blockers=blockers,
+        tree=tree(all_of_it, task.root_id) if len(all_of_it) > 1 else [],
+        retry_at=task.retry_at, due_at=task.due_at, blockers=blockers,
         messages=message_views(list(reversed(said_here)), everybody), runs=await run_views(call.org_id, found),
         run=await run_view(call.org_id, latest) if latest else None,
         asks=[card(one, run=latest, people=people) for one in reversed(asked)],

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from corral.agents import board
+from corral.agents import board, waits
 from corral.agents.board import Task
 from corral.agents.epics import Epic
 from corral.runs import reads
@@ -81,7 +81,7 @@ class EpicView(msgspec.Struct, kw_only=True):
 
 async def task_views(org_id: int, tasks: Sequence[Task]) -> list[TaskView]:
     """Show tasks."""
-    why = await board.why(org_id, tasks)
+    why = await waits.why(org_id, tasks)
     return [TaskView(**_fields(task, why.get(task.id))) for task in tasks]
 
 
@@ -92,10 +92,10 @@ async def task_view(org_id: int, task: Task) -> TaskView:
 
 async def task_detail(org_id: int, task: Task) -> TaskDetail:
     """Show one task with the log of all its runs."""
-    why = await board.why(org_id, [task])
+    why = await waits.why(org_id, [task])
     return TaskDetail(
         **_fields(task, why.get(task.id)),
-        blocked_by=(await board.blockers(org_id, [task.id])).get(task.id, []),
+        blocked_by=(await waits.blockers(org_id, [task.id])).get(task.id, []),
         result=task.result,
         error=task.error,
         tries=task.tries,

@@ -2,6 +2,7 @@
 const SEQUENCE_MS = 1200;
 let started = "";
 let startedAt = 0;
+let answered = ""; // the card that a key answered last
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
@@ -13,7 +14,10 @@ document.addEventListener("keydown", (event) => {
   if (!target || event.repeat) return;
   event.preventDefault();
   if (isTyping(target) || target.matches(".chip, [data-row]")) target.focus();
-  else target.click();
+  else {
+    answered = target.closest("[data-row]")?.id ?? answered;
+    target.click();
+  }
 });
 
 function isTyping(element) {
@@ -28,8 +32,8 @@ function sequence(key) {
   return whole;
 }
 
-// The card that has the focus is the one that is answered. Where there are several and none has it, the first one takes
-// it, so that no key pressed once too often answers a card that nobody has read.
+// The card that has the focus is the one that is answered. Where there are several, or were before a key answered one,
+// and none has it, the first one takes it, so that no key pressed once too often answers a card that nobody has read.
 function find(key) {
   const usable = (element) => element?.checkVisibility() && !element.disabled;
   const selector = `[data-key="${CSS.escape(key)}"]`;
@@ -38,8 +42,9 @@ function find(key) {
   const near = card?.querySelector(selector);
   if (near) return usable(near) ? near : null;
   const [first, ...others] = found.filter(usable);
-  const isOneOfMany = first?.closest("[data-row]") && others.some((other) => other.closest("[data-row]"));
-  return isOneOfMany ? first.closest("[data-row]") : first;
+  const row = first?.closest("[data-row]");
+  const isAnother = answered !== "" && row?.id !== answered;
+  return row && (isAnother || others.some((other) => other.closest("[data-row]"))) ? row : first;
 }
 
 function move(event, step) {

@@ -2,7 +2,7 @@
 import { el } from "../dom.js";
 import { duration } from "../words.js";
 import { prose } from "./text.js";
-import { argument, body, changes, output } from "./tools.js";
+import { argument, bare, body, changes, output } from "./tools.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -129,7 +129,7 @@ function call(event, { name, input = {}, tool_use_id: id }, context) {
   const answer = context.store.results.get(id);
   const failed = Boolean(answer?.payload.is_error);
   const changed = changes(name, input);
-  const summary = el("summary", {}, el("b", {}, name ?? "tool"), ` ${argument(input, context.cwd)}`);
+  const summary = el("summary", {}, el("b", {}, bare(name)), ` ${argument(name, input, context.cwd)}`);
   if (changed) summary.append(...counts(changed));
   if (failed) summary.append(el("span", { class: "del" }, " failed"));
   const fold = folded(event, summary, failed, context, () => body(event, answer));
@@ -140,7 +140,7 @@ function call(event, { name, input = {}, tool_use_id: id }, context) {
 // A result stands in its call. Where the call is far above and not loaded, it stands alone.
 function result(event, { tool_use_id: id, name, is_error: failed }, context) {
   if (context.store.calls.has(id)) return null;
-  const summary = el("summary", {}, el("b", {}, name ?? "tool"), failed ? el("span", { class: "del" }, " failed") : " result");
+  const summary = el("summary", {}, el("b", {}, bare(name)), failed ? el("span", { class: "del" }, " failed") : " result");
   return frame(event, "tool", words(folded(event, summary, failed, context, () => [output(event)])));
 }
 

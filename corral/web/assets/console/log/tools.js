@@ -2,19 +2,32 @@
 import { el } from "../dom.js";
 
 const MAIN = ["command", "file_path", "notebook_path", "pattern", "path", "url", "query", "description", "subject", "prompt", "skill"];
+// Corral's own tools, and what says most about a call of one (wire/words.py says it the same way).
+const OURS = "mcp__corral__";
+const OWN = { delegate_task: ["to", "title"], check_task: ["id"], send_message: ["to", "text"], ask_human: ["question"], report_progress: ["text"] };
 const LINE = 160; // characters of an argument that stand in its line
 const LONGEST = 20000; // characters of an output that are drawn before somebody asks for all
 
+// A tool's name as people read it.
+export function bare(name) {
+  return (name ?? "tool").replace(OURS, "");
+}
+
 // What the call is about, on one line.
-export function argument(input, cwd) {
-  const value = input?.[main(input)]?.trim() ?? "";
+export function argument(name, input, cwd) {
+  const value = said(name, input)
+    .map((key) => input[key].trim())
+    .join(": ");
   const line = value.split("\n", 1)[0];
   const short = cwd && line.startsWith(`${cwd}/`) ? line.slice(cwd.length + 1) : line;
   return isWhole(value) ? short : `${short.slice(0, LINE)} …`;
 }
 
-function main(input) {
-  return MAIN.find((name) => typeof input?.[name] === "string" && input[name]);
+// The arguments that stand in the call's line.
+function said(name, input) {
+  const own = OWN[bare(name)];
+  const telling = (own ?? MAIN).filter((key) => typeof input?.[key] === "string" && input[key]);
+  return own ? telling : telling.slice(0, 1);
 }
 
 function isWhole(value) {
@@ -37,8 +50,8 @@ export function body(call, result) {
   else if (Array.isArray(input.todos)) parts.push(todos(input.todos));
   else if (name === "Bash") parts.push(el("pre", {}, input.command ?? ""));
   else {
-    const said = isWhole(input[main(input)]?.trim() ?? "") ? main(input) : null;
-    const rest = Object.entries(input).filter(([name]) => name !== said);
+    const whole = said(name, input).filter((key) => isWhole(input[key].trim()));
+    const rest = Object.entries(input).filter(([key]) => !whole.includes(key));
     if (rest.length) parts.push(el("pre", {}, rest.map(([key, value]) => `${key}: ${plain(value)}`).join("\n")));
   }
   if (result) parts.push(output(result));

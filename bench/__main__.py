@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import claims, delegation, dispatch, events, mail, start, tasks
+from bench import claims, delegation, dispatch, events, mail, redact, start, tasks, usage
 from bench.report import Figure, as_json, show
 from bench.servers import Bench
 
@@ -26,6 +26,8 @@ BENCHMARKS: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "mail": mail.latency,
     "delegation": delegation.delegation,
     "tasks": tasks.listing,
+    "usage": usage.report,
+    "redact": redact.busy,
     "start": start.start,
     "memory": start.memory,
 }

@@ -68,7 +68,7 @@ async def latency(bench: Bench) -> list[Figure]:
 async def _rate(target: Target, watchers: int, events: int) -> float:
     """Return the events a second, from the first sent to the last accepted or delivered."""
     body = {"type": "agent.message", "payload": {"text": _TEXT}}
-    async with _started(target) as (connection, job), _watching(target, job, watchers, events) as watching:
+    async with started(target) as (connection, job), _watching(target, job, watchers, events) as watching:
         path = target.events_path(job.id)
         began = time.monotonic_ns()
         for first in range(_FIRST, events + _FIRST, _BATCH):
@@ -80,7 +80,7 @@ async def _rate(target: Target, watchers: int, events: int) -> float:
 
 async def _p99(target: Target, watchers: int, seconds: float) -> float:
     events, timed = int(_RATE * seconds), min(watchers, _TIMED)
-    async with _started(target) as (connection, job), _watching(target, job, watchers, events, timed) as watching:
+    async with started(target) as (connection, job), _watching(target, job, watchers, events, timed) as watching:
         path = target.events_path(job.id)
         await asyncio.sleep(0.1)
         began = time.monotonic_ns()
@@ -151,7 +151,7 @@ async def _watching(target: Target, job: Job, watchers: int, events: int, timed:
 
 
 @asynccontextmanager
-async def _started(target: Target) -> AsyncIterator[tuple[Connection, Job]]:
+async def started(target: Target) -> AsyncIterator[tuple[Connection, Job]]:
     """Submit a job, claim and start it; yield the worker's connection and the job, which has no end."""
     async with AsyncExitStack() as stack:
         submitter = await Connection(target.url, target.key).open()

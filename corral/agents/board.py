@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from corral.agents import epics, holds, mail, results, roster
+from corral.agents import epics, holds, mail, models, results, roster
 from corral.agents.mail import Letter, MessageType
 from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict, NotFound
@@ -114,6 +114,11 @@ async def page(
         *args,
     )
     return [from_row(row) for row in rows]
+
+
+async def titles(org_id: int, ids: Iterable[str]) -> dict[str, str]:
+    """Return what tasks are called, by id."""
+    return dict(await models.Task.filter(org_id=org_id, id__in=list(ids)).values_list("id", "title"))
 
 
 async def get(org_id: int, task_id: str, *, field: str | None = None) -> Task:
@@ -346,12 +351,14 @@ async def load(org_id: int) -> dict[str, int]:
     return {row["assignee_id"]: row["n"] for row in rows}
 
 
-async def count(org_id: int, since: int) -> dict[str, int]:
-    """Return how many tasks were made since then (ms), by the agent that each was given to."""
+async def count(org_id: int, since: int, before: int) -> dict[str, int]:
+    """Return how many tasks were made since then and before then (ms), by the agent that each was given to."""
     rows = await database.fetch(
-        "SELECT assignee_id, count(*) AS n FROM tasks WHERE org_id = $1 AND created_at >= $2 GROUP BY assignee_id",
+        "SELECT assignee_id, count(*) AS n FROM tasks WHERE org_id = $1 AND created_at >= $2 AND created_at < $3 "
+        "GROUP BY assignee_id",
         org_id,
         since,
+        before,
     )
     return {row["assignee_id"]: row["n"] for row in rows}
 

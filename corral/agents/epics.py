@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
+from corral.agents import models
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
 from corral.platform import database
@@ -37,6 +40,11 @@ async def page(org_id: int, *, limit: int = 1000, before: str | None = None) -> 
     last = (await get(org_id, before, field="before")).no if before is not None else 1 << 62
     rows = await database.fetch(f"{_EPICS} AND e.no < $2 ORDER BY e.no DESC LIMIT $3", org_id, last, limit)
     return [_epic(row) for row in rows]
+
+
+async def titles(org_id: int, ids: Iterable[str]) -> dict[str, str]:
+    """Return what epics are called, by id."""
+    return dict(await models.Epic.filter(org_id=org_id, id__in=list(ids)).values_list("id", "title"))
 
 
 async def get(org_id: int, epic_id: str, *, field: str | None = None) -> Epic:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from corral.agents import board, roster
+from corral.agents.board import Task
 from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict
 from corral.base.ids import new_id
@@ -40,9 +41,7 @@ async def prepare(org_id: int, task_id: str, by: str | None = None, run_id: str 
     agent = await roster.get(org_id, task.assignee_id)
     if agent.state == roster.ARCHIVED:
         raise Conflict(f"agent {agent.name} is archived; give the task to another")
-    return await launch_of(
-        agent, task.input, by or task.created_by, task_id=task.id, priority=task.priority, run_id=run_id
-    )
+    return await launch_of(agent, task.input, by or task.created_by, task=task, run_id=run_id)
 
 
 def begin(org_id: int, task: Row, prepared: Prepared, hints: Hints) -> Unit[str]:
@@ -62,7 +61,7 @@ def begin(org_id: int, task: Row, prepared: Prepared, hints: Hints) -> Unit[str]
 
 
 async def launch_of(
-    agent: Agent, prompt: str, by: str, *, task_id: str | None = None, priority: int = 0, run_id: str | None = None
+    agent: Agent, prompt: str, by: str, *, task: Task | None = None, run_id: str | None = None
 ) -> Prepared:
     """Prepare a run of this agent."""
     config = agent.provider_config
@@ -84,9 +83,10 @@ async def launch_of(
         labels=labels,
         allowed_tools=[tool.strip() for tool in agent.allowed_tools.split(",") if tool.strip()],
         limits=Limits(max_turns=agent.max_turns),
-        priority=priority,
+        priority=task.priority if task else 0,
         agent=agent.snapshot(),
-        task_id=task_id,
+        task_id=task.id if task else None,
+        epic_id=task.epic_id if task else None,
     )
     return await queue.prepare(agent.org_id, wanted)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from corral.agents import roster
 from corral.platform import database
+from corral.usage import ledger
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,14 +41,14 @@ _WORLD = (
     f"FROM ({roster.AGENTS} AND a.state <> 'archived') a LEFT JOIN live l ON l.agent_id = a.id AND l.rank = 1 "
     "LEFT JOIN tasks t ON t.id = l.task_id LEFT JOIN runners m ON m.no = l.runner_no AND m.org_id = $1 "
     "LEFT JOIN (SELECT run_no, sum(input_tokens + output_tokens + cache_read_tokens + cache_write_tokens) AS tokens, "
-    "sum(cost_micros) AS cost FROM usage_lines WHERE run_no IN (SELECT no FROM live) GROUP BY run_no) u "
+    f"sum({ledger.COST}) AS cost FROM usage_lines WHERE run_no IN (SELECT no FROM live) GROUP BY run_no) u "
     "ON u.run_no = l.no "
     "UNION ALL "
     f"SELECT 'run', l.id, l.engine, '', '', NULL, NULL, l.status, substr(l.prompt, 1, {_PHASE}), l.id, NULL, m.number, "
     "l.updated_at, coalesce(u.tokens, 0), coalesce(u.cost, 0), l.no AS no FROM live l "
     "LEFT JOIN runners m ON m.no = l.runner_no AND m.org_id = $1 "
     "LEFT JOIN (SELECT run_no, sum(input_tokens + output_tokens + cache_read_tokens + cache_write_tokens) AS tokens, "
-    "sum(cost_micros) AS cost FROM usage_lines WHERE run_no IN (SELECT no FROM live) GROUP BY run_no) u "
+    f"sum({ledger.COST}) AS cost FROM usage_lines WHERE run_no IN (SELECT no FROM live) GROUP BY run_no) u "
     "ON u.run_no = l.no WHERE l.agent_id IS NULL ORDER BY kind, no"
 )
 

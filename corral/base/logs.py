@@ -1,20 +1,34 @@
-"""Set up logging: one line an event on stderr, for people or as JSON. stdout belongs to what a command answers."""
+"""Set up logging: one line an event on stderr, for people or as JSON. stdout belongs to what a command answers.
+
+No line shows a secret that this process has used: `conceal` is told of them, and every line is masked as it is written.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import sys
+from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
 import structlog
 
+from corral.base.redactor import Redactor
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+#: So many values, and characters of them, are remembered: those used last.
+MOST_CONCEALED = 500
+MOST_CHARACTERS = 4_000_000
+
+_concealed: OrderedDict[str, Redactor] = OrderedDict()
 
 
 def set_up(form: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
     """Write logs of at least `level` to `stream` (stderr); `form` is json, console, or auto: console at a terminal."""
     out = stream or sys.stderr
+    masked = cast("TextIO", _Masked(out))
     as_json = form == "json" or (form == "auto" and not out.isatty())
     structlog.configure(
         processors=[
@@ -24,11 +38,11 @@ def set_up(form: str = "auto", level: str = "info", stream: TextIO | None = None
             *_renderers(as_json=as_json, colors=out.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS.get(level.lower(), logging.INFO)),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _BestEffort(out))),
+        logger_factory=structlog.WriteLoggerFactory(masked),
         cache_logger_on_first_use=False,
     )
     # Libraries that log by the standard module say only what went wrong: httpx would print each URL.
-    logging.basicConfig(stream=out, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
+    logging.basicConfig(stream=masked, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
 
 
 def get_logger(**context: Any) -> Any:
@@ -36,7 +50,26 @@ def get_logger(**context: Any) -> Any:
     return structlog.get_logger(**context)
 
 
-class _BestEffort:
+def conceal(secrets: Iterable[tuple[str, str]]) -> None:
+    """Mask these values, by their names, in every line from now on."""
+    for name, value in secrets:
+        if value in _concealed:
+            _concealed.move_to_end(value)
+        elif not (redactor := Redactor([(name, value)])).is_empty:
+            _concealed[value] = redactor
+    characters = sum(map(len, _concealed))
+    while len(_concealed) > MOST_CONCEALED or (characters > MOST_CHARACTERS and len(_concealed) > 1):
+        characters -= len(_concealed.popitem(last=False)[0])
+
+
+def concealed(text: str) -> str:
+    """Return a text as a line of the log may show it."""
+    for redactor in _concealed.values():
+        text = redactor.text(text)
+    return text
+
+
+class _Masked:
     """A stream that may break: no work ends because the disk with its log is full, or the terminal is gone."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -44,7 +77,7 @@ class _BestEffort:
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            self._stream.write(text)
+            self._stream.write(concealed(text))
 
     def flush(self) -> None:
         with contextlib.suppress(OSError):

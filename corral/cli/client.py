@@ -27,6 +27,8 @@ _ENOUGH_SECONDS = 10.0
 _NOTICED_SECONDS = 3.0
 #: Statuses that pass by themselves.
 _PASSING = frozenset({429, 502, 503, 504})
+#: A Link that leads to the next page.
+_NEXT = re.compile(r'<([^>]*)>; rel="next"')
 #: The server sends a comment more often than this while a stream is quiet.
 _SILENCE_SECONDS = 60.0
 
@@ -58,6 +60,21 @@ class Client:
         """Return the answer's JSON; parameters that are None are left out."""
         wanted = {name: value for name, value in query.items() if value is not None}
         return self._patiently("GET", f"{path}?{urlencode(wanted)}" if wanted else path)
+
+    def text(self, path: str, **query: Any) -> tuple[str, str | None]:
+        """Return an answer that is no JSON, and the path of its next page."""
+        wanted = {name: value for name, value in query.items() if value is not None}
+        try:
+            target = f"{path}?{urlencode(wanted)}" if wanted else path
+            with self._open("GET", target, headers={"Accept": "*/*"}, seconds=_ANSWER_SECONDS) as response:
+                following = _NEXT.fullmatch(response.headers.get("Link") or "")
+                return response.read().decode(), following[1] if following else None
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from error
+
+    def put(self, path: str, body: Any) -> Any:
+        """Send what something is to be as a whole, return the answer's JSON."""
+        return self._patiently("PUT", path, body=body)
 
     def post(self, path: str, body: Any = None) -> Any:
         """Send JSON once, return the answer's."""

@@ -20,6 +20,7 @@ from corral.cli import (
     runs,
     sign_in,
     tasks,
+    usage,
 )
 
 
@@ -41,6 +42,7 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="Agents")(ask.ask)
     app.add_typer(messages.app, name="messages", rich_help_panel="Agents")
     app.command(rich_help_panel="Look after it")(runners.runners)
+    app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)

@@ -24,6 +24,7 @@ SCOPES = (
     "messages:read",
     "messages:write",
     "usage:read",
+    "usage:write",
     "secrets:read",
     "secrets:write",
     "mcps:read",
@@ -52,7 +53,7 @@ _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 _OF_ROLE = {
     Role.OWNER: FULL,
     Role.ADMIN: FULL,
-    Role.MEMBER: frozenset(SCOPES) - {"keys:write", "runners:write", "secrets:write", "mcps:write"},
+    Role.MEMBER: frozenset(SCOPES) - {"keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write"},
     Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
 }
 

@@ -73,6 +73,11 @@ async def scan(text: str, *args: Any) -> Rows:
     return await fetch(text, *args)
 
 
+async def now() -> int:
+    """Return the time of the database's clock, in ms."""
+    return int((await fetch("SELECT now_ms() AS now"))[0]["now"])
+
+
 async def checkpoint() -> None:
     """Keep SQLite's write-ahead log short; run each second by a server's loop. PostgreSQL does so itself."""
     if _embedded is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -12,6 +12,7 @@ from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
 from corral.platform.access import SCOPES, Principal, Role, granted
 from corral.platform.database import Row, Unit, commit, fetch, sql
+from corral.platform.models import ApiKey
 
 PREFIX = "crl_live_"
 #: Seconds that a recognised key stays so without asking the database: another server's revocation takes so long.
@@ -39,6 +40,8 @@ class Key:
 
 #: hash → who it is, and until when (monotonic) that is believed.
 _known: dict[str, tuple[Principal, float]] = {}
+#: key id → whose it is, which never changes.
+_owners: dict[str, str | None] = {}
 #: Ids of keys used since `write_last_used` ran.
 _used: set[str] = set()
 
@@ -83,12 +86,27 @@ async def page(org_id: int, *, limit: int, before: str | None = None, live_only:
     return [_key(row) for row in rows]
 
 
+async def names(org_id: int, ids: Iterable[str]) -> dict[str, str]:
+    """Return what keys are called, by id."""
+    return dict(await ApiKey.filter(org_id=org_id, id__in=list(ids)).values_list("id", "name"))
+
+
 async def get(org_id: int, key_id: str) -> Key:
     """Return one key of the org."""
     rows = await fetch(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
     if not rows:
         raise NotFound(f"There is no key {key_id}")
     return _key(rows[0])
+
+
+async def owner(key_id: str) -> str | None:
+    """Return the id of the person whose key this is."""
+    if key_id not in _owners:
+        rows = await fetch("SELECT user_id FROM api_keys WHERE id = $1", key_id)
+        if len(_owners) >= _MOST_CACHED:
+            _owners.clear()
+        _owners[key_id] = rows[0]["user_id"] if rows else None
+    return _owners[key_id]
 
 
 async def revoke(org_id: int, key_id: str) -> Key:
@@ -159,6 +177,7 @@ async def write_last_used() -> None:
 def forget() -> None:
     """Drop what this process remembers, because the database behind it is another one now."""
     _known.clear()
+    _owners.clear()
     _used.clear()
 
 

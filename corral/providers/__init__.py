@@ -9,7 +9,7 @@
     tools.py          what a model may call: Corral's own tools (toolset.py) and those of MCP servers
     limits.py         turns, cost and time
     provider.py       the interface over the SDKs: anthropic.py, openai.py, openrouter.py
-    catalog.py        what models can do;  prices.py  what they cost
+    catalog.py        what models can do
 
 The SDKs are imported where they are used: each costs a second.
 """

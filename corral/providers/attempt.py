@@ -14,6 +14,7 @@ import msgspec
 from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
+from corral.base.redactor import Redactor
 from corral.platform import database
 from corral.providers import conversation
 from corral.providers.clients import Clients
@@ -27,6 +28,7 @@ from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
 from corral.runs import commands
 from corral.runs.resuming import INTERRUPTED
+from corral.usage import pricelists
 from corral.wire.events import EventType
 from corral.wire.runner import Assignment, Cancel, CommandStatus, Held, Message, Resume
 
@@ -170,8 +172,8 @@ class Attempt:
         work = self._work
         journal = self._journal = Journal(org_id, rows[0]["no"], work, self.lose)
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
-        tools = Tools(work, self._means.toolset, self._clocks)
-        told = self._told(talk)
+        tools = Tools(work, self._means.toolset, self._clocks, journal.redactor)
+        told = self._told(talk, journal.redactor)
         begun = [self._started(), self._session(talk, tools)]
         await journal.write(begun, entries=[told] if told else (), talk=talk)
         if not work.model:
@@ -181,7 +183,8 @@ class Attempt:
             problems = await tools.connect(stack, self._means.connect)
             if problems:
                 await journal.write([(EventType.AGENT_NEEDS_ATTENTION, {"message": why}) for why in problems])
-            self._loop = Loop(work, talk, provider, tools=tools, journal=journal, clocks=self._clocks)
+            book = await self._patiently(lambda: pricelists.current(org_id))
+            self._loop = Loop(work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book)
             self._is_ready.set()
             await self._loop.run()
 
@@ -197,9 +200,9 @@ class Attempt:
             raise Trouble("session_not_found", "The conversation to go on with is not stored (any more)", hint)
         return talk
 
-    def _told(self, talk: Conversation) -> Prompt | None:
+    def _told(self, talk: Conversation, redactor: Redactor) -> Prompt | None:
         """Return what the attempt is told, unless an earlier one has kept it before it was cut off."""
-        text, was_cut = self._work.prompt, self._work.resume == Resume.INTERRUPTED
+        text, was_cut = redactor.text(self._work.prompt), self._work.resume == Resume.INTERRUPTED
         known = [INTERRUPTED] if was_cut else []  # the conversation itself says where it stopped
         for told in [*known, *talk.told()]:
             text = "" if text == told else text.removeprefix(f"{told}\n\n")

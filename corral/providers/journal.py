@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
+from corral.base.redactor import Redactor
 from corral.platform.database import Unit
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Entry
@@ -19,7 +22,7 @@ from corral.runs.frames import token_hint
 from corral.runs.hints import Hints
 from corral.runs.ingest import Beside
 from corral.wire.events import EventBatch, EventType, RunnerEvent, TokenFrame, Usage
-from corral.wire.runner import Assignment
+from corral.wire.runner import Assignment, secrets_of
 
 Event = tuple[EventType, Mapping[str, Any]]
 
@@ -27,6 +30,8 @@ Event = tuple[EventType, Mapping[str, Any]]
 FRAME_SECONDS, CHECK_SECONDS = 0.05, 2.0
 
 log = get_logger()
+
+_decode = msgspec.json.Decoder(Entry).decode
 
 
 class Journal:
@@ -42,6 +47,8 @@ class Journal:
         self._is_in_doubt = False  #: whether the last batch is stored is not known
         self._on_lost = on_lost
         self._turn = asyncio.Lock()
+        #: Masks all that is stored or shown, the conversation included.
+        self.redactor = Redactor(secrets_of(assignment), known=[assignment.cwd])
         self._frames: list[TokenFrame] = []
         self._sending: asyncio.Task[None] | None = None
         self._checked = time.monotonic()
@@ -57,7 +64,8 @@ class Journal:
     ) -> None:
         """Store all of it, or nothing; waits for a database that is away. `also` must bear to run twice."""
         happened = time.monotonic()
-        payloads = [(kind, encode(payload)) for kind, payload in events]
+        payloads = [(kind, msgspec.Raw(self.redactor.json(bytes(encode(payload))))) for kind, payload in events]
+        entries = [self._masked(entry) for entry in entries]
         async with self._turn:
             kept = talk.next(entries) if talk is not None else []
             storing = talk.storing(kept) if talk is not None and kept else None
@@ -104,6 +112,11 @@ class Journal:
         self._frames = []
         if self._sending is not None:
             self._sending.cancel()
+
+    def _masked(self, entry: Entry) -> Entry:
+        data = msgspec.json.encode(entry)
+        masked = self.redactor.json(data)
+        return entry if masked is data else _decode(masked)
 
     async def _send(self, batch: EventBatch, beside: Beside | None) -> None:
         """Send a batch. Who is cancelled meanwhile waits for how it ends: what is stored must be known."""

@@ -15,16 +15,17 @@ import msgspec
 
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
+from corral.base.redactor import Blocks, Redactor
 from corral.platform.database import Unit
 from corral.providers import catalog, limits
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Answer, Call, Prompt, Result, Stop
 from corral.providers.journal import Event, Journal
 from corral.providers.limits import Clocks
-from corral.providers.prices import cost_micros
 from corral.providers.provider import TOO_LONG, Ask, Provider, Reply, Spent, Trouble, clean
 from corral.providers.tools import CUT_OFF, Tools
 from corral.providers.window import SUMMARISE, Window
+from corral.usage.prices import Book
 from corral.wire.events import EventType, Usage
 from corral.wire.runner import Assignment
 
@@ -57,6 +58,7 @@ class Loop:
         tools: Tools,
         journal: Journal,
         clocks: Clocks,
+        book: Book,
     ) -> None:
         """Take what the attempt works with; nothing is asked yet."""
         assert assignment.model is not None
@@ -67,6 +69,7 @@ class Loop:
         self._tools = tools
         self._journal = journal
         self._clocks = clocks
+        self._book = book
         self._can = catalog.find(self._model)
         self._window = Window(self._can, assignment.system_prompt or "", tools.specs)
         self._began = time.monotonic()
@@ -135,7 +138,7 @@ class Loop:
             if self.talk.unheard():
                 return False
             if answer.stop == Stop.REFUSED:
-                raise _refused(answer)
+                raise _refused(answer, self._journal.redactor)
             self._is_ending = True
             await self._journal.write(self._end(answer.text))
         return True
@@ -194,6 +197,7 @@ class Loop:
                 await asyncio.sleep(pause)
             else:
                 self._heard = None
+                heard.end()
                 return reply
 
     async def _tell_retry(self, error: Trouble, attempt: int, pause: float, cut: Sequence[Usage]) -> None:
@@ -219,13 +223,13 @@ class Loop:
             native=reply.native,
             seen=seen,
             context=reply.spent.asked + reply.spent.output_tokens,
-            cost_micros=line.cost_micros or 0,
+            cost_micros=self._book.counted([line]),
         )
         self._cut = self._cut + 1 if stop in {Stop.LENGTH, Stop.PAUSED} else 0
         trouble: Trouble | None = None
         more: list[Prompt] = []
         if stop == Stop.REFUSED:
-            trouble = _refused(answer)
+            trouble = _refused(answer, self._journal.redactor)
         elif self._cut > _MOST_CUT:
             trouble = Trouble("answer_too_long", "The model's answers were cut off again and again", "Ask for less.")
         elif stop == Stop.LENGTH and not reply.calls:
@@ -296,7 +300,7 @@ class Loop:
         if kept is None:
             return False
         text, lines = await self._sum_up() if summarise else ("", [])
-        summary = self.talk.summarised(kept, text, sum(line.cost_micros or 0 for line in lines))
+        summary = self.talk.summarised(kept, text, self._book.counted(lines))
         message = f"{summary.answers} earlier answers outgrew the model's window and were " + (
             "summed up" if text else "left out"
         )
@@ -340,12 +344,14 @@ class _Heard:
         self._asked = asked
         self._spent: Spent | None = None
         self._journal: Journal | None = None
-        self._offsets: dict[str, int] = {}
+        self._blocks: Blocks | None = None
+        self._kinds: dict[str, bool] = {}
         self._characters = 0
 
     def show(self, journal: Journal) -> None:
         """Let people watch."""
         self._journal = journal
+        self._blocks = Blocks(journal.redactor)
 
     def beat(self) -> None:
         if self.clocks is not None:
@@ -353,10 +359,19 @@ class _Heard:
 
     def piece(self, block: str, text: str, *, is_thought: bool) -> None:
         self._characters += len(text)
-        offset = self._offsets.get(block, 0)
-        self._offsets[block] = offset + len(text)
-        if self._journal is not None:
-            self._journal.frame(block, offset, text, is_thought=is_thought)
+        if self._blocks is not None:
+            self._kinds[block] = is_thought
+            self._tell(block, *self._blocks.feed(block, clean(text)))
+
+    def end(self) -> None:
+        """Show what was held back: it is whole now."""
+        if self._blocks is not None:
+            for block in self._kinds:
+                self._tell(block, *self._blocks.end(block))
+
+    def _tell(self, block: str, offset: int, text: str) -> None:
+        if self._journal is not None and text:
+            self._journal.frame(block, offset, text, is_thought=self._kinds[block])
 
     def spent(self, so_far: Spent) -> None:
         self._spent = so_far
@@ -371,8 +386,8 @@ class _Heard:
         return [msgspec.structs.replace(_usage(f"{self._source}/{self._model}", self._model, spent), estimated=True)]
 
 
-def _refused(answer: Answer) -> Trouble:
-    return Trouble("model_refused", "The model refused to go on", answer.text[:1000])
+def _refused(answer: Answer, redactor: Redactor) -> Trouble:
+    return Trouble("model_refused", "The model refused to go on", redactor.text(answer.text)[:1000])
 
 
 def _usage(source: str, model: str, spent: Spent) -> Usage:
@@ -383,5 +398,5 @@ def _usage(source: str, model: str, spent: Spent) -> Usage:
         output_tokens=spent.output_tokens,
         cache_read_tokens=spent.cache_read_tokens,
         cache_write_tokens=spent.cache_write_tokens,
-        cost_micros=cost_micros(model, spent),
+        cost_micros=spent.cost_micros,
     )

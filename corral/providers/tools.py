@@ -11,6 +11,7 @@ import msgspec
 from corral.base.backoff import Backoff
 from corral.base.errors import CorralError, LeaseLost, Unavailable
 from corral.base.logs import get_logger
+from corral.base.redactor import Redactor
 from corral.providers.entries import Call, Result
 from corral.providers.limits import Clocks
 from corral.providers.provider import NOT_AN_OBJECT, clean
@@ -35,8 +36,11 @@ log = get_logger()
 class Tools:
     """Corral's own tools by their bare names, those of MCP servers as `server__tool`."""
 
-    def __init__(self, assignment: Assignment, toolset: Toolset, clocks: Clocks) -> None:
-        """Start with Corral's own."""
+    def __init__(
+        self, assignment: Assignment, toolset: Toolset, clocks: Clocks, redactor: Redactor | None = None
+    ) -> None:
+        """Start with Corral's own; what they answer is masked."""
+        self._redactor = redactor or Redactor({})
         self._assignment = assignment
         self._toolset = toolset
         self._clocks = clocks
@@ -64,7 +68,8 @@ class Tools:
     async def call(self, call: Call, most: int) -> Result:
         """Carry a call out. Its result has at most so many characters."""
         answer = await self._answer(call)
-        return Result(call.id, shorten(clean(answer.text), most), answer.is_error)
+        # Masked before it is cut: half of a secret is not found any more.
+        return Result(call.id, shorten(self._redactor.text(clean(answer.text)), most), answer.is_error)
 
     async def _answer(self, call: Call) -> ToolAnswer:
         arguments: dict[str, object] = msgspec.json.decode(call.input)

@@ -7,10 +7,13 @@ import contextlib
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
 from corral.runner.client import Client, Refused, Retryable
 from corral.runner.engines.protocol import CallTool, DoAnswer
+from corral.runner.gate import Gate
 from corral.wire.runner import Held
 from corral.wire.tools import ToolAnswer, ToolCall, run_token
 
@@ -22,12 +25,19 @@ class Calls:
     """The calls of one attempt. Each is asked under its own id, so that the server does it once."""
 
     def __init__(
-        self, held: Held, client: Client, *, answer: Callable[[DoAnswer], None], on_change: Callable[[], None]
+        self,
+        held: Held,
+        client: Client,
+        gate: Gate,
+        *,
+        answer: Callable[[DoAnswer], None],
+        on_change: Callable[[], None],
     ) -> None:
         """Take whose calls these are, where answers go, and whom to tell when one begins or ends to wait for others."""
         self.may_ask = asyncio.Event()  #: the server knows that the attempt has started
         self._token = run_token(held.run_id, held.lease)
         self._client = client
+        self._gate = gate
         self._answer = answer
         self._on_change = on_change
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -85,9 +95,10 @@ class Calls:
     async def _insist(self, call: CallTool, seconds: float) -> ToolAnswer:
         """Ask the server, which may wait for so long before it answers; again and again while it is away."""
         backoff = Backoff(first=0.2, most=15.0)
+        asked = ToolCall(self._gate.text(call.id), msgspec.Raw(self._gate.json(bytes(call.input))), seconds)
         while True:
             try:
-                return await self._client.call(self._token, call.name, ToolCall(call.id, call.input, seconds))
+                return await self._client.call(self._token, self._gate.text(call.name), asked)
             except Retryable as error:
                 await self._pause(max(backoff.next(), error.after))
 

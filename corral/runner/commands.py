@@ -88,9 +88,9 @@ class Commands:
         try:
             _hand_over(job, CommandKind(command.kind), command.payload)
         except Failure as failure:
-            return CommandStatus.FAILED, failure.message
+            return CommandStatus.FAILED, job.gate.text(failure.message)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return CommandStatus.FAILED, f"The command's payload is not valid: {error}"
+            return CommandStatus.FAILED, job.gate.text(f"The command's payload is not valid: {error}")
         return CommandStatus.DONE, ""
 
     def _tell(self, command_id: str) -> None:

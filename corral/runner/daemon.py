@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import ParamSpec
 
 from corral.base.backoff import Backoff
-from corral.base.logs import get_logger
+from corral.base.logs import conceal, get_logger
 from corral.base.supervisor import Supervisor
 from corral.runner import clis, environment, recovery, spool, tree
 from corral.runner.client import Client, Refused, Retryable
@@ -57,6 +57,7 @@ class Daemon:
         commands: Mapping[Engine, tuple[str, ...]] = COMMANDS,
     ) -> None:
         """Take the settings and the identity; `commands` are how workers are started."""
+        conceal([("CORRAL_API_KEY", settings.api_key)])
         self.stopping = Stopping()
         self._settings = settings
         self._env = environment.scrub(os.environ if env is None else env, settings.pass_env)
@@ -268,6 +269,7 @@ class Daemon:
             self._spools,
             self._private,
             self._client,
+            self._settings.api_key,
             self._journal,
             Locks(),
             self._workers,

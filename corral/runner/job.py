@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from corral.base.logs import get_logger
+from corral.base.logs import conceal, get_logger
 from corral.runner import environment, spool, tree, workspace
 from corral.runner.calls import Calls
 from corral.runner.client import Client
@@ -41,13 +41,13 @@ from corral.runner.engines.protocol import (
     ToWorker,
 )
 from corral.runner.failure import Failure
+from corral.runner.gate import Gate
 from corral.runner.journal import Journal
 from corral.runner.locks import Locks
 from corral.runner.outbox import Outbox
-from corral.runner.trim import MOST_BYTES, trim
 from corral.runner.workers import Worker, Workers
 from corral.wire.events import ENDS_ATTEMPT, SERVER_WRITES, EventType
-from corral.wire.runner import Approve, Assignment, Cancel, Held, Message
+from corral.wire.runner import Approve, Assignment, Cancel, Held, Message, secrets_of
 
 T = TypeVar("T")
 
@@ -60,8 +60,6 @@ EXIT_SECONDS = 5.0
 STOPPED_EXIT_SECONDS = 1.0
 #: Between SIGTERM and SIGKILL.
 TREE_GRACE_SECONDS = 1.0
-#: The exact action is what a person approves, so more of it is kept.
-MOST_APPROVAL_BYTES = 900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ class Tools:
     spools: Path
     private: Path  #: where attempts have their secrets, each in a directory of its own
     client: Client
+    api_key: str
     journal: Journal
     locks: Locks
     workers: Workers
@@ -100,16 +99,20 @@ class Job:
         """
         self.assignment = assignment
         self.held = Held(assignment.run_id, assignment.attempt, assignment.lease)
+        secrets = [("CORRAL_API_KEY", tools.api_key), *secrets_of(assignment)]
+        self.gate = Gate(secrets, known=[assignment.cwd, *tools.allowed_dirs])
+        conceal(secrets)
         self.outbox = Outbox(
             spool.create(tools.spools, self.held, first=assignment.stored_n),
             tools.client,
             lambda: self._stop(Stop.FENCED),
             on_stored=self._note_stored,
+            gate=self.gate,
         )
         self.is_waiting = False  #: for a person, or for another agent: it holds no slot that others need
         self._on_change = on_change
         self._questions: dict[str, int] = {}  # those that wait for a person → the event that asked
-        self._calls = Calls(self.held, tools.client, answer=self._answer, on_change=self._note_waiting)
+        self._calls = Calls(self.held, tools.client, self.gate, answer=self._answer, on_change=self._note_waiting)
         self._private: Path | None = None
         self._tools = tools
         self._clocks = Clocks(assignment.limits, time.monotonic())
@@ -257,7 +260,7 @@ class Job:
             case Spend(usage):
                 self.outbox.usage(usage)
             case Draft(usage):
-                self.outbox.spool.append_draft(usage)
+                self.outbox.draft(usage)
             case Token(frame):
                 self.outbox.token(frame)
             case Child(pid):
@@ -276,11 +279,9 @@ class Job:
         if type in SERVER_WRITES or type == EventType.AGENT_TOKEN:
             self._log.error("a worker sent an event that is not its to send", type=type)
             return None
-        asks = type == EventType.PERMISSION_REQUESTED
-        payload = trim(payload, MOST_APPROVAL_BYTES if asks else MOST_BYTES)
         if type in ENDS_ATTEMPT:
             return Ending(type, payload)
-        if asks:
+        if type == EventType.PERMISSION_REQUESTED:
             self._clocks.ask(_field(payload, "request_id"), time.monotonic())
             self._questions[_field(payload, "request_id")] = self.outbox.spool.last_n + 1
         elif type == EventType.PERMISSION_WITHDRAWN:

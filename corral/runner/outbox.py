@@ -12,6 +12,7 @@ import msgspec
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
 from corral.runner.client import Client, Refused, Retryable
+from corral.runner.gate import WHOLE_TEXTS, Gate
 from corral.runner.spool import Piece, Spool
 from corral.runner.tokens import Tokens
 from corral.wire.events import ENDS_ATTEMPT, EventBatch, EventType, RunnerEvent, TokenFrame, Usage
@@ -20,8 +21,6 @@ MOST_EVENTS = 200
 MOST_BYTES = 1_000_000
 #: How long to wait after the server refused something that another key, or another version of it, may take.
 REFUSED_SECONDS = 30.0
-#: Events whose whole text was streamed before: their last frames go with them, not after them.
-_WHOLE_TEXTS = frozenset({EventType.AGENT_MESSAGE, EventType.AGENT_THINKING})
 
 
 class Outbox:
@@ -35,14 +34,19 @@ class Outbox:
         *,
         on_stored: Callable[[], None] = lambda: None,
         stored: int | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        """Take the spool to send, what the server has of it, and whom to tell when that changes or it is not ours."""
+        """Take the spool to send, what the server has of it, and whom to tell when that changes or it is not ours.
+
+        Without a `gate` there is nothing to hide: what is in the spool went through one.
+        """
         self.spool = spool
         self.fenced = False
         self.delivered = asyncio.Event()  #: the server has all that will ever be here
         self._client = client
         self._on_fenced = on_fenced
         self._on_stored = on_stored
+        self._gate = gate or Gate()
         self._tokens = Tokens()
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -76,18 +80,26 @@ class Outbox:
 
     def event(self, type: EventType, payload: bytes) -> None:
         """Spool an event and send it as soon as nothing is under way."""
-        self.spool.append(type, payload)
+        self._show(self._gate.rest(type, payload))
+        self.spool.append(type, self._gate.event(type, payload))
         self._over = self._over or type in ENDS_ATTEMPT
         self._wake.set()
 
     def usage(self, usage: Usage) -> None:
         """Spool a usage line; it goes with the next events."""
-        self.spool.append_usage(usage)
+        self.spool.append_usage(self._gate.usage(usage))
         self._wake.set()
+
+    def draft(self, usage: Usage) -> None:
+        """Spool what a message is known to have used."""
+        self.spool.append_draft(self._gate.usage(usage))
 
     def token(self, frame: TokenFrame) -> None:
         """Show streamed text to whoever watches now."""
-        if not self._away and not self.fenced:
+        self._show(self._gate.frame(frame))
+
+    def _show(self, frame: TokenFrame | None) -> None:
+        if frame is not None and not self._away and not self.fenced:
             self._tokens.add(frame)
             self._wake.set()
 
@@ -145,7 +157,7 @@ class Outbox:
         if self.fenced:  # only what was spent is still of interest
             return Piece(usage=piece.usage, next=piece.next), []
         piece.events = [self._substitutes.get(event.n, event) for event in piece.events]
-        early = any(event.type in _WHOLE_TEXTS for event in piece.events)
+        early = any(event.type in WHOLE_TEXTS for event in piece.events)
         return piece, self._tokens.take(time.monotonic(), early=early)
 
     async def _send(self, piece: Piece, tokens: list[TokenFrame]) -> None:

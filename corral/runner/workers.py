@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from corral.base.logs import get_logger
+from corral.base.logs import concealed, get_logger
 from corral.runner import tree
 from corral.runner.engines.protocol import FromWorker, ToWorker
 from corral.runner.failure import Failure
@@ -103,7 +103,8 @@ class Worker:
                 continue
             if not data:
                 return
-            text = data.decode("utf-8", "replace").rstrip()[:2000]
+            # Masked before it is cut: half of a secret is not found any more.
+            text = concealed(data.decode("utf-8", "replace").rstrip())[:2000]
             self._said.append(text)
             log.debug("worker", pid=self.pid, says=text)
 

@@ -15,7 +15,9 @@ from corral.runs import fold, inputs, log, states
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
 from corral.runs.states import Changes, Expression
-from corral.usage import ledger
+from corral.usage import accounts, ledger, pricelists
+from corral.usage.ledger import Spender
+from corral.usage.prices import Book
 from corral.wire.events import (
     ENDS_ATTEMPT,
     ENDS_RUN,
@@ -51,7 +53,8 @@ async def ingest(org_id: int, run_id: str, batch: EventBatch, beside: Beside | N
     that it was stored before, so `beside` must bear to run twice.
     """
     payloads = _check(batch)
-    outcome = await decide(lambda hints: _store(_Arrived(org_id, run_id, batch, payloads, hints, beside)))
+    book = await pricelists.current(org_id) if batch.usage else None
+    outcome = await decide(lambda hints: _store(_Arrived(org_id, run_id, batch, payloads, hints, beside, book)))
     if outcome.fenced:
         raise LeaseLost
     if batch.tokens and outcome.live:
@@ -70,6 +73,7 @@ class _Arrived(NamedTuple):
     payloads: list[str]
     hints: Hints
     beside: Beside | None = None
+    book: Book | None = None  #: what its usage costs
     is_plain: bool = True  #: as if nobody followed its run; if somebody does, it turns out not to fit
 
 
@@ -133,8 +137,7 @@ def _store(arrived: _Arrived) -> Unit[_Outcome]:
     if not rows:
         return (yield from _store_rest(arrived))
     run = rows[0]
-    if batch.usage:
-        yield from ledger.record(arrived.org_id, run["no"], run["agent_id"], batch.usage, run["now"])
+    yield from _spend(arrived, run)
     if arrived.beside is not None:
         yield from arrived.beside(run["no"])
     if not batch.events:
@@ -147,6 +150,14 @@ def _store(arrived: _Arrived) -> Unit[_Outcome]:
         if event.type in FOLDED:
             yield from fold.fold(run["no"], event.type, entry, hints)
     return _Outcome(run["no"], batch.events[-1].n)
+
+
+def _spend(arrived: _Arrived, run: Row) -> Unit[None]:
+    if arrived.batch.usage:
+        assert arrived.book is not None
+        account = accounts.decode(run["account"], run["agent_id"])
+        spender = Spender(arrived.org_id, run["no"], arrived.run_id, account)
+        yield from ledger.record(spender, arrived.batch.usage, arrived.book, run["now"])
 
 
 def _at_once(batch: EventBatch, payloads: list[str]) -> tuple[Changes, int]:
@@ -171,7 +182,11 @@ def _append(arrived: _Arrived, changes: Changes, *, whole: bool) -> Unit[Rows]:
     also, values = states.assigned(changes, first=7)
     args = (arrived.run_id, arrived.org_id, batch.attempt, batch.lease, len(batch.events), first - 1, *values)
     is_guarded = arrived.is_plain and any(event.type in _MOVES for event in batch.events)
-    number = _NUMBER.format(also=f", {also}" if also else "", only=_FOLLOWED_BY_NOBODY if is_guarded else "")
+    number = _NUMBER.format(
+        also=f", {also}" if also else "",
+        only=_FOLLOWED_BY_NOBODY if is_guarded else "",
+        usage=", agent_id, account" if batch.usage else "",
+    )
     if batch.events and database.dialect() == "postgres":
         types, ages = [event.type.value for event in batch.events], [_age(event) for event in batch.events]
         alone = whole and not batch.usage and arrived.is_plain and arrived.beside is None
@@ -206,7 +221,7 @@ def _age(event: RunnerEvent) -> int:
 _NUMBER = (
     "UPDATE runs SET last_seq = last_seq + $5, spool_n = spool_n + $5{also} WHERE id = $1 AND org_id + 0 = $2 "
     "AND attempt = $3 AND lease = $4 AND attempt_open AND ($5 = 0 OR spool_n = $6){only} "
-    "RETURNING no, agent_id, last_seq, spool_n, now_ms() AS now"
+    "RETURNING no, last_seq, spool_n, now_ms() AS now{usage}"
 )
 #: Others have statements of their own for a run that moves to another state, unless it is nobody's.
 _FOLLOWED_BY_NOBODY = " AND agent_id IS NULL AND awaits = 0"
@@ -224,7 +239,7 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
     """Find out why the batch did not fit: fenced, repeated, after a gap, of a followed run; store what is new."""
     batch = arrived.batch
     rows = yield sql(
-        "SELECT no, agent_id, attempt, lease, attempt_open, spool_n, now_ms() AS now FROM runs "
+        "SELECT no, agent_id, account, attempt, lease, attempt_open, spool_n, now_ms() AS now FROM runs "
         "WHERE id = $1 AND org_id = $2",
         arrived.run_id,
         arrived.org_id,
@@ -232,8 +247,7 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
     if not rows:
         raise NotFound(f"There is no run {arrived.run_id} here")
     run = rows[0]
-    if batch.usage:
-        yield from ledger.record(arrived.org_id, run["no"], run["agent_id"], batch.usage, run["now"])
+    yield from _spend(arrived, run)
     if (run["attempt"], run["lease"]) != (batch.attempt, batch.lease):
         return _Outcome(run["no"], 0, fenced=True)
     last = batch.events[-1].n if batch.events else 0

@@ -8,16 +8,19 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
-from corral.platform import database
+from corral.platform import database, keys
 from corral.platform.database import Duplicate, Row, Statement, Unit, sql
 from corral.runs import commands, ending, inputs, log, placements, reads, runners, states
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.runs.runners import Machine
+from corral.usage import accounts
+from corral.usage.accounts import Account
 from corral.wire.agents import AgentSnapshot
 from corral.wire.events import EventType
 from corral.wire.runner import Cancel, CommandKind, Limits, Message, Resume
@@ -41,6 +44,7 @@ class Launch(msgspec.Struct, kw_only=True):
     priority: int = 0
     agent: AgentSnapshot | None = None  #: whom it executes
     task_id: str | None = None  #: the task it works on
+    epic_id: str | None = None  #: which that belongs to
 
 
 class Prepared(msgspec.Struct):
@@ -48,6 +52,7 @@ class Prepared(msgspec.Struct):
 
     wanted: Launch
     needs: tuple[str, tuple[str, ...], int | None, str]  #: of its placement: engine, labels, pinned runner, root
+    account: Account
 
 
 async def launch(org_id: int, wanted: Launch) -> Run:
@@ -58,15 +63,26 @@ async def launch(org_id: int, wanted: Launch) -> Run:
 
 async def prepare(org_id: int, wanted: Launch) -> Prepared:
     """Find where a run may go; BadRequest if no runner that is known could ever take it."""
+    key_id, user_id = await _payer(wanted.created_by)
+    account = Account(
+        agent_id=wanted.agent.id if wanted.agent else None,
+        team=wanted.agent.team if wanted.agent else None,
+        task_id=wanted.task_id,
+        epic_id=wanted.epic_id,
+        key_id=key_id,
+        user_id=user_id,
+        labels=_labels(wanted),
+    )
     if wanted.engine == Engine.PROVIDER:
-        prepared = Prepared(wanted, (wanted.engine.value, (), None, "/"))
+        prepared = Prepared(wanted, (wanted.engine.value, (), None, "/"), account)
     else:
         if parse(wanted.cwd) is None:
             raise BadRequest(f"cwd must be an absolute path, not {wanted.cwd!r}", field="cwd")
         machines = await runners.known(org_id)
         pinned = _pinned(machines, wanted.runner)
         root = _root(machines, pinned, wanted.cwd)
-        prepared = Prepared(wanted, (wanted.engine.value, tuple(wanted.labels), pinned.no if pinned else None, root))
+        needs = (wanted.engine.value, tuple(wanted.labels), pinned.no if pinned else None, root)
+        prepared = Prepared(wanted, needs, account)
     await placements.remember(org_id, *prepared.needs)
     return prepared
 
@@ -75,7 +91,7 @@ def enqueue(org_id: int, prepared: Prepared, hints: Hints) -> Unit[Row]:
     """Queue what was prepared; Duplicate if its id was launched before."""
     placement = yield from placements.ensure(org_id, *prepared.needs)
     wanted, pinned_no = prepared.wanted, prepared.needs[2]
-    more: dict[str, Any] = {"pinned_no": pinned_no, "hold": None}
+    more: dict[str, Any] = {"pinned_no": pinned_no, "hold": None, "account": accounts.encode(prepared.account)}
     if wanted.agent is not None:
         more |= {
             "agent_id": wanted.agent.id,
@@ -89,6 +105,7 @@ def enqueue(org_id: int, prepared: Prepared, hints: Hints) -> Unit[Row]:
 async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: str | None = None) -> Run:
     """Queue a child run that resumes the parent's CLI session on its machine; a second child forks the session."""
     child_id = run_id or new_id()
+    key_id, user_id = await _payer(by)
 
     def unit(hints: Hints) -> Unit[Row]:
         rows = yield sql(
@@ -113,6 +130,7 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             limits=msgspec.json.decode(parent["limits"], type=Limits),
             priority=parent["priority"],
         )
+        account = accounts.decode(parent["account"], parent["agent_id"])  # what goes on is for the same task
         resumed = {
             "parent_no": parent["no"],
             "parent_id": parent["id"],
@@ -122,6 +140,7 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             "pinned_no": parent["runner_no"] if parent["engine"] != Engine.PROVIDER else None,
             "agent_id": parent["agent_id"],
             "agent": parent["agent"],
+            "account": accounts.encode(replace(account, key_id=key_id, user_id=user_id)),
             "hold": states.NEW if parent["agent_id"] is not None else None,
         }
         return (yield from _enqueue(org_id, child, placement, resumed, hints))
@@ -165,6 +184,21 @@ def stop(run: Row, by: str, hints: Hints) -> Unit[None]:
             yield from commands.issue(run, CommandKind.CANCEL, Cancel(by, ending.CANCELLED), hints)
     else:
         yield from ending.cancel(run["no"], by, hints)
+
+
+async def _payer(created_by: str) -> tuple[str | None, str | None]:
+    """Return the key and the person that a run is paid by: of a delegated one, those of the run that delegated."""
+    kind, _, id_ = created_by.partition(":")
+    match kind:
+        case "key":
+            return id_, await keys.owner(id_)
+        case "user":
+            return None, id_
+        case "run":
+            rows = await database.fetch("SELECT account FROM runs WHERE id = $1", id_)
+            account = accounts.decode(rows[0]["account"] if rows else None)
+            return account.key_id, account.user_id
+    return None, None
 
 
 async def _launched(org_id: int, run_id: str, unit: Callable[[Hints], Unit[Row]]) -> Run:
@@ -214,7 +248,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         "limits": _json(run.limits),
         "allowed_tools": _json(list(run.allowed_tools)),
         "created_by": run.created_by,
-        "labels": _json(sorted(set(run.labels))),
+        "labels": _json(_labels(run)),
         "placement_id": placement_id,
         "priority": run.priority,
         "fork": False,
@@ -244,6 +278,10 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
     else:
         yield from states.entered(rows[0], hints)
     return rows[0]
+
+
+def _labels(run: Launch) -> tuple[str, ...]:
+    return tuple(sorted(set(run.labels)))
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from corral.base.errors import BadRequest, NotFound
-from corral.base.logs import get_logger
+from corral.base.logs import conceal, get_logger
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.settings import Settings
 from corral.secrets import cipher, master
@@ -128,7 +128,9 @@ async def resolve(org_id: int, agent_id: str | None) -> dict[str, str]:
     if rows[0]["wrapped"] is None:
         raise cipher.Broken(f"The key of the secrets of org {org_id} is gone from the database: store them anew")
     data_key = _opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
-    return {row["key"]: _opened(data_key, org_id, row["agent_id"], row["key"], row["sealed"]) for row in rows}
+    values = {row["key"]: _opened(data_key, org_id, row["agent_id"], row["key"], row["sealed"]) for row in rows}
+    conceal(values.items())
+    return values
 
 
 def _put(org_id: int, agent_id: str, key: str, value: str, known: MasterKey) -> Unit[None]:

@@ -1,1 +1,11 @@
-"""What every token cost: the ledger that reports and budgets are sums of."""
+"""What every token cost: the ledger that reports and budgets are sums of, and the prices it is computed with.
+
+    ledger.py       lines, recorded once
+    accounts.py     whom a run's lines are for
+    prices.py       which price counts; the built-in list
+    pricelists.py   versions of prices, stored
+    reports.py      sums of lines
+    periods.py      whole days of a time zone
+
+Money is whole millionths of a US dollar everywhere.
+"""

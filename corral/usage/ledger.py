@@ -8,14 +8,24 @@ import msgspec
 
 from corral.platform import database
 from corral.platform.database import Unit, many
+from corral.usage.accounts import Account
+from corral.usage.prices import Book
 from corral.wire.events import Usage
 
 MS_A_DAY = 86_400_000
-SUMS = (
-    "coalesce(sum(input_tokens), 0) AS input_tokens, coalesce(sum(output_tokens), 0) AS output_tokens, "
-    "coalesce(sum(cache_read_tokens), 0) AS cache_read_tokens, "
-    "coalesce(sum(cache_write_tokens), 0) AS cache_write_tokens, coalesce(sum(cost_micros), 0) AS cost_micros"
-)
+#: What a line costs: as the CLI reported, else as computed.
+COST = "coalesce(cost_micros, computed_micros, 0)"
+_SUMMED = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cache_read_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "cost_micros": COST,
+    "reported_micros": "cost_micros",
+}
+
+
+SUMS = ", ".join(f"CAST(coalesce(sum({what}), 0) AS bigint) AS {name}" for name, what in _SUMMED.items())
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -25,7 +35,8 @@ class Totals(msgspec.Struct, frozen=True):
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
-    cost_micros: int = 0
+    cost_micros: int = 0  #: what counts: reported where the CLI did, computed elsewhere
+    reported_micros: int = 0  #: the former alone
 
     @property
     def cost_usd(self) -> float:
@@ -37,25 +48,56 @@ class Totals(msgspec.Struct, frozen=True):
         """Return the sum of the four classes."""
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
 
-    def __add__(self, other: Totals) -> Totals:
-        return Totals(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+_COLUMNS = (
+    "org_id", "run_no", "run_id", "source", "day", "model", "input_tokens", "output_tokens", "cache_read_tokens",
+    "cache_write_tokens", "cost_micros", "computed_micros", "price_version", "estimated", "created_at", "agent_id",
+    "team", "task_id", "epic_id", "key_id", "user_id", "labels",
+)  # fmt: skip
+_INSERT = (
+    f"INSERT INTO usage_lines ({', '.join(_COLUMNS)}) "  # noqa: S608 - our columns
+    f"VALUES ({', '.join(f'${n}' for n in range(1, len(_COLUMNS) + 1))}) ON CONFLICT (run_no, source) DO NOTHING"
+)
 
 
-def record(org_id: int, run_no: int, agent_id: str | None, lines: Sequence[Usage], now: int) -> Unit[None]:
+class Spender(msgspec.Struct, frozen=True):
+    """The run that lines are of."""
+
+    org_id: int
+    run_no: int
+    run_id: str
+    account: Account
+
+
+def record(spender: Spender, lines: Sequence[Usage], book: Book, now: int) -> Unit[None]:
     """Add the lines that are not there yet; a source that is there keeps its first numbers."""
-    yield many(
-        "INSERT INTO usage_lines (org_id, run_no, agent_id, source, day, model, input_tokens, output_tokens, "
-        "cache_read_tokens, cache_write_tokens, cost_micros, estimated, created_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (run_no, source) DO NOTHING",
-        [
+    day, account = now // MS_A_DAY, spender.account
+    labels = msgspec.json.encode(account.labels).decode() if account.labels else None
+    whom = (account.agent_id, account.team, account.task_id, account.epic_id, account.key_id, account.user_id, labels)
+    rows = []
+    for line in lines:
+        computed = book.cost(line, day)
+        rows.append(
             (
-                org_id, run_no, agent_id, line.source[:200], now // MS_A_DAY, line.model[:100], line.input_tokens,
-                line.output_tokens, line.cache_read_tokens, line.cache_write_tokens, line.cost_micros, line.estimated,
+                spender.org_id,
+                spender.run_no,
+                spender.run_id,
+                line.source[:200],
+                day,
+                line.model[:100],
+                line.input_tokens,
+                line.output_tokens,
+                line.cache_read_tokens,
+                line.cache_write_tokens,
+                line.cost_micros,
+                computed,
+                None if computed is None else book.version,
+                line.estimated,
                 now,
+                *whom,
             )
-            for line in lines
-        ],
-    )  # fmt: skip
+        )
+    yield many(_INSERT, rows)
 
 
 async def totals(run_nos: Iterable[int]) -> dict[int, Totals]:
@@ -80,4 +122,47 @@ async def by_model(run_no: int) -> dict[str, Totals]:
 
 def totals_of(row: database.Row) -> Totals:
     """Return the sums of a row of SUMS."""
-    return Totals(*(int(row[name]) for name in Totals.__struct_fields__))
+    return Totals(*(row[name] for name in Totals.__struct_fields__))
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line, as it was recorded."""
+
+    id: int
+    created_at: int
+    run_id: str | None
+    source: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    cost_micros: int | None  #: as reported
+    computed_micros: int | None
+    price_version: int | None
+    estimated: bool
+    agent_id: str | None
+    team: str | None
+    task_id: str | None
+    epic_id: str | None
+    key_id: str | None
+    user_id: str | None
+    labels: str | None
+
+    @property
+    def counted_micros(self) -> int:
+        """What it costs in sums."""
+        return self.cost_micros if self.cost_micros is not None else self.computed_micros or 0
+
+
+async def page(org_id: int, where: str, args: Sequence[object], *, limit: int, before: int | None = None) -> list[Line]:
+    """Return lines, newest first, that meet conditions whose placeholders begin with $4."""
+    rows = await database.scan(
+        f"SELECT {', '.join(Line.__struct_fields__)} FROM usage_lines "  # noqa: S608 - our columns
+        f"WHERE org_id = $1 AND id < $2{where} ORDER BY id DESC LIMIT $3",
+        org_id,
+        before if before is not None else 2**63 - 1,
+        limit,
+        *args,
+    )
+    return [msgspec.structs.replace(Line(*row), estimated=bool(row["estimated"])) for row in rows]

@@ -1,4 +1,4 @@
-"""The ledger's table."""
+"""The tables of the ledger and of prices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class UsageLine(Model):
     id = fields.BigIntField(primary_key=True)
     org_id = fields.BigIntField()
     run_no = fields.BigIntField()
-    agent_id = fields.CharField(max_length=36, null=True)  # whom the run executed, so that reports need no join
+    run_id = fields.CharField(max_length=36, null=True)
     source = fields.CharField(max_length=200)
     day = fields.IntField()  # days since 1970-01-01 UTC, from the server's clock
     model = fields.CharField(max_length=100)
@@ -20,10 +20,56 @@ class UsageLine(Model):
     output_tokens = fields.BigIntField()
     cache_read_tokens = fields.BigIntField()
     cache_write_tokens = fields.BigIntField()
-    cost_micros = fields.BigIntField(null=True)  # millionths of a US dollar, as the CLI reported
+    cost_micros = fields.BigIntField(null=True)  # millionths of a US dollar, as the CLI reported: what counts
+    computed_micros = fields.BigIntField(null=True)  # from the prices, which counts where nothing was reported
+    price_version = fields.BigIntField(null=True)  # of the prices that was computed with
     estimated = fields.BooleanField(default=False)
     created_at = fields.BigIntField()
 
+    # The run's account, so that reports need no join.
+    agent_id = fields.CharField(max_length=36, null=True)
+    team = fields.CharField(max_length=200, null=True)
+    task_id = fields.CharField(max_length=36, null=True)
+    epic_id = fields.CharField(max_length=36, null=True)
+    key_id = fields.CharField(max_length=36, null=True)
+    user_id = fields.CharField(max_length=36, null=True)
+    labels = fields.TextField(null=True)  # JSON list
+
     class Meta:
         table = "usage_lines"
-        unique_together = (("run_no", "source"),)  # beside the covering index of migration 0002
+        unique_together = (("run_no", "source"),)  # beside the partial and covering indexes of migration 0003
+        indexes = (("org_id", "id"),)
+
+
+class PriceList(Model):
+    """A version of an org's own prices, or, of org 0, of the built-in ones. Never changed."""
+
+    version = fields.BigIntField(primary_key=True)
+    org_id = fields.BigIntField()
+    fingerprint = fields.CharField(max_length=64)  # hash of its prices: the same ones are no new version
+    created_by = fields.CharField(max_length=64)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "price_lists"
+        indexes = (("org_id", "version"),)
+
+
+class Price(Model):
+    """What models of a name cost from a day on, in one version. Rates: millionths of a dollar a million tokens."""
+
+    id = fields.BigIntField(primary_key=True)
+    org_id = fields.BigIntField()
+    version = fields.BigIntField()
+    position = fields.IntField()
+    model = fields.CharField(max_length=100)  # a name, with * for any letters
+    since = fields.IntField(null=True)  # days since 1970; null: from ever
+    input = fields.BigIntField()
+    output = fields.BigIntField()
+    cache_read = fields.BigIntField()
+    cache_write = fields.BigIntField()
+    tiers = fields.TextField()  # JSON of [prices.Tier]: what longer requests cost
+
+    class Meta:
+        table = "prices"
+        unique_together = (("version", "position"),)

@@ -10,6 +10,7 @@ from sanic.response import HTTPResponse
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
+CSV = "text/csv; charset=utf-8"
 EVENTS = "text/event-stream"
 
 #: No script, style or connection but our own; no frame around us; no address of ours told to others.

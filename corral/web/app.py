@@ -30,6 +30,7 @@ from corral.platform.settings import Settings
 from corral.providers.engine import Engine
 from corral.runs import approvals, feed, loops, placements, runners, waiting
 from corral.secrets import vault
+from corral.usage import pricelists
 from corral.web import files, sse
 from corral.web.answers import Answer
 from corral.web.call import AnyRequest, request_id
@@ -98,7 +99,7 @@ async def serve(settings: Settings, sock: socket.socket | None = None) -> AsyncI
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
-    for memory in (keys, sign_in, placements, runners):
+    for memory in (keys, sign_in, placements, runners, pricelists):
         memory.forget()
     vault.use(settings)
     await database.connect(settings)

@@ -153,6 +153,8 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": "Done."}
     if route.content == answers.JSON:
         answer["content"] = {answers.JSON: {"schema": by_type[str(route.answer)]}}
+        if route.csv:
+            answer["content"]["text/csv"] = {"schema": {"type": "string"}}
     elif route.content == answers.EVENTS:
         answer["content"] = {route.content: {}}  # OpenAPI 3.1 has no words for the messages of a stream
     else:

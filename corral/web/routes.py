@@ -43,6 +43,7 @@ class Extras(TypedDict, total=False):
     repeatable: bool  #: takes an Idempotency-Key
     secret: bool  #: its answer holds a key or a link, and is not kept for repeats
     content: str  #: type of its answer
+    csv: bool  #: answers a table to who asks for text/csv
     answers: tuple[type, ...]  #: structs whose fields are ignored when a client sends them back
     most: int  #: bytes of a body
     also: tuple[int, ...]  #: statuses beyond the usual ones, for the documentation
@@ -67,6 +68,7 @@ class Route:
     repeatable: bool
     secret: bool
     content: str
+    csv: bool
     answers: tuple[type, ...]
     most: int
     also: tuple[int, ...]
@@ -108,6 +110,10 @@ class Routes:
     def patch(self, path: str, **extras: Unpack[Extras]) -> Callable[[Handler], Handler]:
         """Declare a handler that changes some fields."""
         return self._declare("PATCH", path, extras)
+
+    def put(self, path: str, **extras: Unpack[Extras]) -> Callable[[Handler], Handler]:
+        """Declare a handler that sets something as a whole."""
+        return self._declare("PUT", path, extras)
 
     def delete(self, path: str, **extras: Unpack[Extras]) -> Callable[[Handler], Handler]:
         """Declare a handler that ends something."""
@@ -185,6 +191,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
         repeatable=extras.get("repeatable", False) and not is_open,
         secret=extras.get("secret", False),
         content=extras.get("content", routes.content),
+        csv=extras.get("csv", False),
         answers=(*extras.get("answers", ()), *((answer,) if _is_struct(answer) else ())),
         most=extras.get("most", BODY_MOST),
         also=extras.get("also", ()),

@@ -23,6 +23,7 @@ _WORDS = {
     "object": "an object",
     "array": "a list",
     "null": "null",
+    "date": "a date like 2030-12-31",
     "datetime": "a time like 2030-12-31T00:00:00Z",
 }
 _ERROR = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)

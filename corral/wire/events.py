@@ -107,6 +107,7 @@ class Usage(msgspec.Struct, forbid_unknown_fields=True):
     cache_write_tokens: Count = 0
     cost_micros: Count | None = None  #: what the CLI said it cost, in millionths of a US dollar
     estimated: bool = False  #: counted from a stream that was cut, not from a finished answer
+    longest: Count | None = None  #: of a line that sums up several requests, with how many tokens the longest asked
 
 
 class EventBatch(msgspec.Struct, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import msgspec
 
 from corral.wire.agents import AgentSnapshot, McpServer
 from corral.wire.runs import Engine, PermissionMode
+from corral.wire.tools import run_token
 
 PROTOCOL = 1
 LEASE_SECONDS = 90.0
@@ -112,6 +114,17 @@ class Assignment(msgspec.Struct):
     agent: AgentSnapshot | None = None  #: whom it executes; such a run may call Corral's own tools
     mcp_servers: list[McpServer] = []
     stored_n: int = 0  #: events of this attempt that the server has (not 0 when an assignment is offered again)
+
+
+def secrets_of(assignment: Assignment) -> Iterator[tuple[str, str]]:
+    """Yield what an attempt was given that nobody is to read, by its names."""
+    yield "CORRAL_RUN_TOKEN", run_token(assignment.run_id, assignment.lease)
+    yield from assignment.env.items()
+    for server in assignment.mcp_servers:
+        for name, value in (*server.env.items(), *server.headers.items()):
+            yield f"{server.name}.{name}", value
+            if name in server.headers and " " in value:  # the scheme is not secret: `Bearer …`
+                yield f"{server.name}.{name}", value.partition(" ")[2]
 
 
 class CommandKind(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from corral.agents import roster, world
 from corral.runs import ingest
 from corral.usage import reports
+from corral.usage.reports import Only
 from corral.wire.events import EventBatch, Usage
 from tests.agents.office import Office, Work, pass_time
 
@@ -50,14 +51,14 @@ async def test_usage_is_summed_up_by_agent_model_and_day(office: Office) -> None
     await spends(first, "2", "small", 10)
     await spends(second, "1", "small", 1)
     await spends(alone, "1", "small", 1000)
-    month = await reports.report(office.org_id, "month")
+    month = await reports.lately(office.org_id, "month")
     assert month.total.tokens == 1111
-    assert {id_: total.tokens for id_, total in month.by_agent.items()} == {ada.id: 110, bob.id: 1, None: 1000}
-    assert {model: total.tokens for model, total in month.by_model.items()} == {"large": 100, "small": 1011}
-    assert [total.tokens for total in month.by_day.values()] == [0] * 29 + [1111]
+    assert {id_: total.tokens for id_, total in month.by_agent().items()} == {ada.id: 110, bob.id: 1, None: 1000}
+    assert {model: total.tokens for model, total in month.by_model().items()} == {"large": 100, "small": 1011}
+    assert [total.tokens for total in month.by_day().values()] == [0] * 29 + [1111]
     assert month.total.cost_micros == 5
-    of_ada = await reports.report(office.org_id, "day", ada.id)
-    assert (of_ada.total.tokens, len(of_ada.by_day), set(of_ada.by_agent)) == (110, 1, {ada.id})
+    of_ada = await reports.lately(office.org_id, "day", Only(agent_id=ada.id))
+    assert (of_ada.total.tokens, len(of_ada.by_day()), set(of_ada.by_agent())) == (110, 1, {ada.id})
 
 
 async def test_usage_before_the_period_is_not_counted(office: Office) -> None:
@@ -65,5 +66,5 @@ async def test_usage_before_the_period_is_not_counted(office: Office) -> None:
     await spends(work, "old", "m", 5)
     await pass_time("usage_lines", "day", 0.010, source="old")  # ten days: days are whole numbers
     await spends(work, "new", "m", 1)
-    tokens = [(await reports.report(office.org_id, period)).total.tokens for period in ("day", "week", "month")]
+    tokens = [(await reports.lately(office.org_id, period)).total.tokens for period in ("day", "week", "month")]
     assert tokens == [1, 1, 6]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from corral.base import logs
+from tests.base.test_redactor import ODD, TOKEN, WRITTEN
 
 
 @pytest.fixture(autouse=True)
 def untouched() -> Iterator[None]:
     yield
     structlog.reset_defaults()
+    logs._concealed.clear()
 
 
 def test_json_lines_hold_context_and_traceback() -> None:
@@ -58,3 +61,37 @@ def test_a_full_disk_or_a_terminal_that_is_gone_ends_no_work() -> None:
 
     logs.set_up("json", "info", Broken())
     logs.get_logger().error("the end of the run cannot be written")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_line_shows_a_value_that_was_concealed_however_it_is_written(form: str) -> None:
+    out, log = io.StringIO(), logs.get_logger(run="r1")
+    logs.set_up(form, "info", out)
+    logs.conceal({"TOKEN": TOKEN, "ODD": ODD, "SHORT": "short"}.items())
+    for way in WRITTEN.values():
+        for value in (TOKEN, ODD):
+            log.info("said", text=f"a {way(value)} b", items=[way(value), "short"])
+    logging.getLogger("httpx").warning("%s is not a URL", TOKEN)
+    try:
+        raise ValueError(TOKEN)
+    except ValueError:
+        log.exception("broke")
+    text = out.getvalue()
+    assert text.count("[redacted:TOKEN]") >= 2 * len(WRITTEN) + 2
+    assert text.count("[redacted:ODD]") >= 2 * len(WRITTEN)
+    assert "short" in text
+    for way in WRITTEN.values():
+        assert way(TOKEN).strip("='\"")[2:-2] not in text
+    if form == "json":
+        assert all(json.loads(line)["event"] for line in text.splitlines() if line.startswith("{"))
+
+
+def test_the_values_that_are_remembered_are_bounded_and_those_used_last() -> None:
+    first = "first-value-of-all"
+    logs.conceal([("FIRST", first), ("OTHER", "other-value-of-all")])
+    for at in range(logs.MOST_CONCEALED - 1):
+        logs.conceal([("FIRST", first), (f"N{at}", f"numbered-value-{at:04}")])
+    assert logs.concealed(first) == "[redacted:FIRST]"
+    assert logs.concealed("other-value-of-all") == "other-value-of-all"
+    logs.conceal([("BIG", "abcdefgh" * (logs.MOST_CHARACTERS // 8 + 1))])
+    assert logs.concealed(first) == first

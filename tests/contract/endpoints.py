@@ -59,6 +59,10 @@ POST   /api/messages/:id/replay
 GET    /api/agents/world
 GET    /api/v1/policy
 PATCH  /api/v1/policy
+GET    /api/usage/ledger
+GET    /api/usage/statement
+GET    /api/usage/prices
+PUT    /api/usage/prices
 """
 
 #: What the references share (CONTRACT §2), and what the first console and the CLI stand on.

@@ -79,7 +79,7 @@ def test_a_stalled_model_does_not_keep_a_cancel_waiting_and_what_it_said_is_coun
     assert worker.end()["type"] == "run.cancelled"
     assert time.monotonic() - began < 10 * PATIENCE
     assert worker.spent() == served(model, worker.session)
-    assert not any(line["estimated"] for line in worker.usage())
+    assert all(line["estimated"] for line in worker.usage())
 
 
 def test_a_cancel_before_claude_code_is_up_ends_it_too(worker: Worker) -> None:

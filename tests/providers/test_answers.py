@@ -9,9 +9,10 @@ import pytest
 
 from corral import bus
 from corral.base.errors import Unavailable
-from corral.providers import prices
 from corral.providers.provider import Spent
 from corral.runs.hints import log_topic
+from corral.usage.prices import BUILTIN, Book
+from corral.wire.events import Usage
 from tests.providers.world import MODELS, World
 
 PATHS = {"anthropic": "/v1/messages", "openai": "/v1/responses", "openrouter": "/api/v1/chat/completions"}
@@ -70,7 +71,7 @@ async def test_what_it_cost_is_in_the_ledger_to_the_token(world: World, provider
             Spent(u.input_tokens, u.output_tokens, u.cache_read_tokens, u.cache_write_tokens)
             for u in (one.usage for one in served)
         ]
-        assert spent.cost_micros == sum(prices.cost_micros(MODELS[provider], line) or 0 for line in lines) > 0
+        assert spent.cost_micros == sum(cost(MODELS[provider], line) or 0 for line in lines) > 0
         [result] = await world.told(run, "run.result")
         assert (result["turns"], result["cost_usd"]) == (2, spent.cost_usd)
 
@@ -172,7 +173,7 @@ async def test_an_own_tool_is_asked_again_when_the_database_was_away(world: Worl
         ("claude-sonnet-5", Spent(1_000_000), 2_000_000),
         ("claude-haiku-4-5-20251001", Spent(0, 1_000_000), 5_000_000),
         ("claude-haiku-5-5", Spent(100_000, 0), 10_000),
-        ("claude-haiku-5-5", Spent(100_001, 0), 50_000),
+        ("claude-haiku-5-5", Spent(100_001, 0), 50_001),
         ("gpt-5.6-terra", Spent(0, 0, 1_000_000, 1_000_000), 250_000 + 3_125_000),
         ("gpt-5.5", Spent(300_000, 100_000), 3_000_000 + 4_500_000),
         ("maker/some-model", Spent(1, 1, cost_micros=7), 7),
@@ -180,4 +181,11 @@ async def test_an_own_tool_is_asked_again_when_the_database_was_away(world: Worl
     ],
 )
 def test_a_price_is_of_the_model_and_of_the_requests_length(model: str, spent: Spent, micros: int | None) -> None:
-    assert prices.cost_micros(model, spent) == micros
+    assert cost(model, spent) == micros
+
+
+def cost(model: str, spent: Spent) -> int | None:
+    if spent.cost_micros is not None:
+        return spent.cost_micros
+    classes = (spent.input_tokens, spent.output_tokens, spent.cache_read_tokens, spent.cache_write_tokens)
+    return Book(1, (), BUILTIN).cost(Usage("1", model, *classes), day=20_000)

@@ -5,6 +5,7 @@ The flows with the real Claude Code are in tests/flows. Started by path, in the 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import msgspec
 
@@ -98,6 +100,31 @@ def tokens(count: str, number: int, start: Start) -> None:
     for one in range(int(count)):
         say(Token(TokenFrame("b1", one, "x")))
         time.sleep(0.002)
+
+
+def leak(how: str, number: int, start: Start) -> None:
+    """Say what is secret, in every way there is."""
+    token, odd = os.environ["TOKEN"], os.environ["ODD"]
+    match how:
+        case "message":
+            for value in (token, odd, *(server.headers["Authorization"] for server in start.assignment.mcp_servers)):
+                data = value.encode()
+                written = [value, base64.b64encode(data).decode(), base64.b64encode(b"x" + data).decode(), data.hex()]
+                written += [quote(value, ""), json.dumps(value), "".join(f"%{byte:02X}" for byte in data)]
+                emit(EventType.AGENT_MESSAGE, text="\n".join(written), **{value: [value]})
+        case "tokens":
+            text = f"It is {token}, they say."
+            for one, letter in enumerate(text):
+                say(Token(TokenFrame("b1", one, letter)))
+            emit(EventType.AGENT_MESSAGE, text=text, block="b1")
+        case "usage":
+            say(Spend(Usage(f"{token}/{number}", token, output_tokens=1)))
+            say(Draft(Usage(f"{token}/draft", token, output_tokens=1, estimated=True)))
+        case "call":
+            say(CallTool(f"call-{number}", "report_progress", msgspec.Raw(msgspec.json.encode({"text": token}))))
+        case "stderr":
+            print(f"{'x' * 1990}{token} {odd}", file=sys.stderr, flush=True)  # noqa: T201 - cut off in its midst
+            print(f"cannot sign in with {token}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def sleep(seconds: str, number: int, start: Start) -> None:
@@ -229,7 +256,7 @@ DO = {
     function.__name__: function
     for function in (
         *(call, calls, drop, private),
-        *(message, messages, big, usage, draft, tokens, sleep, env, cwd, tree, orphan),
+        *(message, messages, big, usage, draft, tokens, leak, sleep, env, cwd, tree, orphan),
         *(ask, hear, wait, chat, hang, die, done),
     )
 }

@@ -13,6 +13,7 @@ from corral.platform import database
 from corral.platform.settings import Settings
 from corral.runs import feed, ingest, placements, poll, queue, reads, runners, waiting
 from corral.runs.models import Run
+from corral.usage import pricelists
 from corral.wire.events import EventBatch, EventsStored, EventType, RunnerEvent, Usage
 from corral.wire.runner import Assignment, Cli, Held, Poll, PollAnswer, Register
 from corral.wire.runs import Engine
@@ -106,6 +107,7 @@ async def opened(settings: Settings) -> World:
     bus.use(MemoryBus())
     placements.forget()
     runners.forget()
+    pricelists.forget()
     feed.reset()
     waiting.reset().open()
     await database.connect(settings)

@@ -50,7 +50,7 @@ class ByHand:
         claimed: JSON = assignments[0]
         return claimed
 
-    def working(self) -> JSON:
+    def working(self, **fields: object) -> JSON:
         """The claimed run of a new agent, which has started."""
         name = f"agent-{uuid.uuid4().hex[:8]}"
         agent = {
@@ -62,7 +62,9 @@ class ByHand:
             "autostart": True,
         }
         config = {"cwd": self.root, "labels": self.card["labels"]}
-        made = self.api.post("/api/agents", body={**agent, "cli_name": "claude-code", "provider_config": config})
+        made = self.api.post(
+            "/api/agents", body={**agent, "cli_name": "claude-code", "provider_config": config, **fields}
+        )
         assert made.status_code == 201, made.text
         task = {"title": "t", "input": "do it", "assignee": made.json()["id"]}
         assert self.api.post("/api/tasks", body=task).status_code == 201

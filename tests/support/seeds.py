@@ -17,6 +17,7 @@ from tests.support.http import JSON, Api
 from tests.support.waiting import eventually
 
 AGENT = {"name": "Seed", "role": "r", "model": "m", "provider": "anthropic", "glyph": "🌱"}
+PRICE = {"model": "seed-*", "input": 1, "output": 2, "cache_read": 0.1, "cache_write": 1.25, "from": "2026-01-01"}
 
 
 @dataclass
@@ -150,6 +151,7 @@ class Seeds:
             ),
             "PATCH /api/mcps/{id}": lambda: Request({"id": self.mcp()}, {"args": ["-v"]}),
             "DELETE /api/mcps/{id}": lambda: Request({"id": self.mcp()}),
+            "PUT /api/usage/prices": lambda: Request({}, {"prices": [PRICE]}),
             "POST /api/v1/runners/register": lambda: Request({}, ByHand(self.api, f"new-{uuid.uuid4().hex[:6]}").card),
             "POST /api/v1/runners/{id}/poll": lambda: Request(
                 {"id": self.hand.id},

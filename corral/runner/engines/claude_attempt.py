@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from corral.base.redactor import Redactor
 from corral.runner.engines import claude_cli, claude_mcp
 from corral.runner.engines.claude_approvals import Approvals
 from corral.runner.engines.claude_events import Translator, emit
@@ -35,7 +36,9 @@ from corral.runner.engines.protocol import (
     ToWorker,
 )
 from corral.runner.engines.stdio import log
+from corral.runner.environment import MARK
 from corral.wire.events import EventType
+from corral.wire.runner import secrets_of
 
 #: An interrupt is answered in some 25 ms, with a result right after; a CLI that hangs gets no more than this for both.
 _INTERRUPT_SECONDS = 3.0
@@ -53,7 +56,7 @@ class Attempt:
     def __init__(self, start: Start, send: Callable[[FromWorker], None], waiting: Callable[[], list[ToWorker]]) -> None:
         """Take what to do, where lines go, and what tells of lines that came in the meantime."""
         self._send, self._waiting = send, waiting
-        self._translator = Translator()
+        self._translator = Translator(_redactor(start))
         self._meter = Meter(start.assignment.attempt, resumed=start.assignment.session_id is not None)
         self._approvals = Approvals(start.assignment.cwd, self._translator, send)
         self._tools = ToolServer(send, self._write)
@@ -274,6 +277,12 @@ class Attempt:
             cost_usd=round(self._meter.cost_usd, 6),
             session_id=self._translator.session_id or result.get("session_id"),
         )
+
+
+def _redactor(start: Start) -> Redactor:
+    """Return what masks the attempt's secrets, of which the environment came apart from the assignment."""
+    env = {name: value for name, value in start.env.items() if name != MARK}
+    return Redactor(secrets_of(msgspec.structs.replace(start.assignment, env=env)), known=[start.assignment.cwd])
 
 
 async def _message(name: str, text: str) -> AsyncIterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from corral.base.redactor import Redactor
 from corral.runner.engines.protocol import Emit, Token
 from corral.wire.events import EventType, TokenFrame
 
@@ -20,8 +21,9 @@ _ENDED_TASK = frozenset({"completed", "failed", "stopped", "killed"})
 class Translator:
     """One attempt's conversation. Feed it every raw message in order; it remembers what later messages refer to."""
 
-    def __init__(self) -> None:
-        """Start with nothing said."""
+    def __init__(self, redactor: Redactor | None = None) -> None:
+        """Start with nothing said; `redactor` masks what is cut: half of a secret is not found any more."""
+        self._redactor = redactor or Redactor({})
         self.session_id: str | None = None
         self.permission_mode: str | None = None  #: the CLI's own, which changes when a plan is accepted
         self.plans: dict[str, str] = {}  #: tool use → plan, as the CLI drops it from what it asks about
@@ -113,7 +115,11 @@ class Translator:
         if name == "ExitPlanMode" and isinstance(given.get("plan"), str):
             self.plans[use] = given["plan"]
         return emit(
-            EventType.AGENT_TOOL_CALL, tool_use_id=use, name=name, input=_shortened(given), parent_tool_use_id=parent
+            EventType.AGENT_TOOL_CALL,
+            tool_use_id=use,
+            name=name,
+            input=self._shortened(given),
+            parent_tool_use_id=parent,
         )
 
     def _tool_result(self, block: Mapping[str, Any], parent: str | None) -> Emit:
@@ -122,7 +128,7 @@ class Translator:
             EventType.AGENT_TOOL_RESULT,
             tool_use_id=use,
             name=self._tools.get(use, ""),
-            output=shorten(flatten(block.get("content"))),
+            output=self._shorten(flatten(block.get("content"))),
             is_error=bool(block.get("is_error")),
             parent_tool_use_id=parent,
         )
@@ -170,12 +176,33 @@ class Translator:
             EventType.AGENT_SUBAGENT_START,
             **self._agents[use],
             description=raw.get("description") or "",
-            prompt=shorten(raw.get("prompt") or ""),
+            prompt=self._shorten(raw.get("prompt") or ""),
         )
 
     def _agent_stop(self, use: str, status: str, summary: str) -> Iterator[Emit]:
         if started := self._agents.pop(use, None):
-            yield emit(EventType.AGENT_SUBAGENT_STOP, **started, status=status, summary=shorten(summary))
+            yield emit(EventType.AGENT_SUBAGENT_STOP, **started, status=status, summary=self._shorten(summary))
+
+    def _shorten(self, text: str) -> str:
+        """Return `text` with its middle left out if it is very long, saying so."""
+        if len(text) <= KEPT_CHARACTERS:
+            return text
+        text = self._redactor.text(text)
+        left_out = len(text) - KEPT_CHARACTERS
+        head, tail = text[: KEPT_CHARACTERS - _KEPT_TAIL], text[-_KEPT_TAIL:]
+        return f"{head}\n… {left_out:,} characters left out …\n{tail}" if left_out > 0 else text
+
+    def _shortened(self, value: Any) -> Any:
+        """The same, for every text in a tool's input."""
+        match value:
+            case str():
+                return self._shorten(value)
+            case list():
+                return [self._shortened(item) for item in value]
+            case dict():
+                return {key: self._shortened(item) for key, item in value.items()}
+            case _:
+                return value
 
     @property
     def _block(self) -> str:
@@ -218,28 +245,6 @@ def flatten(content: Any) -> str:
         else:
             parts.append(block if isinstance(block, str) else json.dumps(block, ensure_ascii=False))
     return "\n".join(parts)
-
-
-def shorten(text: str) -> str:
-    """Return `text` with its middle left out if it is very long, saying so."""
-    if len(text) <= KEPT_CHARACTERS:
-        return text
-    left_out = len(text) - KEPT_CHARACTERS
-    head, tail = text[: KEPT_CHARACTERS - _KEPT_TAIL], text[-_KEPT_TAIL:]
-    return f"{head}\n… {left_out:,} characters left out …\n{tail}"
-
-
-def _shortened(value: Any) -> Any:
-    """The same, for every text in a tool's input."""
-    match value:
-        case str():
-            return shorten(value)
-        case list():
-            return [_shortened(item) for item in value]
-        case dict():
-            return {key: _shortened(item) for key, item in value.items()}
-        case _:
-            return value
 
 
 def _retry(raw: Mapping[str, Any]) -> Emit:

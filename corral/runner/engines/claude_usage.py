@@ -24,6 +24,7 @@ class _Message(msgspec.Struct):
     usage: dict[str, Any]
     streamed: bool
     characters: int = 0
+    is_whole: bool = False  #: its stream came to its end
 
 
 class Meter:
@@ -60,8 +61,17 @@ class Meter:
         spent = self._spent(result)
         if spent is None:
             return self.cut()
+        longest: dict[str, int] = {}
+        cut: set[str] = set()  #: models an answer of which was broken off: its counts are the stream's last
+        for message in self._open.values():
+            longest[message.model] = max(longest.get(message.model, 0), _asked(message))
+            if message.streamed and not message.is_whole:
+                cut.add(message.model)
         self._forget_open()
-        lines = [self._line(model, sums) for model, sums in spent.items()]
+        lines = [
+            msgspec.structs.replace(self._line(model, sums), longest=longest.get(model, 0), estimated=model in cut)
+            for model, sums in spent.items()
+        ]
         return [line for line in lines if line.cost_micros or _tokens(line)]
 
     def cut(self) -> list[Usage]:
@@ -93,6 +103,7 @@ class Meter:
             self._open[started["id"]] = _Message(started.get("model", ""), dict(started.get("usage") or {}), True)
             return str(started["id"])
         if event.get("type") == "message_delta" and (message := self._open.get(raw.get("api_message_id", ""))):
+            message.is_whole = bool((event.get("delta") or {}).get("stop_reason"))
             message.usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
             return str(raw["api_message_id"])
         return ""
@@ -150,6 +161,11 @@ def _output(message: _Message) -> int:
     """The stream's last word; without a stream the CLI says 1 for any length, so the text has to tell."""
     said = message.usage.get("output_tokens") or 0
     return said if message.streamed else max(said, message.characters // _CHARACTERS_A_TOKEN)
+
+
+def _asked(message: _Message) -> int:
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return sum(message.usage.get(name) or 0 for name in names)
 
 
 def _tokens(line: Usage) -> int:

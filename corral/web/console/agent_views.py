@@ -87,7 +87,7 @@ async def views(org_id: int, agents: Sequence[Agent]) -> list[AgentView]:
     """Return the views of agents."""
     now = {entry.id: entry for entry in await world.world(org_id) if entry.kind == "agent"}
     load = await board.load(org_id)
-    spent = (await reports.report(org_id, "day")).by_agent
+    spent = (await reports.lately(org_id, "day")).by_agent()
     return [_view(agent, now.get(agent.id), load.get(agent.id, 0), spent.get(agent.id)) for agent in agents]
 
 

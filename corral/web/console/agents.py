@@ -12,6 +12,7 @@ from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict, CorralError
 from corral.runs import reads, runners
 from corral.usage import reports
+from corral.usage.reports import Only
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
@@ -144,7 +145,7 @@ async def _show(call: Call, agent_id: str, *, problem: str | None = None, status
     talk = await mail.page(call.org_id, agent=agent.id, talk=True, limit=_SAID)
     tasks = await board.page(call.org_id, assignee=agent.id, limit=_TASKS)
     found = await reads.page(call.org_id, agent_id=agent.id, limit=_RUNS)
-    spent = (await reports.report(call.org_id, "month", agent.id)).by_agent.get(agent.id)
+    spent = (await reports.lately(call.org_id, "month", Only(agent_id=agent.id))).by_agent().get(agent.id)
     return await page(
         call, "agent.html", "agents", status=status, path=f"/app/agents/{agent.id}",
         agent=await view(call.org_id, agent), is_archived=agent.state == roster.ARCHIVED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console import agents, bus, epics, inbox, keys, run, runners, runs, settings, sign_in, tasks
+from corral.web.console import agents, bus, epics, inbox, keys, run, runners, runs, settings, sign_in, statement, tasks
 from corral.web.routes import Route, Routes
 
 route = Routes("console", hidden=True, content=answers.HTML)
@@ -36,5 +36,6 @@ ROUTES: list[Route] = [
     *bus.route.all,
     *runners.route.all,
     *keys.route.all,
+    *statement.route.all,
     *settings.route.all,
 ]

@@ -41,6 +41,7 @@ _LABELS = {
     "messages:read": "See messages",
     "messages:write": "Write to agents",
     "usage:read": "See what was spent",
+    "usage:write": "Change prices",
     "secrets:read": "See the names of secrets",
     "secrets:write": "Store and delete secrets",
     "mcps:read": "See MCP servers",

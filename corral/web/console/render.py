@@ -98,6 +98,7 @@ def _environment() -> Environment:
         "ago": words.ago,
         "until": words.until,
         "money": words.money,
+        "exact_money": words.exact_money,
         "tokens": words.tokens,
         "number": words.number,
     }

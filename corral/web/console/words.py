@@ -61,6 +61,11 @@ def money(usd: float | None) -> str:
     return "—" if usd is None else f"${usd:,.3f}"
 
 
+def exact_money(usd: float) -> str:
+    """A cost in dollars to the millionth, as bills add up."""
+    return f"${usd:,.6f}"
+
+
 def tokens(count: int | None) -> str:
     """A number of tokens in three digits: `812`, `41.2k`, `1.3M`; a dash for none."""
     if not count:

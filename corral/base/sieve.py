@@ -2,7 +2,7 @@
 
 Of each way to write a value one region is remembered. A region is so long that, wherever it stands in a text, one of
 the words at every `stride`th byte lies inside of it; so it is enough to look these few words up. Of an encoding, which
-may be broken over lines, all words are remembered: any piece of it that is a little longer than a region is found.
+may be broken over lines, all words are remembered, so that any longer piece of it is found.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import msgspec
 from corral.base.spellings import aligned
 
 _WORD = 4
-#: So much of an encoding has to follow a word: four characters alone are often somebody else's.
-_SURE = 8
 _STRIDES = (16, 8, 4)
+#: So much is compared of hex with something between the bytes, and of any other encoding after a word.
+_SURE, _PIECE = 24, 8
+_SHORT_PIECE = _STRIDES[-1] + _WORD - 1
 #: Regions are taken from so many characters at a value's beginning, words of encodings from so many.
 _ENOUGH, _ENOUGH_ENCODED = 256, 96
 _BREAKS = (b"\n", b"\\n", b"\r\n", b"\\r\\n")
@@ -38,29 +39,29 @@ class Sieve:
         """Remember the regions of these values."""
         plain: set[bytes] = set()
         encoded: set[bytes] = set()
+        parts: set[bytes] = set()
         for value in values:
-            begin = value[:_ENOUGH]
-            for text in texts(begin):
+            for text in texts(value[:_ENOUGH]):
                 plain.update(_quoted(text))
+            for text in spaced(value[:_ENOUGH_ENCODED]):
+                parts.update((text[:_SURE].encode(), text[_SURE : 2 * _SURE].encode()))
             for text in encodings(value[:_ENOUGH_ENCODED]):
                 encoded.update(_quoted(text))
         encoded -= plain
         self._stride = _stride(plain, encoded)
+        self._regions: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
         length = self._stride + _WORD - 1
-        found: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
-        for region in {_region(one, length) for one in plain}:
-            for at in range(self._stride):
-                found[_word(region, at)].append((at, region))
-        sure = _SURE if self._stride > _STRIDES[-1] else _WORD
-        for piece in {text[at : at + sure] for text in encoded for at in range(len(text) - sure + 1)}:
-            found[_word(piece, 0)].append((0, piece))
-        for one in encoded:
-            for region in _broken(one, length):
-                for at in range(self._stride):
-                    found[_word(region, at)].append((at, region))
-        self._regions = dict(found)
-        self._known = frozenset(found)
-        self._least = length
+        for region in {_region(one, length) for one in plain} | {one for one in parts if len(one) >= length}:
+            self._remember(region, self._stride)
+        for piece in {piece for one in encoded for piece in _pieces(one, self._stride)}:
+            self._remember(piece, 1 if len(piece) == _PIECE else self._stride)
+        self._known = frozenset(self._regions)
+        self._least = min(map(len, plain), default=0)
+
+    def _remember(self, region: bytes, words: int) -> None:
+        for at in range(words):
+            word = int.from_bytes(region[at : at + _WORD], sys.byteorder)
+            self._regions[word].append((at, region))
 
     def may_hold(self, data: bytes) -> bool:
         """Tell whether a value may be in there. False is certain."""
@@ -101,6 +102,7 @@ def texts(value: str) -> Iterator[str]:
     yield value.replace("'", "'\\''")
     yield value.replace("'", "'\"'\"'")
     yield re.sub(r'(["\\$`!])', r"\\\1", value)
+    yield re.sub(r"([^\w@%+=:,./-])", r"\\\1", value)
     yield re.sub(r"([^\w@%+=:,./-])", r"\\\1", value, flags=re.ASCII)
     named = in_json[0].replace('\\"', '"').replace("'", "\\'")
     yield named
@@ -117,9 +119,15 @@ def encodings(value: str) -> Iterator[str]:
         yield core.replace("+", "%2b").replace("/", "%2f")
         yield core.replace("/", "\\/")
         yield core.replace("+", "\\u002b")
+    yield data.hex()
+    yield data.hex().upper()
+
+
+def spaced(value: str) -> Iterator[str]:
+    """Yield hex with something between the bytes; whoever writes it so has lines of many bytes."""
+    data = value.encode("utf-8", "surrogatepass")
     for digits in (data.hex(), data.hex().upper()):
         pairs = [digits[at : at + 2] for at in range(0, len(digits), 2)]
-        yield digits
         for between in (" ", ":", "-", ",", ", ", ",0x", ", 0x"):
             yield between.join(pairs)
         for first in (2, 4):
@@ -137,10 +145,13 @@ def _quoted(text: str) -> set[bytes]:
 
 
 def _stride(plain: Iterable[bytes], encoded: Iterable[bytes]) -> int:
-    """Return the longest stride that finds every value, and the longer half of an encoding that was broken."""
-    shortest = min(map(len, plain), default=0), min((len(one) // 2 for one in encoded), default=0)
-    fits = (one for one in _STRIDES if one + _WORD - 1 <= shortest[0] and one + _SURE - 1 <= shortest[1])
-    return next(fits, _STRIDES[-1])
+    """Return the longest stride that finds every value, and of long ones also a half of an encoding."""
+    least = min(map(len, plain), default=0), min(map(len, encoded), default=0)
+    for stride in _STRIDES:
+        run = stride + _PIECE - 1
+        if least[0] >= stride + _WORD - 1 and least[1] >= (2 * run if stride == _STRIDES[0] else run):
+            return stride
+    return _STRIDES[-1]
 
 
 def _region(text: bytes, length: int) -> bytes:
@@ -150,13 +161,14 @@ def _region(text: bytes, length: int) -> bytes:
     return text[start : start + length]
 
 
-def _broken(text: bytes, length: int) -> set[bytes]:
-    """Return regions of a text so short that neither part of it may be long enough where a line's end breaks it."""
-    if len(text) >= 2 * length:
-        return set()
-    broken = [text[:at] + between + text[at:] for at in range(1, len(text)) for between in _BREAKS]
-    return {_region(one, length) for one in broken}
+def _pieces(text: bytes, stride: int) -> Iterator[bytes]:
+    """Yield all pieces of an encoding, of which any longer run of it has one.
 
-
-def _word(region: bytes, at: int) -> int:
-    return int.from_bytes(region[at : at + _WORD], sys.byteorder)
+    Of a short text, neither half of which may be long enough, also those with a line's end in them.
+    """
+    run = stride + _PIECE - 1
+    length = _PIECE if len(text) >= run else _SHORT_PIECE
+    written = [text]
+    if len(text) < 2 * run:
+        written += [text[:at] + between + text[at:] for at in range(1, len(text)) for between in _BREAKS]
+    return (one[at : at + length] for one in written for at in range(len(one) - length + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from corral.agents import needs
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints
 
@@ -12,7 +13,7 @@ _LONGEST = 200
 
 def refresh(agent_id: str, hints: Hints) -> Unit[None]:
     """Decide anew which of the agent's queued runs is ready. Runs that wait for others don't keep it busy."""
-    agents = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING name, state", agent_id)
+    agents = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING org_id, name, state", agent_id)
     if not agents:
         return
     runs = yield sql(
@@ -22,9 +23,12 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
     )
     queued = [run for run in runs if run["status"] == "queued" and not run["attempt_open"]]
     busy = any(run["status"] == "running" or (run["status"] == "queued" and run["attempt_open"]) for run in runs)
+    off_duty = _off_duty(agents[0])
+    if queued and off_duty is None:
+        off_duty = yield from needs.lacking(agents[0]["org_id"], agent_id)
     ready: Row | None = None
     for run in queued:
-        reason = _off_duty(agents[0]) or (yield from _blocked(run["task_id"]))
+        reason = off_duty or (yield from _blocked(run["task_id"]))
         if reason is None and not busy and ready is None:
             ready = run
         elif not (yield from _hold(run, reason or f"agent {agents[0]['name']} is busy")):
@@ -38,6 +42,14 @@ def refresh_all(agent_ids: Iterable[str], hints: Hints) -> Unit[None]:
     """Do so for several, always in the same order."""
     for agent_id in sorted(set(agent_ids)):
         yield from refresh(agent_id, hints)
+
+
+def refresh_org(org_id: int, agent_id: str | None, hints: Hints) -> Unit[None]:
+    """Do so for all agents of an org that have a queued run, or for the one that is named."""
+    rows = yield sql(
+        "SELECT DISTINCT agent_id FROM runs WHERE org_id = $1 AND status = 'queued' AND agent_id IS NOT NULL", org_id
+    )
+    yield from refresh_all({row["agent_id"] for row in rows if agent_id in {None, row["agent_id"]}}, hints)
 
 
 def lock(*agent_ids: str | None) -> Unit[None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
-from corral.platform.database import Duplicate, Row, Unit, commit, fetch, sql
+from corral.platform.database import Duplicate, Row, Unit, alone, commit, fetch, sql
 from corral.wire.tools import SERVER
 
 STDIO, HTTP = "stdio", "http"
@@ -54,7 +55,12 @@ async def page(org_id: int, *, limit: int = 1000, before: str | None = None) -> 
 
 async def for_agent(org_id: int, agent_id: str | None) -> list[Server]:
     """Return the servers that a run of this agent is given, in the order they were added."""
-    rows = await fetch(f"SELECT {_COLUMNS} FROM mcp_servers WHERE org_id = $1 ORDER BY no", org_id)  # noqa: S608
+    return await commit(given(org_id, agent_id))
+
+
+def given(org_id: int, agent_id: str | None) -> Unit[list[Server]]:
+    """Do so within a unit."""
+    rows = yield alone(f"SELECT {_COLUMNS} FROM mcp_servers WHERE org_id = $1 ORDER BY no", org_id)  # noqa: S608
     return [_server(row) for row in rows]
 
 
@@ -71,52 +77,62 @@ async def get(org_id: int, server_id: str, *, field: str | None = None) -> Serve
 
 async def create(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
     """Add a server; the same id twice is the same server. Conflict if its name is taken."""
+    await commit(adding(org_id, server_id, fields))
+    return await get(org_id, server_id)
+
+
+async def update(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
+    """Change some fields; what comes of it must be valid as a whole."""
+    await commit(changing(org_id, server_id, fields))
+    return await get(org_id, server_id)
+
+
+async def remove(org_id: int, server_id: str) -> None:
+    """Delete a server; runs that go on keep what they were given."""
+    await commit(removing(org_id, server_id))
+
+
+def adding(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]:
+    """Add a server within a unit."""
     full = {**EMPTY, **fields}
     _check(full)
     columns = {"id": server_id, "org_id": org_id, **_stored(full)}
     marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-
-    def unit() -> Unit[None]:
+    with _taken(full["name"]):
         yield sql(
             f"INSERT INTO mcp_servers ({', '.join(columns)}, created_at, updated_at) "  # noqa: S608 - our columns
             f"VALUES ({marks}, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
             *columns.values(),
         )
 
-    await _commit(unit(), full["name"])
-    return await get(org_id, server_id)
 
-
-async def update(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
-    """Change some fields; what comes of it must be valid as a whole."""
-
-    def unit() -> Unit[None]:
-        rows = yield sql(
-            f"UPDATE mcp_servers SET updated_at = now_ms() WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608
-            org_id,
-            server_id,
-        )
-        if not rows:
-            raise NotFound(f"There is no MCP server {server_id} here")
-        _check({**msgspec.structs.asdict(_server(rows[0])), **fields})
-        if stored := _stored(fields):
-            sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(stored, 2))
+def changing(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]:
+    """Change a server within a unit."""
+    rows = yield sql(
+        f"UPDATE mcp_servers SET updated_at = now_ms() WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608
+        org_id,
+        server_id,
+    )
+    if not rows:
+        raise NotFound(f"There is no MCP server {server_id} here")
+    _check({**msgspec.structs.asdict(_server(rows[0])), **fields})
+    if stored := _stored(fields):
+        sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(stored, 2))
+        with _taken(fields.get("name", "")):
             yield sql(f"UPDATE mcp_servers SET {sets} WHERE id = $1", server_id, *stored.values())  # noqa: S608
 
-    await _commit(unit(), fields.get("name", ""))
-    return await get(org_id, server_id)
 
-
-async def remove(org_id: int, server_id: str) -> None:
-    """Delete a server; runs that go on keep what they were given."""
-    query = "DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no"
-    if not await fetch(query, org_id, server_id):
+def removing(org_id: int, server_id: str) -> Unit[None]:
+    """Delete a server within a unit."""
+    rows = yield sql("DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no", org_id, server_id)
+    if not rows:
         raise NotFound(f"There is no MCP server {server_id} here")
 
 
-async def _commit(unit: Unit[None], name: str) -> None:
+@contextmanager
+def _taken(name: str) -> Iterator[None]:
     try:
-        await commit(unit)
+        yield
     except Duplicate as error:
         raise Conflict(f"There is an MCP server named {name} already", field="name") from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -76,6 +77,11 @@ async def check() -> None:
 
 async def put(org_id: int, key: str, value: str, *, agent_id: str | None = None) -> None:
     """Store a secret of the org or of an agent, in the place of what was there by that name."""
+    await commit(putting(org_id, key, value, agent_id=agent_id)())
+
+
+def putting(org_id: int, key: str, value: str, *, agent_id: str | None = None) -> Callable[[], Unit[None]]:
+    """Return what stores it within a unit; the master key is looked for, and made if need be, before that."""
     if len(key) > NAME_LONGEST or not re.fullmatch(NAME.strip("^$"), key):
         raise BadRequest(
             f"key must be capital letters, digits and underscores, at most {NAME_LONGEST}, and begin with a letter",
@@ -83,7 +89,7 @@ async def put(org_id: int, key: str, value: str, *, agent_id: str | None = None)
         )
     if not value or len(value.encode()) > VALUE_MOST:
         raise BadRequest(f"value must have 1 to {VALUE_MOST:,} bytes", field="value")
-    await commit(_put(org_id, agent_id or "", key, value, _known().made()))
+    return partial(_put, org_id, agent_id or "", key, value, _known().made())
 
 
 async def page(
@@ -107,11 +113,22 @@ async def page(
 
 async def remove(org_id: int, key: str, *, agent_id: str | None = None) -> None:
     """Delete a secret."""
-    rows = await fetch(
+    await commit(removing(org_id, key, agent_id=agent_id))
+
+
+def removing(org_id: int, key: str, *, agent_id: str | None = None) -> Unit[None]:
+    """Delete it within a unit."""
+    rows = yield sql(
         "DELETE FROM secrets WHERE org_id = $1 AND agent_id = $2 AND key = $3 RETURNING no", org_id, agent_id or "", key
     )
     if not rows:
         raise NotFound(f"There is no secret {key} of {f'agent {agent_id}' if agent_id else 'the org'}")
+
+
+def names(org_id: int, agent_id: str | None) -> Unit[set[str]]:
+    """Return the names of what a run of this agent is given."""
+    rows = yield sql("SELECT key FROM secrets WHERE org_id = $1 AND agent_id IN ('', $2)", org_id, agent_id or "")
+    return {row["key"] for row in rows}
 
 
 async def resolve(org_id: int, agent_id: str | None) -> dict[str, str]:

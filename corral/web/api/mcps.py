@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from corral.agents import supplies
 from corral.mcp import servers
 from corral.platform.access import Role
 from corral.web.api.paging import Page, cut
@@ -59,19 +60,19 @@ async def list_mcps(call: Call, query: Page) -> list[McpView]:
 @route.post("/api/mcps", scope="mcps:write", role=Role.ADMIN, status=201)
 async def add_mcp(call: Call, body: CreateMcp) -> McpView:
     """Add an MCP server, for all agents."""
-    return mcp_view(await servers.create(call.org_id, call.new_id(), _given(body)))
+    return mcp_view(await supplies.add_server(call.org_id, call.new_id(), _given(body)))
 
 
 @route.patch("/api/mcps/<id>", scope="mcps:write", role=Role.ADMIN, also=(409,))
 async def change_mcp(call: Call, id: str, body: ChangeMcp) -> McpView:
     """Change an MCP server: runs that begin later get it so."""
-    return mcp_view(await servers.update(call.org_id, id, _given(body)))
+    return mcp_view(await supplies.change_server(call.org_id, id, _given(body)))
 
 
 @route.delete("/api/mcps/<id>", scope="mcps:write", role=Role.ADMIN)
 async def remove_mcp(call: Call, id: str) -> Done:
     """Delete an MCP server."""
-    await servers.remove(call.org_id, id)
+    await supplies.remove_server(call.org_id, id)
     return Done()
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from corral.agents import roster
+from corral.agents import roster, supplies
 from corral.base.errors import BadRequest
 from corral.platform.access import Role
 from corral.secrets import vault
@@ -62,7 +62,7 @@ async def list_secrets(call: Call, query: SecretsAsked) -> list[SecretView]:
 async def put_secret(call: Call, body: PutSecret) -> Done:
     """Store a secret, in the place of one by that name."""
     agent_id = await _whose(call, body.scope, body.agent_id, "agentId")
-    await vault.put(call.org_id, body.key, body.value, agent_id=agent_id)
+    await supplies.put_secret(call.org_id, body.key, body.value, agent_id=agent_id)
     return Done()
 
 
@@ -73,7 +73,7 @@ async def delete_secret(call: Call, query: SecretNamed, body: SecretNamed) -> Do
     if key is None:
         raise BadRequest("key is missing: it names the secret to delete, in the query or in the body", field="key")
     agent_id = await _whose(call, query.scope or body.scope, agent_id, "agentId")
-    await vault.remove(call.org_id, key, agent_id=agent_id)
+    await supplies.remove_secret(call.org_id, key, agent_id=agent_id)
     return Done()
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, NotFound
 from corral.base.logs import get_logger
-from corral.platform.database import Unit, commit, fetch, sql
+from corral.platform.database import Unit, commit, fetch, many, sql
 from corral.platform.settings import Settings
 from corral.secrets import cipher, master
 from corral.secrets.cipher import MasterKey, WrongMasterKey
@@ -28,7 +28,10 @@ class Entry(msgspec.Struct, frozen=True):
 
     key: str
     agent_id: str | None  #: None is the org's
+    version: int
     updated_at: int
+    last_used_at: int | None
+    last_used_by: str | None  #: `run:<id>`, or the person or key that had something tested with it
 
     @property
     def scope(self) -> str:
@@ -99,16 +102,20 @@ async def page(
 
     `before`, exclusive, is a secret's name, or an agent's id and a secret's name with a slash between.
     """
-    whose = "agent_id = $4" if scope == "org" or agent_id is not None else "agent_id <> $4"
+    whose = "s.agent_id = $4" if scope == "org" or agent_id is not None else "s.agent_id <> $4"
     rows = await fetch(
-        f"SELECT key, agent_id, updated_at FROM secrets WHERE org_id = $1 AND no < $2 AND {whose} "  # noqa: S608 - ours
-        "ORDER BY no DESC LIMIT $3",
+        "SELECT s.key, s.agent_id, s.version, s.updated_at, u.used_at, u.used_by FROM secrets s "  # noqa: S608 - ours
+        "LEFT JOIN secret_uses u ON u.no = (SELECT max(no) FROM secret_uses WHERE secret_no = s.no) "
+        f"WHERE s.org_id = $1 AND s.no < $2 AND {whose} ORDER BY s.no DESC LIMIT $3",
         org_id,
         await _no(org_id, agent_id or "", before) if before is not None else 1 << 62,
         limit,
         agent_id or "",
     )
-    return [Entry(row["key"], row["agent_id"] or None, row["updated_at"]) for row in rows]
+    return [
+        Entry(row["key"], row["agent_id"] or None, row["version"], row["updated_at"], row["used_at"], row["used_by"])
+        for row in rows
+    ]
 
 
 async def remove(org_id: int, key: str, *, agent_id: str | None = None) -> None:
@@ -131,21 +138,34 @@ def names(org_id: int, agent_id: str | None) -> Unit[set[str]]:
     return {row["key"] for row in rows}
 
 
-async def resolve(org_id: int, agent_id: str | None) -> dict[str, str]:
-    """Return what a run of this agent is given: the org's secrets and its own, of which its own win."""
-    rows = await fetch(
-        "SELECT s.key, s.agent_id, s.sealed, k.master, k.wrapped FROM secrets s "
+async def resolve(org_id: int, agent_id: str | None, by: str, attempt: int | None = None) -> dict[str, str]:
+    """Return what a run of this agent is given: the org's secrets and its own, of which its own win.
+
+    `by` is who gets them, `run:<id>` of that attempt; it is recorded of each, or else none is returned.
+    """
+    return await commit(_resolve(org_id, agent_id or "", by, attempt))
+
+
+def _resolve(org_id: int, agent_id: str, by: str, attempt: int | None) -> Unit[dict[str, str]]:
+    rows = yield sql(
+        "SELECT s.no, s.key, s.agent_id, s.version, s.sealed, k.master, k.wrapped FROM secrets s "
         "LEFT JOIN data_keys k ON k.org_id = s.org_id WHERE s.org_id = $1 AND s.agent_id IN ('', $2) "
         "ORDER BY s.agent_id, s.key",
         org_id,
-        agent_id or "",
+        agent_id,
     )
     if not rows:
         return {}
     if rows[0]["wrapped"] is None:
         raise cipher.Broken(f"The key of the secrets of org {org_id} is gone from the database: store them anew")
     data_key = _opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
-    return {row["key"]: _opened(data_key, org_id, row["agent_id"], row["key"], row["sealed"]) for row in rows}
+    given = {row["key"]: row for row in rows}  # an agent's own come last
+    yield many(
+        "INSERT INTO secret_uses (org_id, secret_no, agent_id, key, version, used_by, attempt, used_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms())",
+        [(org_id, row["no"], row["agent_id"], key, row["version"], by, attempt) for key, row in given.items()],
+    )
+    return {key: _opened(data_key, org_id, row["agent_id"], key, row["sealed"]) for key, row in given.items()}
 
 
 def _put(org_id: int, agent_id: str, key: str, value: str, known: MasterKey) -> Unit[None]:
@@ -153,7 +173,7 @@ def _put(org_id: int, agent_id: str, key: str, value: str, known: MasterKey) -> 
     yield sql(
         "INSERT INTO secrets (org_id, agent_id, key, sealed, created_at, updated_at) "
         "VALUES ($1, $2, $3, $4, now_ms(), now_ms()) ON CONFLICT (org_id, agent_id, key) "
-        "DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at",
+        "DO UPDATE SET sealed = excluded.sealed, version = secrets.version + 1, updated_at = excluded.updated_at",
         org_id,
         agent_id,
         key,

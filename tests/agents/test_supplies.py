@@ -6,6 +6,7 @@ import asyncio
 
 from corral.agents import supplies
 from corral.base.ids import new_id
+from corral.secrets import vault
 from tests.agents.office import Office
 from tests.agents.test_holds import told
 
@@ -20,6 +21,8 @@ async def test_a_run_whose_secret_is_missing_waits_says_which_and_goes_on_when_i
     await supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v")
     (work,) = await office.claim()
     assert work.assignment.mcp_servers[0].env == {"TOKEN": "v"}
+    (secret,) = await vault.page(office.org_id, scope="org")
+    assert secret.last_used_by == f"run:{work.run_id}"
 
 
 async def test_a_secret_of_one_agent_lets_its_runs_go_and_no_others(office: Office) -> None:

@@ -25,8 +25,9 @@ def test_a_secret_is_stored_listed_without_its_value_and_deleted(quiet: Api) -> 
     listed = quiet.get("/api/secrets")
     assert listed.status_code == 200
     (entry,) = [one for one in listed.json() if one["key"] == "GITHUB_TOKEN"]
-    assert set(entry) == {"key", "scope", "agentId", "updatedAt"}
+    assert set(entry) == {"key", "scope", "agentId", "updatedAt", "version", "lastUsedAt", "lastUsedBy"}
     assert (entry["scope"], entry["agentId"]) == ("org", None)
+    assert (entry["version"], entry["lastUsedAt"], entry["lastUsedBy"]) == (1, None, None)
     assert RFC3339.fullmatch(entry["updatedAt"])
     assert VALUE not in listed.text + stored.text
     deleted = quiet.delete("/api/secrets", body={"key": "GITHUB_TOKEN", "scope": "org"})

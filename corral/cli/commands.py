@@ -18,6 +18,7 @@ from corral.cli import (
     processes,
     runners,
     runs,
+    secrets,
     sign_in,
     tasks,
 )
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
     app.add_typer(messages.app, name="messages", rich_help_panel="Agents")
     app.command(rich_help_panel="Look after it")(runners.runners)
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
+    app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):

@@ -11,8 +11,7 @@ import msgspec
 from corral.base.errors import BadRequest, NotFound
 from corral.base.logs import get_logger
 from corral.platform.database import Unit, commit, fetch, many, sql
-from corral.platform.settings import Settings
-from corral.secrets import cipher, master
+from corral.secrets import cipher, keyring
 from corral.secrets.cipher import MasterKey, WrongMasterKey
 
 #: What names of secrets look like, and how many bytes of UTF-8 their values have at most.
@@ -39,33 +38,6 @@ class Entry(msgspec.Struct, frozen=True):
         return _scope(self.agent_id or "")
 
 
-class _Keys:
-    """The master key of this process, looked for when it is first needed."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._found = master.told(settings)
-
-    def found(self) -> MasterKey | None:
-        """Return the key if there is one."""
-        self._found = self._found or master.kept(self._settings)
-        return self._found
-
-    def made(self) -> MasterKey:
-        """Return the key, a new one if there is none."""
-        self._found = self.found() or master.made(self._settings)
-        return self._found
-
-
-_keys: _Keys | None = None
-
-
-def use(settings: Settings) -> None:
-    """Take the master key from where these settings have it; BadRequest if they hold something that is none."""
-    global _keys  # noqa: PLW0603 - one master key a process, chosen once by the composition root
-    _keys = _Keys(settings)
-
-
 async def check() -> None:
     """Say early, in the log, if this server cannot open what is stored: its secrets are of use to no run until then."""
     rows = await fetch(
@@ -73,7 +45,7 @@ async def check() -> None:
     )
     try:
         for row in rows:
-            _opening(row["master"])
+            keyring.opening(row["master"])
     except (WrongMasterKey, BadRequest) as error:
         log.warning("secrets cannot be opened", why=error.message)
 
@@ -92,7 +64,7 @@ def putting(org_id: int, key: str, value: str, *, agent_id: str | None = None) -
         )
     if not value or len(value.encode()) > VALUE_MOST:
         raise BadRequest(f"value must have 1 to {VALUE_MOST:,} bytes", field="value")
-    return partial(_put, org_id, agent_id or "", key, value, _known().made())
+    return partial(_put, org_id, agent_id or "", key, value, keyring.sealing())
 
 
 async def page(
@@ -158,7 +130,7 @@ def _resolve(org_id: int, agent_id: str, by: str, attempt: int | None) -> Unit[d
         return {}
     if rows[0]["wrapped"] is None:
         raise cipher.Broken(f"The key of the secrets of org {org_id} is gone from the database: store them anew")
-    data_key = _opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
+    data_key = keyring.opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
     given = {row["key"]: row for row in rows}  # an agent's own come last
     yield many(
         "INSERT INTO secret_uses (org_id, secret_no, agent_id, key, version, used_by, attempt, used_at) "
@@ -177,7 +149,7 @@ def _put(org_id: int, agent_id: str, key: str, value: str, known: MasterKey) -> 
         org_id,
         agent_id,
         key,
-        cipher.seal(data_key, value.encode(), *_place(org_id, agent_id, key)),
+        cipher.seal(data_key, value.encode(), *place(org_id, agent_id, key)),
     )
 
 
@@ -192,10 +164,11 @@ def _data_key(org_id: int, known: MasterKey) -> Unit[bytes]:
         *stored,
     )
     rows = yield sql("UPDATE data_keys SET org_id = org_id WHERE org_id = $1 RETURNING master, wrapped", org_id)
-    if rows[0]["master"] == known.fingerprint:
-        return known.unwrap(org_id, rows[0]["wrapped"])
-    if (yield sql("SELECT 1 FROM secrets WHERE org_id = $1 LIMIT 1", org_id)):
-        raise _wrong(rows[0]["master"], known)
+    try:
+        return keyring.opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
+    except WrongMasterKey:
+        if (yield sql("SELECT 1 FROM secrets WHERE org_id = $1 LIMIT 1", org_id)):
+            raise
     yield sql(
         "UPDATE data_keys SET master = $2, wrapped = $3, created_at = now_ms() WHERE org_id = $1", org_id, *stored
     )
@@ -214,33 +187,13 @@ async def _no(org_id: int, agent_id: str, before: str) -> int:
 
 def _opened(data_key: bytes, org_id: int, agent_id: str, key: str, sealed: bytes) -> str:
     try:
-        return cipher.unseal(data_key, sealed, *_place(org_id, agent_id, key)).decode()
+        return cipher.unseal(data_key, sealed, *place(org_id, agent_id, key)).decode()
     except cipher.Broken as error:
         raise cipher.Broken(f"The secret {key} was changed outside of Corral: store it anew") from error
 
 
-def _opening(fingerprint: str) -> MasterKey:
-    """Return the master key of this fingerprint."""
-    known = _known().found()
-    if known is None or known.fingerprint != fingerprint:
-        raise _wrong(fingerprint, known)
-    return known
-
-
-def _wrong(fingerprint: str, known: MasterKey | None) -> WrongMasterKey:
-    ours = f"this server has {known.fingerprint}" if known else "this server has none"
-    return WrongMasterKey(
-        f"The secrets here are encrypted with the master key {fingerprint}, and {ours}: set CORRAL_SECRET_KEY to that "
-        "key on every server, or delete the org's secrets and store them anew"
-    )
-
-
-def _known() -> _Keys:
-    assert _keys is not None, "no master key is in use; the composition root calls vault.use()"
-    return _keys
-
-
-def _place(org_id: int, agent_id: str, key: str) -> Sequence[str | int]:
+def place(org_id: int, agent_id: str, key: str) -> Sequence[str | int]:
+    """Return where a secret belongs, which its seal is bound to."""
     return org_id, _scope(agent_id), agent_id, key
 
 

@@ -57,6 +57,7 @@ GET    /api/messages/stream
 GET    /api/messages/dead
 POST   /api/messages/:id/replay
 GET    /api/agents/world
+POST   /api/secrets/rotate
 GET    /api/v1/policy
 PATCH  /api/v1/policy
 """

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from corral.base.errors import BadRequest, NotFound
 from corral.platform.database import fetch
 from corral.platform.settings import Settings
-from corral.secrets import vault
+from corral.secrets import keyring, vault
 from corral.secrets.cipher import Broken, WrongMasterKey
 
 ORG, OTHER_ORG = 1, 2
@@ -151,14 +151,14 @@ async def test_another_orgs_data_key_opens_nothing() -> None:
 
 
 async def test_another_master_key_is_told_apart_and_changes_nothing(settings: Settings) -> None:
-    vault.use(with_key(settings, 1))
+    keyring.use(with_key(settings, 1))
     await vault.put(ORG, "A", VALUE)
     with capture_logs() as logs:
         await vault.check()
     assert logs == []
     (row,) = await fetch("SELECT master FROM data_keys")
 
-    vault.use(with_key(settings, 2))
+    keyring.use(with_key(settings, 2))
     for attempt in (vault.resolve(ORG, None, BY), vault.put(ORG, "B", "b")):
         with pytest.raises(
             WrongMasterKey, match=rf"{row['master']}.*this server has (?!{row['master']}).*CORRAL_SECRET_KEY"
@@ -168,18 +168,18 @@ async def test_another_master_key_is_told_apart_and_changes_nothing(settings: Se
         await vault.check()
     assert "CORRAL_SECRET_KEY" in logs[0]["why"]
 
-    vault.use(settings)
+    keyring.use(settings)
     with pytest.raises(WrongMasterKey, match="this server has none"):
         await vault.resolve(ORG, None, BY)
 
-    vault.use(with_key(settings, 1))
+    keyring.use(with_key(settings, 1))
     assert await vault.resolve(ORG, None, BY) == {"A": VALUE}
 
 
 async def test_who_lost_the_master_key_deletes_the_secrets_and_begins_anew(settings: Settings) -> None:
-    vault.use(with_key(settings, 1))
+    keyring.use(with_key(settings, 1))
     await vault.put(ORG, "A", VALUE)
-    vault.use(with_key(settings, 2))
+    keyring.use(with_key(settings, 2))
     await vault.remove(ORG, "A")
     await vault.put(ORG, "A", "anew")
     assert await vault.resolve(ORG, None, BY) == {"A": "anew"}
@@ -193,7 +193,7 @@ async def test_the_key_file_is_made_once_when_first_needed_and_only_its_owner_re
     await vault.put(ORG, "A", VALUE)
     assert path.stat().st_mode & 0o777 == 0o600
     key = path.read_text()
-    vault.use(settings)
+    keyring.use(settings)
     await vault.put(ORG, "B", "b")
     assert path.read_text() == key
     assert await vault.resolve(ORG, None, BY) == {"A": VALUE, "B": "b"}
@@ -202,9 +202,9 @@ async def test_the_key_file_is_made_once_when_first_needed_and_only_its_owner_re
 
 async def test_a_key_in_the_settings_wins_over_the_file_and_may_be_url_safe(settings: Settings) -> None:
     key = base64.urlsafe_b64encode(b"\xff" * 32).decode()
-    vault.use(dataclasses.replace(settings, secret_key=key))
+    keyring.use(dataclasses.replace(settings, secret_key=key))
     await vault.put(ORG, "A", VALUE)
-    vault.use(with_key(settings, 0xFF))
+    keyring.use(with_key(settings, 0xFF))
     assert await vault.resolve(ORG, None, BY) == {"A": VALUE}
     assert not (settings.data / "secret.key").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from corral.base.ids import new_id
 from corral.platform import keys
 from corral.platform.access import Role
 from corral.platform.database import commit, sql
-from corral.secrets import vault
+from corral.secrets import keyring, vault
 from tests.support.http import Api
 from tests.web.conftest import Running
 
@@ -101,14 +102,14 @@ def test_who_is_no_admin_sees_names_and_changes_nothing(full: Api, lesser: Api) 
         assert "secrets:write" in answer.json()["error"]
 
 
-def test_another_master_key_is_told_to_who_asks(running: Running, full: Api) -> None:
+def test_another_master_key_is_told_to_who_asks(running: Running, full: Api, tmp_path: Path) -> None:
     full.post("/api/secrets", body={"key": "LOCKED", "value": "v"})
-    before = vault._keys
+    before = keyring._ring
     try:
-        vault.use(dataclasses.replace(running.server.settings, secret_key="AQEB" * 10 + "AQE="))
+        keyring.use(dataclasses.replace(running.server.settings, data=tmp_path, secret_key="AQEB" * 10 + "AQE="))
         answer = full.post("/api/secrets", body={"key": "LOCKED", "value": "w"})
     finally:
-        vault._keys = before
+        keyring._ring = before
     assert answer.status_code == 409
     assert "CORRAL_SECRET_KEY" in answer.json()["error"]
     assert running.do(vault.resolve(ORG, None, BY))["LOCKED"] == "v"

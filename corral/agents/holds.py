@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from corral.agents import needs
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints
+from corral.wire.agents import AgentSnapshot
 
 _LONGEST = 200
 
@@ -17,18 +20,19 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
     if not agents:
         return
     runs = yield sql(
-        "SELECT no, status, hold, attempt_open, placement_id, task_id FROM runs WHERE agent_id = $1 "
+        "SELECT no, status, hold, attempt_open, placement_id, task_id, agent FROM runs WHERE agent_id = $1 "
         "AND status IN ('queued', 'running', 'waiting', 'paused') ORDER BY priority DESC, no",
         agent_id,
     )
     queued = [run for run in runs if run["status"] == "queued" and not run["attempt_open"]]
     busy = any(run["status"] == "running" or (run["status"] == "queued" and run["attempt_open"]) for run in runs)
     off_duty = _off_duty(agents[0])
-    if queued and off_duty is None:
-        off_duty = yield from needs.lacking(agents[0]["org_id"], agent_id)
+    lacks: dict[str | None, str | None] = {}
+    for team in {_team(run) for run in queued if off_duty is None}:
+        lacks[team] = yield from needs.lacking(agents[0]["org_id"], agent_id, team)
     ready: Row | None = None
     for run in queued:
-        reason = off_duty or (yield from _blocked(run["task_id"]))
+        reason = off_duty or lacks[_team(run)] or (yield from _blocked(run["task_id"]))
         if reason is None and not busy and ready is None:
             ready = run
         elif not (yield from _hold(run, reason or f"agent {agents[0]['name']} is busy")):
@@ -60,6 +64,11 @@ def lock(*agent_ids: str | None) -> Unit[None]:
 
 def _off_duty(agent: Row) -> str | None:
     return f"agent {agent['name']} is {agent['state']}" if agent["state"] != "active" else None
+
+
+def _team(run: Row) -> str | None:
+    """Return the team that the run's agent was in at the launch, which its claim goes by as well."""
+    return msgspec.json.decode(run["agent"], type=AgentSnapshot).team
 
 
 def _blocked(task_id: str | None) -> Unit[str | None]:

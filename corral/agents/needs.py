@@ -7,9 +7,9 @@ from corral.platform.database import Unit
 from corral.secrets import vault
 
 
-def lacking(org_id: int, agent_id: str) -> Unit[str | None]:
+def lacking(org_id: int, agent_id: str, team: str | None) -> Unit[str | None]:
     """Say which secret the agent's servers refer to that nobody has stored; None if there is none."""
-    referring = [server for server in (yield from servers.given(org_id, agent_id)) if render.references(server)]
+    referring = [server for server in (yield from servers.given(org_id, agent_id, team)) if render.references(server)]
     if not referring:
         return None
     stored = yield from vault.names(org_id, agent_id)

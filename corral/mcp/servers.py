@@ -1,4 +1,4 @@
-"""The MCP servers of an org: added, listed, changed and removed. All its agents are given all of them."""
+"""The MCP servers of an org: added, listed, changed and removed. Each is for all agents, some, or some teams."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from corral.platform.database import Duplicate, Row, Unit, alone, commit, fetch,
 from corral.wire.tools import SERVER
 
 STDIO, HTTP = "stdio", "http"
+ALL, AGENTS, TEAMS = "all", "agents", "teams"
 NAME = "^[a-zA-Z0-9_-]{1,64}$"
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile("[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -33,12 +34,33 @@ class Server(msgspec.Struct, frozen=True):
     url: str | None
     env: dict[str, str]
     headers: dict[str, str]
+    enabled_for: str = ALL  #: all | agents | teams
+    agents: list[str] = []  #: ids, if it is for some
+    teams: list[str] = []  #: names, if it is for teams
+    allow: list[str] = []  #: its tools, or patterns with `*`, that need no asking
+    ask: list[str] = []  #: that people are asked about
+    deny: list[str] = []  #: that nobody may call
+
+    def is_for(self, agent_id: str | None, team: str | None) -> bool:
+        """Tell whether an agent of this team is given it."""
+        if self.enabled_for == AGENTS:
+            return agent_id in self.agents
+        return self.enabled_for == ALL or team in self.teams
 
 
 _COLUMNS = ", ".join(Server.__struct_fields__)
-_JSON = ("args", "env", "headers")
+_LISTS = ("agents", "teams", "allow", "ask", "deny")
+_JSON = ("args", "env", "headers", *_LISTS)
 #: What a field has that was not given.
-EMPTY: dict[str, Any] = {"command": None, "args": [], "url": None, "env": {}, "headers": {}}
+EMPTY: dict[str, Any] = {
+    "command": None,
+    "args": [],
+    "url": None,
+    "env": {},
+    "headers": {},
+    "enabled_for": ALL,
+    **{name: list[str]() for name in _LISTS},
+}
 
 
 async def page(org_id: int, *, limit: int = 1000, before: str | None = None) -> list[Server]:
@@ -53,15 +75,15 @@ async def page(org_id: int, *, limit: int = 1000, before: str | None = None) -> 
     return [_server(row) for row in rows]
 
 
-async def for_agent(org_id: int, agent_id: str | None) -> list[Server]:
+async def for_agent(org_id: int, agent_id: str | None, team: str | None = None) -> list[Server]:
     """Return the servers that a run of this agent is given, in the order they were added."""
-    return await commit(given(org_id, agent_id))
+    return await commit(given(org_id, agent_id, team))
 
 
-def given(org_id: int, agent_id: str | None) -> Unit[list[Server]]:
+def given(org_id: int, agent_id: str | None, team: str | None) -> Unit[list[Server]]:
     """Do so within a unit."""
     rows = yield alone(f"SELECT {_COLUMNS} FROM mcp_servers WHERE org_id = $1 ORDER BY no", org_id)  # noqa: S608
-    return [_server(row) for row in rows]
+    return [server for server in map(_server, rows) if server.is_for(agent_id, team)]
 
 
 async def get(org_id: int, server_id: str, *, field: str | None = None) -> Server:
@@ -147,6 +169,9 @@ def _check(fields: Mapping[str, Any]) -> None:
         raise BadRequest("command is missing: transport stdio starts it", field="command")
     if fields["transport"] == HTTP:
         _check_url(fields["url"])
+    for whom in (AGENTS, TEAMS):
+        if fields["enabled_for"] == whom and not fields[whom]:
+            raise BadRequest(f"{whom} is missing: the server is enabled for those it names", field=whom)
     for name in fields["env"]:
         if not _VARIABLE.fullmatch(name):
             raise BadRequest(f"env.{name} is not the name of a variable: letters, digits and _", field=f"env.{name}")

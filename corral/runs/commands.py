@@ -46,12 +46,15 @@ def close(run_no: int) -> Unit[None]:
 
 def settle(command_id: str, status: CommandStatus, message: str = "") -> Unit[None]:
     """Store the result of a command to the platform's own engine, which may do so together with what it did."""
-    yield sql(
-        "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE id = $1 AND done_at IS NULL",
+    rows = yield sql(
+        "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE id = $1 AND done_at IS NULL "
+        "RETURNING kind, payload, run_no, attempt",
         command_id,
         status.value,
         message,
     )
+    if rows:
+        yield from _note_applied(rows[0], status)
 
 
 async def finish(org_id: int, runner_id: int | str, command_id: str, result: CommandResult) -> None:
@@ -74,12 +77,16 @@ async def finish(org_id: int, runner_id: int | str, command_id: str, result: Com
                 "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE no = $1",
                 command["no"], result.status.value, result.message[:2000],
             )  # fmt: skip
-        # The answer applies once, so what may have reached the agent counts; also when the attempt has ended meanwhile.
-        if command["kind"] == CommandKind.APPROVE and result.status in {CommandStatus.DONE, CommandStatus.INTERRUPTED}:
-            approve: dict[str, Any] = msgspec.json.decode(command["payload"])
-            yield sql(
-                "UPDATE approvals SET applied_at = now_ms() WHERE run_no = $1 AND attempt = $2 AND request_id = $3",
-                command["run_no"], command["attempt"], approve["request_id"],
-            )  # fmt: skip
+        yield from _note_applied(command, result.status)
 
     await decide(unit)
+
+
+def _note_applied(command: Row, status: CommandStatus) -> Unit[None]:
+    """The answer applies once, so what may have reached the agent counts; also when the attempt has ended meanwhile."""
+    if command["kind"] == CommandKind.APPROVE and status in {CommandStatus.DONE, CommandStatus.INTERRUPTED}:
+        approve: dict[str, Any] = msgspec.json.decode(command["payload"])
+        yield sql(
+            "UPDATE approvals SET applied_at = now_ms() WHERE run_no = $1 AND attempt = $2 AND request_id = $3",
+            command["run_no"], command["attempt"], approve["request_id"],
+        )  # fmt: skip

@@ -45,7 +45,7 @@ async def _outfit(work: Assignment) -> Assignment:
     rows = await database.fetch("SELECT org_id FROM runs WHERE id = $1", work.run_id)
     org_id, agent_id = rows[0]["org_id"], work.agent.id
     work.env = await vault.resolve(org_id, agent_id, f"run:{work.run_id}", work.attempt)
-    rendered = render.render(await servers.for_agent(org_id, agent_id), work.env)
+    rendered = render.render(await servers.for_agent(org_id, agent_id, work.agent.team), work.env)
     if rendered.missing:
         lacks = "; ".join(f"MCP server {one.server} needs the secret {one.key}" for one in rendered.missing)
         raise CorralError(f"{lacks}: store what is missing, or change the server")

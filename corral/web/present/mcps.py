@@ -18,6 +18,12 @@ class McpView(msgspec.Struct, kw_only=True):
     url: str | None
     env: dict[str, str]
     headers: dict[str, str]
+    enabled_for: str  #: all, agents or teams
+    agents: list[str]
+    teams: list[str]
+    allow: list[str]
+    ask: list[str]
+    deny: list[str]
 
 
 def mcp_view(server: Server) -> McpView:
@@ -31,4 +37,10 @@ def mcp_view(server: Server) -> McpView:
         url=server.url,
         env=server.env,
         headers=server.headers,
+        enabled_for=server.enabled_for,
+        agents=server.agents,
+        teams=server.teams,
+        allow=server.allow,
+        ask=server.ask,
+        deny=server.deny,
     )

@@ -13,6 +13,7 @@ import msgspec
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
 from corral.platform.database import Duplicate, Row, Unit, alone, commit, fetch, sql
+from corral.wire.runner import McpTested, McpTool
 from corral.wire.tools import SERVER
 
 STDIO, HTTP = "stdio", "http"
@@ -20,6 +21,16 @@ ALL, AGENTS, TEAMS = "all", "agents", "teams"
 NAME = "^[a-zA-Z0-9_-]{1,64}$"
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile("[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a server was when it was last tested."""
+
+    ok: bool
+    tested_at: int
+    machine: str  #: where: a runner's name, or `the platform`
+    tools: list[McpTool] = []
+    error: str | None = None
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -40,6 +51,7 @@ class Server(msgspec.Struct, frozen=True):
     allow: list[str] = []  #: its tools, or patterns with `*`, that need no asking
     ask: list[str] = []  #: that people are asked about
     deny: list[str] = []  #: that nobody may call
+    health: Health | None = None
 
     def is_for(self, agent_id: str | None, team: str | None) -> bool:
         """Tell whether an agent of this team is given it."""
@@ -200,4 +212,16 @@ def _stored(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _server(row: Row) -> Server:
     values = {name: row[name] for name in Server.__struct_fields__}
-    return Server(**{**values, **{name: msgspec.json.decode(values[name]) for name in _JSON}})
+    values |= {name: msgspec.json.decode(values[name]) for name in _JSON}
+    values["health"] = msgspec.json.decode(values["health"], type=Health) if values["health"] else None
+    return Server(**values)
+
+
+async def tested(org_id: int, server_id: str, tested: McpTested, machine: str) -> Health:
+    """Keep how a server was found, and return that."""
+    rows = await fetch("SELECT now_ms() AS now")
+    health = Health(tested.error is None, rows[0]["now"], machine, tested.tools, tested.error)
+    query = "UPDATE mcp_servers SET health = $3 WHERE org_id = $1 AND id = $2 RETURNING no"
+    if not await fetch(query, org_id, server_id, msgspec.json.encode(health).decode()):
+        raise NotFound(f"There is no MCP server {server_id} here")
+    return health

@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from corral.base.errors import CorralError, Unavailable
 from corral.base.logs import get_logger
 from corral.mcp import render, servers
 from corral.platform import database
 from corral.platform.database import Unit, sql
-from corral.runs import ending
+from corral.runs import commands, ending
 from corral.runs.hints import Hints, decide
 from corral.secrets import vault
+from corral.wire.agents import McpServer
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment
+from corral.wire.runner import Assignment, Command, CommandKind, CommandStatus, McpTest
 from corral.wire.runs import RunStatus
 
 log = get_logger()
@@ -37,6 +40,46 @@ async def outfit(assignments: Sequence[Assignment]) -> list[Assignment]:
             log.warning("a run cannot be given what its agent has", run=work.run_id, why=error.message)
             await decide(partial(_fail, work, error.message))
     return ready
+
+
+class Asked(msgspec.Struct):
+    """What a command `mcp_test` holds until it is given to the runner: no secret."""
+
+    server_id: str
+    agent_id: str | None
+    team: str | None
+    by: str
+
+
+async def equip(commands_: Sequence[Command]) -> list[Command]:
+    """Return the commands with the secrets that they need; what cannot be given has its result at once."""
+    return [command for one in commands_ if (command := await _equip(one)) is not None]
+
+
+async def _equip(command: Command) -> Command | None:
+    if command.kind != CommandKind.MCP_TEST:
+        return command
+    if not await database.commit(commands.offered(command.id)):
+        return None
+    rows = await database.fetch("SELECT org_id FROM commands WHERE id = $1", command.id)
+    asked = msgspec.json.decode(command.payload, type=Asked)
+    try:
+        server = await render_one(rows[0]["org_id"], asked)
+    except CorralError as error:
+        await database.commit(commands.settle(command.id, CommandStatus.FAILED, error.message))
+        return None
+    return Command(command.id, command.kind, "", 0, msgspec.Raw(msgspec.json.encode(McpTest(server))))
+
+
+async def render_one(org_id: int, asked: Asked) -> McpServer:
+    """Return a server with its secrets, for a test of it."""
+    server = await servers.get(org_id, asked.server_id)
+    values = await vault.resolve(org_id, asked.agent_id, asked.by) if render.references(server) else {}
+    rendered = render.render([server], values)
+    if rendered.missing:
+        names = ", ".join(missing.key for missing in rendered.missing)
+        raise CorralError(f"it needs secrets that nobody has stored: {names}")
+    return rendered.servers[0]
 
 
 async def _outfit(work: Assignment) -> Assignment:

@@ -70,6 +70,20 @@ def test_a_part_of_a_server_is_changed_and_what_was_answered_may_be_sent_back(qu
     assert quiet.patch("/api/mcps/:id", made["id"], body={}).json() == {**made, "args": ["-v"], "env": {}}
 
 
+def test_a_server_is_tested_and_its_health_kept(quiet: Api, key_for: Callable[..., Api]) -> None:
+    made = added(quiet, transport="http", url="http://127.0.0.1:9/mcp", command=None)
+    assert made["health"] is None
+    answer = quiet.post("/api/mcps/:id/test", made["id"], body={})
+    assert answer.status_code == 200
+    health = answer.json()
+    assert (health["ok"], health["tools"], health["machine"]) == (False, [], "the platform")
+    assert health["error"]
+    assert quiet.get("/api/mcps").json()[0]["health"] == health
+    assert quiet.post("/api/mcps/:id/test", made["id"], body={"runner": 1}).status_code == 400
+    assert quiet.post("/api/mcps/:id/test", UNKNOWN, body={}).status_code == 404
+    assert key_for("mcps:read").post("/api/mcps/:id/test", made["id"], body={}).status_code == 403
+
+
 def test_a_server_is_deleted(quiet: Api) -> None:
     made = added(quiet)
     answer = quiet.delete("/api/mcps/:id", made["id"])

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from corral.agents import roster, supplies
+from corral.agents import probing, roster, supplies
 from corral.mcp import servers
 from corral.platform.access import Role
 from corral.web.api.paging import Id, Page, cut
 from corral.web.api.runs import Done
 from corral.web.call import Call
-from corral.web.present.mcps import McpView, mcp_view
+from corral.web.present.mcps import HealthView, McpView, health_view, mcp_view
 from corral.web.routes import Routes
 
 route = Routes("MCP servers")
@@ -65,6 +65,13 @@ class ChangeMcp(msgspec.Struct, forbid_unknown_fields=True):
     deny: Names | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class TestMcp(msgspec.Struct, forbid_unknown_fields=True):
+    """For whom, and where, a server is tried."""
+
+    agent: Id | None = None  #: an agent's id: with its secrets, where its runs are executed
+    runner: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | int | None = None  #: on this one's machine
+
+
 @route.get("/api/mcps", scope="mcps:read")
 async def list_mcps(call: Call, query: Page) -> list[McpView]:
     """List MCP servers, newest first."""
@@ -96,6 +103,12 @@ async def remove_mcp(call: Call, id: str) -> Done:
 async def _known(call: Call, body: CreateMcp | ChangeMcp) -> None:
     for agent in body.agents or ():
         await roster.get(call.org_id, agent, field="agents")
+
+
+@route.post("/api/mcps/<id>/test", scope="mcps:write", role=Role.ADMIN)
+async def test_mcp(call: Call, id: str, body: TestMcp) -> HealthView:
+    """Start or reach an MCP server where it would be used, list its tools, and end it."""
+    return health_view(await probing.test(call.org_id, id, call.actor, agent_id=body.agent, runner=body.runner))
 
 
 def _given(body: CreateMcp | ChangeMcp) -> dict[str, Any]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
+from corral.agents import needs
 from corral.platform import database
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints
+from corral.wire.agents import AgentSnapshot
 
 _LONGEST = 200
 _BLOCKED_BY = (
@@ -17,19 +21,24 @@ _BLOCKED_BY = (
 
 def refresh(agent_id: str, hints: Hints) -> Unit[None]:
     """Decide anew which of the agent's queued runs is ready. Runs that wait for others don't keep it busy."""
-    agents = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING name, state", agent_id)
+    agents = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING org_id, name, state", agent_id)
     if not agents:
         return
     runs = yield sql(
-        f"SELECT no, status, hold, attempt_open, placement_id, ({_BLOCKED_BY}) AS blocked_by FROM runs "  # noqa: S608
+        f"SELECT no, status, hold, attempt_open, placement_id, agent, ({_BLOCKED_BY}) AS blocked_by FROM runs "  # noqa: S608
         "WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') ORDER BY priority DESC, no",
         agent_id,
     )
     queued = [run for run in runs if run["status"] == "queued" and not run["attempt_open"]]
     busy = any(run["status"] == "running" or (run["status"] == "queued" and run["attempt_open"]) for run in runs)
+    off_duty = _off_duty(agents[0])
+    lacks: dict[str | None, str | None] = {}
+    for team in {_team(run) for run in queued if off_duty is None}:
+        lacks[team] = yield from needs.lacking(agents[0]["org_id"], agent_id, team)
     ready: Row | None = None
     for run in queued:
-        reason = _off_duty(agents[0]) or (f"blocked by {run['blocked_by']}" if run["blocked_by"] else None)
+        blocked = f"blocked by {run['blocked_by']}" if run["blocked_by"] else None
+        reason = off_duty or lacks[_team(run)] or blocked
         if reason is None and not busy and ready is None:
             ready = run
         elif not (yield from _hold(run, reason or f"agent {agents[0]['name']} is busy")):
@@ -45,6 +54,14 @@ def refresh_all(agent_ids: Iterable[str], hints: Hints) -> Unit[None]:
         yield from refresh(agent_id, hints)
 
 
+def refresh_org(org_id: int, agent_id: str | None, hints: Hints) -> Unit[None]:
+    """Do so for all agents of an org that have a queued run, or for the one that is named."""
+    rows = yield sql(
+        "SELECT DISTINCT agent_id FROM runs WHERE org_id = $1 AND status = 'queued' AND agent_id IS NOT NULL", org_id
+    )
+    yield from refresh_all({row["agent_id"] for row in rows if agent_id in {None, row["agent_id"]}}, hints)
+
+
 def lock(*agent_ids: str | None) -> Unit[None]:
     """Take agents a unit will need one after the other, in the same order as every other unit: none waits in a ring."""
     if database.dialect() == "sqlite":  # has one writer
@@ -56,6 +73,11 @@ def lock(*agent_ids: str | None) -> Unit[None]:
 
 def _off_duty(agent: Row) -> str | None:
     return f"agent {agent['name']} is {agent['state']}" if agent["state"] != "active" else None
+
+
+def _team(run: Row) -> str | None:
+    """Return the team that the run's agent was in at the launch, which its claim goes by as well."""
+    return msgspec.json.decode(run["agent"], type=AgentSnapshot).team
 
 
 def _hold(run: Row, reason: str) -> Unit[bool]:

@@ -99,6 +99,7 @@ async def create(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
 
     def unit(_hints: Hints) -> Unit[None]:
         _check_engine(fields)
+        yield from orgs.lock(org_id)
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
         columns = {"id": agent_id, "org_id": org_id, "state": ACTIVE, "autostart": False, **_stored(fields)}
         marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))

@@ -18,6 +18,7 @@ from corral.cli import (
     processes,
     runners,
     runs,
+    secrets,
     sign_in,
     tasks,
     usage,
@@ -44,6 +45,7 @@ def build() -> typer.Typer:
     app.command(rich_help_panel="Look after it")(runners.runners)
     app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
+    app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):

@@ -19,6 +19,13 @@ class Server(Model):
     url = fields.TextField(null=True)
     env = fields.TextField()  # JSON object
     headers = fields.TextField()  # JSON object
+    enabled_for = fields.CharField(max_length=10, db_default="all", default="all")  # all | agents | teams
+    agents = fields.TextField(db_default="[]", default="[]")  # JSON list of ids
+    teams = fields.TextField(db_default="[]", default="[]")  # JSON list of names
+    allow = fields.TextField(db_default="[]", default="[]")  # JSON list: tools, or patterns with *
+    ask = fields.TextField(db_default="[]", default="[]")  # likewise
+    deny = fields.TextField(db_default="[]", default="[]")  # likewise
+    health = fields.TextField(null=True)  # JSON of Health: the last test's result
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 

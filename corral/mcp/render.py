@@ -43,6 +43,9 @@ def render(servers: Sequence[Server], values: Mapping[str, str]) -> Rendered:
                 url=server.url,
                 env=_replaced(server.env, values),
                 headers=_replaced(server.headers, values),
+                allow=tuple(server.allow),
+                ask=tuple(server.ask),
+                deny=tuple(server.deny),
             )
         )
     return rendered

@@ -1,9 +1,10 @@
-"""The MCP servers of an org: added, listed, changed and removed. All its agents are given all of them."""
+"""The MCP servers of an org: added, listed, changed and removed. Each is for all agents, some, or some teams."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,13 +12,25 @@ import msgspec
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
-from corral.platform.database import Duplicate, Row, Unit, commit, fetch, sql
+from corral.platform.database import Duplicate, Row, Unit, alone, commit, fetch, sql
+from corral.wire.runner import McpTested, McpTool
 from corral.wire.tools import SERVER
 
 STDIO, HTTP = "stdio", "http"
+ALL, AGENTS, TEAMS = "all", "agents", "teams"
 NAME = "^[a-zA-Z0-9_-]{1,64}$"
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile("[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a server was when it was last tested."""
+
+    ok: bool
+    tested_at: int
+    machine: str  #: where: a runner's name, or `the platform`
+    tools: list[McpTool] = []
+    error: str | None = None
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -32,12 +45,34 @@ class Server(msgspec.Struct, frozen=True):
     url: str | None
     env: dict[str, str]
     headers: dict[str, str]
+    enabled_for: str = ALL  #: all | agents | teams
+    agents: list[str] = []  #: ids, if it is for some
+    teams: list[str] = []  #: names, if it is for teams
+    allow: list[str] = []  #: its tools, or patterns with `*`, that need no asking
+    ask: list[str] = []  #: that people are asked about
+    deny: list[str] = []  #: that nobody may call
+    health: Health | None = None
+
+    def is_for(self, agent_id: str | None, team: str | None) -> bool:
+        """Tell whether an agent of this team is given it."""
+        if self.enabled_for == AGENTS:
+            return agent_id in self.agents
+        return self.enabled_for == ALL or team in self.teams
 
 
 _COLUMNS = ", ".join(Server.__struct_fields__)
-_JSON = ("args", "env", "headers")
+_LISTS = ("agents", "teams", "allow", "ask", "deny")
+_JSON = ("args", "env", "headers", *_LISTS)
 #: What a field has that was not given.
-EMPTY: dict[str, Any] = {"command": None, "args": [], "url": None, "env": {}, "headers": {}}
+EMPTY: dict[str, Any] = {
+    "command": None,
+    "args": [],
+    "url": None,
+    "env": {},
+    "headers": {},
+    "enabled_for": ALL,
+    **{name: list[str]() for name in _LISTS},
+}
 
 
 async def page(org_id: int, *, limit: int = 1000, before: str | None = None) -> list[Server]:
@@ -52,10 +87,15 @@ async def page(org_id: int, *, limit: int = 1000, before: str | None = None) -> 
     return [_server(row) for row in rows]
 
 
-async def for_agent(org_id: int, agent_id: str | None) -> list[Server]:
+async def for_agent(org_id: int, agent_id: str | None, team: str | None = None) -> list[Server]:
     """Return the servers that a run of this agent is given, in the order they were added."""
-    rows = await fetch(f"SELECT {_COLUMNS} FROM mcp_servers WHERE org_id = $1 ORDER BY no", org_id)  # noqa: S608
-    return [_server(row) for row in rows]
+    return await commit(given(org_id, agent_id, team))
+
+
+def given(org_id: int, agent_id: str | None, team: str | None) -> Unit[list[Server]]:
+    """Do so within a unit."""
+    rows = yield alone(f"SELECT {_COLUMNS} FROM mcp_servers WHERE org_id = $1 ORDER BY no", org_id)  # noqa: S608
+    return [server for server in map(_server, rows) if server.is_for(agent_id, team)]
 
 
 async def get(org_id: int, server_id: str, *, field: str | None = None) -> Server:
@@ -71,52 +111,62 @@ async def get(org_id: int, server_id: str, *, field: str | None = None) -> Serve
 
 async def create(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
     """Add a server; the same id twice is the same server. Conflict if its name is taken."""
+    await commit(adding(org_id, server_id, fields))
+    return await get(org_id, server_id)
+
+
+async def update(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
+    """Change some fields; what comes of it must be valid as a whole."""
+    await commit(changing(org_id, server_id, fields))
+    return await get(org_id, server_id)
+
+
+async def remove(org_id: int, server_id: str) -> None:
+    """Delete a server; runs that go on keep what they were given."""
+    await commit(removing(org_id, server_id))
+
+
+def adding(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]:
+    """Add a server within a unit."""
     full = {**EMPTY, **fields}
     _check(full)
     columns = {"id": server_id, "org_id": org_id, **_stored(full)}
     marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-
-    def unit() -> Unit[None]:
+    with _taken(full["name"]):
         yield sql(
             f"INSERT INTO mcp_servers ({', '.join(columns)}, created_at, updated_at) "  # noqa: S608 - our columns
             f"VALUES ({marks}, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
             *columns.values(),
         )
 
-    await _commit(unit(), full["name"])
-    return await get(org_id, server_id)
 
-
-async def update(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
-    """Change some fields; what comes of it must be valid as a whole."""
-
-    def unit() -> Unit[None]:
-        rows = yield sql(
-            f"UPDATE mcp_servers SET updated_at = now_ms() WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608
-            org_id,
-            server_id,
-        )
-        if not rows:
-            raise NotFound(f"There is no MCP server {server_id} here")
-        _check({**msgspec.structs.asdict(_server(rows[0])), **fields})
-        if stored := _stored(fields):
-            sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(stored, 2))
+def changing(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]:
+    """Change a server within a unit."""
+    rows = yield sql(
+        f"UPDATE mcp_servers SET updated_at = now_ms() WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608
+        org_id,
+        server_id,
+    )
+    if not rows:
+        raise NotFound(f"There is no MCP server {server_id} here")
+    _check({**msgspec.structs.asdict(_server(rows[0])), **fields})
+    if stored := _stored(fields):
+        sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(stored, 2))
+        with _taken(fields.get("name", "")):
             yield sql(f"UPDATE mcp_servers SET {sets} WHERE id = $1", server_id, *stored.values())  # noqa: S608
 
-    await _commit(unit(), fields.get("name", ""))
-    return await get(org_id, server_id)
 
-
-async def remove(org_id: int, server_id: str) -> None:
-    """Delete a server; runs that go on keep what they were given."""
-    query = "DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no"
-    if not await fetch(query, org_id, server_id):
+def removing(org_id: int, server_id: str) -> Unit[None]:
+    """Delete a server within a unit."""
+    rows = yield sql("DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no", org_id, server_id)
+    if not rows:
         raise NotFound(f"There is no MCP server {server_id} here")
 
 
-async def _commit(unit: Unit[None], name: str) -> None:
+@contextmanager
+def _taken(name: str) -> Iterator[None]:
     try:
-        await commit(unit)
+        yield
     except Duplicate as error:
         raise Conflict(f"There is an MCP server named {name} already", field="name") from error
 
@@ -131,6 +181,9 @@ def _check(fields: Mapping[str, Any]) -> None:
         raise BadRequest("command is missing: transport stdio starts it", field="command")
     if fields["transport"] == HTTP:
         _check_url(fields["url"])
+    for whom in (AGENTS, TEAMS):
+        if fields["enabled_for"] == whom and not fields[whom]:
+            raise BadRequest(f"{whom} is missing: the server is enabled for those it names", field=whom)
     for name in fields["env"]:
         if not _VARIABLE.fullmatch(name):
             raise BadRequest(f"env.{name} is not the name of a variable: letters, digits and _", field=f"env.{name}")
@@ -159,4 +212,16 @@ def _stored(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _server(row: Row) -> Server:
     values = {name: row[name] for name in Server.__struct_fields__}
-    return Server(**{**values, **{name: msgspec.json.decode(values[name]) for name in _JSON}})
+    values |= {name: msgspec.json.decode(values[name]) for name in _JSON}
+    values["health"] = msgspec.json.decode(values["health"], type=Health) if values["health"] else None
+    return Server(**values)
+
+
+async def tested(org_id: int, server_id: str, tested: McpTested, machine: str) -> Health:
+    """Keep how a server was found, and return that."""
+    rows = await fetch("SELECT now_ms() AS now")
+    health = Health(tested.error is None, rows[0]["now"], machine, tested.tools, tested.error)
+    query = "UPDATE mcp_servers SET health = $3 WHERE org_id = $1 AND id = $2 RETURNING no"
+    if not await fetch(query, org_id, server_id, msgspec.json.encode(health).decode()):
+        raise NotFound(f"There is no MCP server {server_id} here")
+    return health

@@ -7,6 +7,7 @@
     conversation.py   what happened, entry by entry (entries.py), as it is stored
     journal.py        events, usage and entries: one transaction each, fenced by the lease
     tools.py          what a model may call: Corral's own tools (toolset.py) and those of MCP servers
+    approvals.py      what people are asked before a tool is called
     limits.py         turns, cost and time
     provider.py       the interface over the SDKs: anthropic.py, openai.py, openrouter.py
     catalog.py        what models can do

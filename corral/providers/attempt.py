@@ -17,6 +17,7 @@ from corral.base.logs import get_logger
 from corral.base.redactor import Redactor
 from corral.platform import database
 from corral.providers import conversation
+from corral.providers.approvals import Approvals
 from corral.providers.clients import Clients
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Prompt
@@ -30,7 +31,7 @@ from corral.runs import commands
 from corral.runs.resuming import INTERRUPTED
 from corral.usage import pricelists
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment, Cancel, CommandStatus, Held, Message, Resume
+from corral.wire.runner import Approve, Assignment, Cancel, CommandStatus, Held, Message, Resume
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ class Attempt:
         self._clocks = Clocks(assignment.limits, on_waiting)
         self._journal: Journal | None = None
         self._loop: Loop | None = None
+        self._approvals: Approvals | None = None
         self._is_ready = asyncio.Event()  #: it can hear, or never will
         self._asked: Stop | None = None
         self._stopped = asyncio.Event()
@@ -92,6 +94,10 @@ class Attempt:
         except (Ending, LeaseLost):
             return False
         return True
+
+    def approve(self, approve: Approve) -> bool:
+        """Take what a person says about a call; False if nobody asks that now."""
+        return self._approvals is not None and self._approvals.answer(approve)
 
     def cancel(self, cancel: Cancel) -> None:
         """End it: somebody said so."""
@@ -172,7 +178,8 @@ class Attempt:
         work = self._work
         journal = self._journal = Journal(org_id, rows[0]["no"], work, self.lose)
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
-        tools = Tools(work, self._means.toolset, self._clocks, journal.redactor)
+        approvals = self._approvals = Approvals(journal, self._clocks)
+        tools = Tools(work, self._means.toolset, self._clocks, approvals.ask, journal.redactor)
         told = self._told(talk, journal.redactor)
         begun = [self._started(), self._session(talk, tools)]
         await journal.write(begun, entries=[told] if told else (), talk=talk)

@@ -23,6 +23,7 @@ from corral.providers.toolset import Connect, Toolset
 from corral.runs import commands, poll, runners, waiting
 from corral.runs.placements import PLATFORM
 from corral.wire.runner import (
+    Approve,
     Assignment,
     Cancel,
     Cli,
@@ -189,6 +190,9 @@ class Engine:
         match command.kind:
             case CommandKind.CANCEL:
                 attempt.cancel(msgspec.json.decode(command.payload, type=Cancel))
+            case CommandKind.APPROVE:
+                if not attempt.approve(msgspec.json.decode(command.payload, type=Approve)):
+                    return CommandStatus.FAILED, "Nobody asks that any more"
             case CommandKind.MESSAGE:
                 message = msgspec.json.decode(command.payload, type=Message)
                 if not await attempt.hear(command.id, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -16,7 +17,8 @@ from corral.providers.entries import Call, Result
 from corral.providers.limits import Clocks
 from corral.providers.provider import NOT_AN_OBJECT, clean
 from corral.providers.toolset import Connect, Connection, Toolset
-from corral.wire.runner import Assignment, Held
+from corral.wire.agents import McpServer, Ruling
+from corral.wire.runner import Approve, Assignment, Held
 from corral.wire.tools import ToolAnswer, ToolSpec
 
 #: A server that takes longer to say what it has is done without.
@@ -30,6 +32,8 @@ CUT_OFF = (
     "Look at what is there before you call it again."
 )
 
+Ask = Callable[[Call], Awaitable[Approve]]
+
 log = get_logger()
 
 
@@ -37,9 +41,10 @@ class Tools:
     """Corral's own tools by their bare names, those of MCP servers as `server__tool`."""
 
     def __init__(
-        self, assignment: Assignment, toolset: Toolset, clocks: Clocks, redactor: Redactor | None = None
+        self, assignment: Assignment, toolset: Toolset, clocks: Clocks, ask: Ask, redactor: Redactor | None = None
     ) -> None:
-        """Start with Corral's own; what they answer is masked."""
+        """Start with Corral's own; `ask` puts a call to people, and what tools answer is masked."""
+        self._ask = ask
         self._redactor = redactor or Redactor({})
         self._assignment = assignment
         self._toolset = toolset
@@ -48,6 +53,7 @@ class Tools:
         self.specs = list(own)
         self._own = frozenset(spec.name for spec in own)
         self._served: dict[str, tuple[Connection, str]] = {}
+        self._asked: set[str] = set()  #: which people are asked about
 
     async def connect(self, stack: AsyncExitStack, connect: Connect) -> list[str]:
         """Reach the assignment's MCP servers for as long as `stack` lives; returns why some could not be reached."""
@@ -55,7 +61,7 @@ class Tools:
         for server in self._assignment.mcp_servers:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    self._offer(server.name, await stack.enter_async_context(connect(server)))
+                    self._offer(server, await stack.enter_async_context(connect(server)))
             except Exception as error:  # noqa: BLE001 - whatever it was, the run goes on without that server
                 why = f"no answer in {CONNECT_SECONDS:g} seconds" if isinstance(error, TimeoutError) else _why(error)
                 problems.append(f"The MCP server {server.name} cannot be used: {why}")
@@ -81,6 +87,10 @@ class Tools:
             known = ", ".join(spec.name for spec in self.specs) or "none"
             return _mistake(f"There is no tool {call.name}. There are: {known}")
         connection, name = self._served[call.name]
+        if call.name in self._asked:
+            said = await self._ask(call)
+            if said.decision != "allow":
+                return _mistake(said.reason or "A person denied this.")
         seconds = self._clocks.idle_seconds or _CALL_SECONDS
         try:
             async with asyncio.timeout(seconds):
@@ -108,13 +118,18 @@ class Tools:
                     log.exception("a tool of our own failed", tool=call.name, run=work.run_id)
                     return _mistake(f"{call.name} failed: {_why(error)}")
 
-    def _offer(self, server: str, connection: Connection) -> None:
+    def _offer(self, server: McpServer, connection: Connection) -> None:
         for spec in connection.specs:
-            name = _NO_NAME.sub("_", f"{server}__{spec.name}")[:_LONGEST_NAME]
+            ruling = server.ruling(spec.name)
+            if ruling is Ruling.DENY:
+                continue
+            name = _NO_NAME.sub("_", f"{server.name}__{spec.name}")[:_LONGEST_NAME]
             if name in self._served or name in self._own:
                 log.warning("two tools have one name", tool=name, run=self._assignment.run_id)
                 continue
             self._served[name] = (connection, spec.name)
+            if ruling is Ruling.ASK:
+                self._asked.add(name)
             # Providers refuse what does not say that it is an object with properties.
             schema = {"type": "object", "properties": {}, **spec.input_schema}
             self.specs.append(ToolSpec(name, spec.description, schema))

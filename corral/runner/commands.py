@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -20,11 +20,15 @@ from corral.wire.runner import (
     CommandKind,
     CommandResult,
     CommandStatus,
+    McpTest,
+    McpTested,
     Message,
     Registered,
 )
 
 FindJob = Callable[[str, int], Job | None]
+#: Tests the MCP server of the command of this id.
+TestServer = Callable[[str, McpTest], Awaitable[McpTested]]
 
 log = get_logger()
 
@@ -32,8 +36,12 @@ log = get_logger()
 class Commands:
     """The commands this runner was given. The journal keeps each from being carried out twice, also over a crash."""
 
-    def __init__(self, client: Client, journal: Journal, session: Callable[[], Registered], find_job: FindJob) -> None:
-        """Take where results go, in which session, and how to find the job a command is about."""
+    def __init__(
+        self, client: Client, journal: Journal, session: Callable[[], Registered], find_job: FindJob, test: TestServer
+    ) -> None:
+        """Take where results go, in which session, how to find the job a command is about, and to test a server."""
+        self._test = test
+        self._testing: dict[str, asyncio.Task[None]] = {}
         self._client = client
         self._journal = journal
         self._session = session
@@ -53,10 +61,17 @@ class Commands:
     def take(self, command: Command) -> bool:
         """Carry a command out, unless that was begun before; tell whether it is new."""
         if command.id in self._journal.state.begun:
-            if command.id not in self._telling:  # the server lost it, or refused it for an old session
+            if (
+                command.id not in self._telling and command.id not in self._testing
+            ):  # the server lost it, or refused it for an old session
                 self._tell(command.id)
             return False
         self._journal.begun(command.id)
+        if command.kind == CommandKind.MCP_TEST:
+            task = asyncio.create_task(self._keep_testing(command), name=f"test {command.id}")
+            self._testing[command.id] = task
+            task.add_done_callback(lambda _: self._testing.pop(command.id, None))
+            return True
         status, message = self._carry_out(command)
         self._journal.done(command.id, status, message)
         log.info("command", kind=command.kind, run=command.run_id, status=status, message=message)
@@ -74,10 +89,24 @@ class Commands:
 
     async def stop(self) -> None:
         """Stop telling; the next start goes on with it."""
-        telling = list(self._telling.values())
+        telling = [*self._testing.values(), *self._telling.values()]
         for task in telling:
             task.cancel()
         await asyncio.gather(*telling, return_exceptions=True)
+
+    async def _keep_testing(self, command: Command) -> None:
+        """Test an MCP server; that takes its time, and the poll goes on meanwhile."""
+        try:
+            tested = await self._test(command.id, msgspec.json.decode(command.payload, type=McpTest))
+            status, message = CommandStatus.DONE, msgspec.json.encode(tested).decode()
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            status, message = CommandStatus.FAILED, f"The command's payload is not valid: {error}"
+        except Exception as error:
+            log.exception("a test of an MCP server failed", error=repr(error))
+            status, message = CommandStatus.FAILED, f"The runner made a mistake: {error!r}"
+        self._journal.done(command.id, status, message)
+        log.info("command", kind=command.kind, status=status)
+        self._tell(command.id)
 
     def _carry_out(self, command: Command) -> tuple[CommandStatus, str]:
         if command.kind not in set(CommandKind):

@@ -15,7 +15,7 @@ from typing import ParamSpec
 from corral.base.backoff import Backoff
 from corral.base.logs import conceal, get_logger
 from corral.base.supervisor import Supervisor
-from corral.runner import clis, environment, recovery, spool, tree
+from corral.runner import clis, environment, mcp_test, recovery, spool, tree
 from corral.runner.client import Client, Refused, Retryable
 from corral.runner.commands import Commands
 from corral.runner.holdings import Holdings
@@ -26,7 +26,7 @@ from corral.runner.session import REFUSED_SECONDS, Session
 from corral.runner.settings import Settings
 from corral.runner.stopping import Phase, Stopping
 from corral.runner.workers import COMMANDS, Workers
-from corral.wire.runner import Cli, Poll, PollAnswer
+from corral.wire.runner import Cli, McpTest, McpTested, Poll, PollAnswer
 from corral.wire.runs import Engine
 
 #: What the process before us left is sent before we register, for so long once the server answers.
@@ -68,7 +68,10 @@ class Daemon:
         self._workers = Workers(self._env, self._journal, commands)
         self._holdings = Holdings(self._tools(), settings.max_pods)
         self._session = Session(settings, uid, self._client, self._server_is_back)
-        self._commands = Commands(self._client, self._journal, lambda: self._session.given, self._holdings.find)
+        self._commands = Commands(
+            self._client, self._journal, lambda: self._session.given, self._holdings.find, self._test
+        )
+        self._tested: set[int] = set()  #: MCP servers that are started for a test
         self._strays = tree.Strays()
         self._clis: list[Cli] = []
         self._has_new_clis = False
@@ -248,7 +251,7 @@ class Daemon:
         await asyncio.to_thread(spool.prune, self._spools, now)
 
     async def _end_strays(self, now: float) -> None:
-        await self._strays.run_once(self._holdings.worker_pids() | self._workers.pids())
+        await self._strays.run_once(self._holdings.worker_pids() | self._workers.pids() | self._tested)
 
     async def _look_for_clis(self, now: float) -> None:
         found = await clis.detect(self._env)
@@ -257,6 +260,17 @@ class Daemon:
             log.info("the CLIs on this machine have changed")
             self._clis, self._has_new_clis = found, True
             self._poll_again.set()
+
+    async def _test(self, command_id: str, wanted: McpTest) -> McpTested:
+        """Start an MCP server where runs work, with what their processes see."""
+        return await mcp_test.run(
+            wanted.server,
+            f"mcp-test-{command_id}",
+            env=self._env,
+            cwd=self._settings.allowed_dirs[0],
+            seconds=min(wanted.seconds, 60.0),
+            children=self._tested,
+        )
 
     def _server_is_back(self) -> None:
         self._commands.hurry()

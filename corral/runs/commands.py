@@ -8,9 +8,13 @@ import msgspec
 
 from corral.base.errors import Conflict, NotFound
 from corral.base.ids import new_id
+from corral.platform import database
 from corral.platform.database import Row, Unit, alone, sql
 from corral.runs.hints import Hints, decide
 from corral.wire.runner import Command, CommandKind, CommandResult, CommandStatus
+
+#: Characters of a result that are kept, where it is more than a sentence.
+_LONGEST = {CommandKind.MCP_TEST.value: 1_000_000}
 
 
 def issue(run: Row, kind: CommandKind, payload: msgspec.Struct, hints: Hints) -> Unit[None]:
@@ -24,11 +28,47 @@ def issue(run: Row, kind: CommandKind, payload: msgspec.Struct, hints: Hints) ->
     hints.runner(run["runner_no"])
 
 
+def ask_runner(
+    org_id: int, runner_no: int, command_id: str, *, kind: CommandKind, payload: bytes, hints: Hints
+) -> Unit[None]:
+    """Ask a runner for something that is about no run. It is offered once: nobody waits for the result for long."""
+    yield sql(
+        "INSERT INTO commands (id, org_id, runner_no, run_no, run_id, attempt, kind, payload, created_at) "
+        "VALUES ($1, $2, $3, 0, '', 0, $4, $5, now_ms())",
+        command_id, org_id, runner_no, kind.value, payload.decode(),
+    )  # fmt: skip
+    hints.runner(runner_no)
+
+
+def give_up(command_id: str) -> Unit[None]:
+    """Nobody waits for the result any more."""
+    yield sql(
+        "UPDATE commands SET done_at = now_ms(), status = 'dropped' WHERE id = $1 AND done_at IS NULL", command_id
+    )
+
+
+async def outcome(command_id: str) -> CommandResult | None:
+    """Return the result of a command, once there is one."""
+    rows = await database.fetch(
+        "SELECT status, message FROM commands WHERE id = $1 AND done_at IS NOT NULL", command_id
+    )
+    return CommandResult("", CommandStatus(rows[0]["status"]), rows[0]["message"] or "") if rows else None
+
+
+def offered(command_id: str) -> Unit[bool]:
+    """Take the one offer of such a command; False if it was offered before."""
+    rows = yield sql(
+        "UPDATE commands SET status = 'offered' WHERE id = $1 AND status IS NULL AND done_at IS NULL RETURNING no",
+        command_id,
+    )
+    return bool(rows)
+
+
 def open_for(runner_no: int) -> Unit[list[Command]]:
     """Return the runner's commands without a result, oldest first."""
     rows = yield alone(
         "SELECT id, kind, run_id, attempt, payload FROM commands WHERE runner_no = $1 AND done_at IS NULL "
-        "ORDER BY no LIMIT 50",
+        "AND status IS NULL ORDER BY no LIMIT 50",
         runner_no,
     )
     return [
@@ -46,12 +86,15 @@ def close(run_no: int) -> Unit[None]:
 
 def settle(command_id: str, status: CommandStatus, message: str = "") -> Unit[None]:
     """Store the result of a command to the platform's own engine, which may do so together with what it did."""
-    yield sql(
-        "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE id = $1 AND done_at IS NULL",
+    rows = yield sql(
+        "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE id = $1 AND done_at IS NULL "
+        "RETURNING kind, payload, run_no, attempt",
         command_id,
         status.value,
         message,
     )
+    if rows:
+        yield from _note_applied(rows[0], status)
 
 
 async def finish(org_id: int, runner_id: int | str, command_id: str, result: CommandResult) -> None:
@@ -72,14 +115,18 @@ async def finish(org_id: int, runner_id: int | str, command_id: str, result: Com
         if command["done_at"] is None:
             yield sql(
                 "UPDATE commands SET done_at = now_ms(), status = $2, message = $3 WHERE no = $1",
-                command["no"], result.status.value, result.message[:2000],
+                command["no"], result.status.value, result.message[: _LONGEST.get(command["kind"], 2000)],
             )  # fmt: skip
-        # The answer applies once, so what may have reached the agent counts; also when the attempt has ended meanwhile.
-        if command["kind"] == CommandKind.APPROVE and result.status in {CommandStatus.DONE, CommandStatus.INTERRUPTED}:
-            approve: dict[str, Any] = msgspec.json.decode(command["payload"])
-            yield sql(
-                "UPDATE approvals SET applied_at = now_ms() WHERE run_no = $1 AND attempt = $2 AND request_id = $3",
-                command["run_no"], command["attempt"], approve["request_id"],
-            )  # fmt: skip
+        yield from _note_applied(command, result.status)
 
     await decide(unit)
+
+
+def _note_applied(command: Row, status: CommandStatus) -> Unit[None]:
+    """The answer applies once, so what may have reached the agent counts; also when the attempt has ended meanwhile."""
+    if command["kind"] == CommandKind.APPROVE and status in {CommandStatus.DONE, CommandStatus.INTERRUPTED}:
+        approve: dict[str, Any] = msgspec.json.decode(command["payload"])
+        yield sql(
+            "UPDATE approvals SET applied_at = now_ms() WHERE run_no = $1 AND attempt = $2 AND request_id = $3",
+            command["run_no"], command["attempt"], approve["request_id"],
+        )  # fmt: skip

@@ -8,24 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from corral.base.errors import CorralError, Unavailable
 from corral.base.logs import get_logger
 from corral.mcp import render, servers
 from corral.platform import database
 from corral.platform.database import Unit, sql
-from corral.runs import ending
+from corral.runs import commands, ending
 from corral.runs.hints import Hints, decide
-from corral.runs.placements import PLATFORM
 from corral.secrets import vault
+from corral.wire.agents import McpServer
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment
+from corral.wire.runner import Assignment, Command, CommandKind, CommandStatus, McpTest
 from corral.wire.runs import RunStatus
 
 log = get_logger()
 
 
-async def outfit(org_id: int, assignments: Sequence[Assignment]) -> list[Assignment]:
-    """Return the assignments of a poll of this org's runner, or the platform's, with what their agents have.
+async def outfit(assignments: Sequence[Assignment]) -> list[Assignment]:
+    """Return the assignments of a poll with what their agents have.
 
     A run that lacks something ends here, saying what.
     """
@@ -34,7 +36,7 @@ async def outfit(org_id: int, assignments: Sequence[Assignment]) -> list[Assignm
     ready = []
     for work in assignments:
         try:
-            ready.append(await _outfit(org_id, work))
+            ready.append(await _outfit(work))
         except Unavailable:  # nothing is wrong with the run: the runner is offered it again
             raise
         except CorralError as error:
@@ -43,14 +45,53 @@ async def outfit(org_id: int, assignments: Sequence[Assignment]) -> list[Assignm
     return ready
 
 
-async def _outfit(org_id: int, work: Assignment) -> Assignment:
+class Asked(msgspec.Struct):
+    """What a command `mcp_test` holds until it is given to the runner: no secret."""
+
+    server_id: str
+    agent_id: str | None
+    team: str | None
+    by: str
+
+
+async def equip(commands_: Sequence[Command]) -> list[Command]:
+    """Return the commands with the secrets that they need; what cannot be given has its result at once."""
+    return [command for one in commands_ if (command := await _equip(one)) is not None]
+
+
+async def _equip(command: Command) -> Command | None:
+    if command.kind != CommandKind.MCP_TEST:
+        return command
+    if not await database.commit(commands.offered(command.id)):
+        return None
+    rows = await database.fetch("SELECT org_id FROM commands WHERE id = $1", command.id)
+    asked = msgspec.json.decode(command.payload, type=Asked)
+    try:
+        server = await render_one(rows[0]["org_id"], asked)
+    except CorralError as error:
+        await database.commit(commands.settle(command.id, CommandStatus.FAILED, error.message))
+        return None
+    return Command(command.id, command.kind, "", 0, msgspec.Raw(msgspec.json.encode(McpTest(server))))
+
+
+async def render_one(org_id: int, asked: Asked) -> McpServer:
+    """Return a server with its secrets, for a test of it."""
+    server = await servers.get(org_id, asked.server_id)
+    values = await vault.resolve(org_id, asked.agent_id, asked.by) if render.references(server) else {}
+    rendered = render.render([server], values)
+    if rendered.missing:
+        names = ", ".join(missing.key for missing in rendered.missing)
+        raise CorralError(f"it needs secrets that nobody has stored: {names}")
+    return rendered.servers[0]
+
+
+async def _outfit(work: Assignment) -> Assignment:
     if work.agent is None:
         return work
-    if org_id == PLATFORM:
-        rows = await database.fetch("SELECT org_id FROM runs WHERE id = $1", work.run_id)
-        org_id = rows[0]["org_id"]
-    work.env = await vault.resolve(org_id, work.agent.id)
-    rendered = render.render(await servers.for_agent(org_id, work.agent.id), work.env)
+    rows = await database.fetch("SELECT org_id FROM runs WHERE id = $1", work.run_id)
+    org_id, agent_id = rows[0]["org_id"], work.agent.id
+    work.env = await vault.resolve(org_id, agent_id, f"run:{work.run_id}", work.attempt)
+    rendered = render.render(await servers.for_agent(org_id, agent_id, work.agent.team), work.env)
     if rendered.missing:
         lacks = "; ".join(f"MCP server {one.server} needs the secret {one.key}" for one in rendered.missing)
         raise CorralError(f"{lacks}: store what is missing, or change the server")

@@ -43,7 +43,8 @@ async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
     answer = PollAnswer(assignments=arrival.given, commands=arrival.commands, lost=arrival.lost)
     if not (answer.assignments or answer.commands or answer.lost):
         await _wait(arrival, body, heard, answer)
-    answer.assignments = await outfit.outfit(org_id, answer.assignments)
+    answer.assignments = await outfit.outfit(answer.assignments)
+    answer.commands = await outfit.equip(answer.commands)
     return answer
 
 
@@ -87,7 +88,7 @@ _OFFERED = "no, max_pods, clis, labels, allowed_dirs"
 #: What a poll looks for, so that only what is there costs statements of its own.
 _AT_ONCE = (
     "(SELECT count(*) FROM runs WHERE runner_no = runners.no AND attempt_open) AS held, "  # noqa: S608 - constants
-    "(SELECT count(*) FROM commands WHERE runner_no = runners.no AND done_at IS NULL) AS asked, "
+    "(SELECT count(*) FROM commands WHERE runner_no = runners.no AND done_at IS NULL AND status IS NULL) AS asked, "
     "CASE org_id WHEN 0 THEN (SELECT count(*) FROM placements WHERE engine = 'provider') "
     "ELSE (SELECT count(*) FROM placements WHERE org_id = runners.org_id) END AS placements, "
     f"EXISTS (SELECT 1 FROM runs WHERE {claim.READY}) AS ready"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from corral.base.errors import BadRequest, NotFound
 from corral.base.logs import conceal, get_logger
-from corral.platform.database import Unit, commit, fetch, sql
-from corral.platform.settings import Settings
-from corral.secrets import cipher, master
+from corral.platform.database import Unit, commit, fetch, many, sql
+from corral.secrets import cipher, keyring
 from corral.secrets.cipher import MasterKey, WrongMasterKey
 
 #: What names of secrets look like, and how many bytes of UTF-8 their values have at most.
@@ -27,39 +27,15 @@ class Entry(msgspec.Struct, frozen=True):
 
     key: str
     agent_id: str | None  #: None is the org's
+    version: int
     updated_at: int
+    last_used_at: int | None
+    last_used_by: str | None  #: `run:<id>`, or the person or key that had something tested with it
 
     @property
     def scope(self) -> str:
         """Return whose it is: org or agent."""
         return _scope(self.agent_id or "")
-
-
-class _Keys:
-    """The master key of this process, looked for when it is first needed."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._found = master.told(settings)
-
-    def found(self) -> MasterKey | None:
-        """Return the key if there is one."""
-        self._found = self._found or master.kept(self._settings)
-        return self._found
-
-    def made(self) -> MasterKey:
-        """Return the key, a new one if there is none."""
-        self._found = self.found() or master.made(self._settings)
-        return self._found
-
-
-_keys: _Keys | None = None
-
-
-def use(settings: Settings) -> None:
-    """Take the master key from where these settings have it; BadRequest if they hold something that is none."""
-    global _keys  # noqa: PLW0603 - one master key a process, chosen once by the composition root
-    _keys = _Keys(settings)
 
 
 async def check() -> None:
@@ -69,13 +45,18 @@ async def check() -> None:
     )
     try:
         for row in rows:
-            _opening(row["master"])
+            keyring.opening(row["master"])
     except (WrongMasterKey, BadRequest) as error:
         log.warning("secrets cannot be opened", why=error.message)
 
 
 async def put(org_id: int, key: str, value: str, *, agent_id: str | None = None) -> None:
     """Store a secret of the org or of an agent, in the place of what was there by that name."""
+    await commit(putting(org_id, key, value, agent_id=agent_id)())
+
+
+def putting(org_id: int, key: str, value: str, *, agent_id: str | None = None) -> Callable[[], Unit[None]]:
+    """Return what stores it within a unit; the master key is looked for, and made if need be, before that."""
     if len(key) > NAME_LONGEST or not re.fullmatch(NAME.strip("^$"), key):
         raise BadRequest(
             f"key must be capital letters, digits and underscores, at most {NAME_LONGEST}, and begin with a letter",
@@ -83,7 +64,7 @@ async def put(org_id: int, key: str, value: str, *, agent_id: str | None = None)
         )
     if not value or len(value.encode()) > VALUE_MOST:
         raise BadRequest(f"value must have 1 to {VALUE_MOST:,} bytes", field="value")
-    await commit(_put(org_id, agent_id or "", key, value, _known().made()))
+    return partial(_put, org_id, agent_id or "", key, value, keyring.sealing())
 
 
 async def page(
@@ -93,42 +74,70 @@ async def page(
 
     `before`, exclusive, is a secret's name, or an agent's id and a secret's name with a slash between.
     """
-    whose = "agent_id = $4" if scope == "org" or agent_id is not None else "agent_id <> $4"
+    whose = "s.agent_id = $4" if scope == "org" or agent_id is not None else "s.agent_id <> $4"
     rows = await fetch(
-        f"SELECT key, agent_id, updated_at FROM secrets WHERE org_id = $1 AND no < $2 AND {whose} "  # noqa: S608 - ours
-        "ORDER BY no DESC LIMIT $3",
+        "SELECT s.key, s.agent_id, s.version, s.updated_at, u.used_at, u.used_by FROM secrets s "  # noqa: S608 - ours
+        "LEFT JOIN secret_uses u ON u.no = (SELECT max(no) FROM secret_uses WHERE secret_no = s.no) "
+        f"WHERE s.org_id = $1 AND s.no < $2 AND {whose} ORDER BY s.no DESC LIMIT $3",
         org_id,
         await _no(org_id, agent_id or "", before) if before is not None else 1 << 62,
         limit,
         agent_id or "",
     )
-    return [Entry(row["key"], row["agent_id"] or None, row["updated_at"]) for row in rows]
+    return [
+        Entry(row["key"], row["agent_id"] or None, row["version"], row["updated_at"], row["used_at"], row["used_by"])
+        for row in rows
+    ]
 
 
 async def remove(org_id: int, key: str, *, agent_id: str | None = None) -> None:
     """Delete a secret."""
-    rows = await fetch(
+    await commit(removing(org_id, key, agent_id=agent_id))
+
+
+def removing(org_id: int, key: str, *, agent_id: str | None = None) -> Unit[None]:
+    """Delete it within a unit."""
+    rows = yield sql(
         "DELETE FROM secrets WHERE org_id = $1 AND agent_id = $2 AND key = $3 RETURNING no", org_id, agent_id or "", key
     )
     if not rows:
         raise NotFound(f"There is no secret {key} of {f'agent {agent_id}' if agent_id else 'the org'}")
 
 
-async def resolve(org_id: int, agent_id: str | None) -> dict[str, str]:
-    """Return what a run of this agent is given: the org's secrets and its own, of which its own win."""
-    rows = await fetch(
-        "SELECT s.key, s.agent_id, s.sealed, k.master, k.wrapped FROM secrets s "
+def names(org_id: int, agent_id: str | None) -> Unit[set[str]]:
+    """Return the names of what a run of this agent is given."""
+    rows = yield sql("SELECT key FROM secrets WHERE org_id = $1 AND agent_id IN ('', $2)", org_id, agent_id or "")
+    return {row["key"] for row in rows}
+
+
+async def resolve(org_id: int, agent_id: str | None, by: str, attempt: int | None = None) -> dict[str, str]:
+    """Return what a run of this agent is given: the org's secrets and its own, of which its own win.
+
+    `by` is who gets them, `run:<id>` of that attempt; it is recorded of each, or else none is returned.
+    """
+    return await commit(_resolve(org_id, agent_id or "", by, attempt))
+
+
+def _resolve(org_id: int, agent_id: str, by: str, attempt: int | None) -> Unit[dict[str, str]]:
+    rows = yield sql(
+        "SELECT s.no, s.key, s.agent_id, s.version, s.sealed, k.master, k.wrapped FROM secrets s "
         "LEFT JOIN data_keys k ON k.org_id = s.org_id WHERE s.org_id = $1 AND s.agent_id IN ('', $2) "
         "ORDER BY s.agent_id, s.key",
         org_id,
-        agent_id or "",
+        agent_id,
     )
     if not rows:
         return {}
     if rows[0]["wrapped"] is None:
         raise cipher.Broken(f"The key of the secrets of org {org_id} is gone from the database: store them anew")
-    data_key = _opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
-    values = {row["key"]: _opened(data_key, org_id, row["agent_id"], row["key"], row["sealed"]) for row in rows}
+    data_key = keyring.opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
+    given = {row["key"]: row for row in rows}  # an agent's own come last
+    yield many(
+        "INSERT INTO secret_uses (org_id, secret_no, agent_id, key, version, used_by, attempt, used_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms())",
+        [(org_id, row["no"], row["agent_id"], key, row["version"], by, attempt) for key, row in given.items()],
+    )
+    values = {key: _opened(data_key, org_id, row["agent_id"], key, row["sealed"]) for key, row in given.items()}
     conceal(values.items())
     return values
 
@@ -138,11 +147,11 @@ def _put(org_id: int, agent_id: str, key: str, value: str, known: MasterKey) -> 
     yield sql(
         "INSERT INTO secrets (org_id, agent_id, key, sealed, created_at, updated_at) "
         "VALUES ($1, $2, $3, $4, now_ms(), now_ms()) ON CONFLICT (org_id, agent_id, key) "
-        "DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at",
+        "DO UPDATE SET sealed = excluded.sealed, version = secrets.version + 1, updated_at = excluded.updated_at",
         org_id,
         agent_id,
         key,
-        cipher.seal(data_key, value.encode(), *_place(org_id, agent_id, key)),
+        cipher.seal(data_key, value.encode(), *place(org_id, agent_id, key)),
     )
 
 
@@ -157,10 +166,11 @@ def _data_key(org_id: int, known: MasterKey) -> Unit[bytes]:
         *stored,
     )
     rows = yield sql("UPDATE data_keys SET org_id = org_id WHERE org_id = $1 RETURNING master, wrapped", org_id)
-    if rows[0]["master"] == known.fingerprint:
-        return known.unwrap(org_id, rows[0]["wrapped"])
-    if (yield sql("SELECT 1 FROM secrets WHERE org_id = $1 LIMIT 1", org_id)):
-        raise _wrong(rows[0]["master"], known)
+    try:
+        return keyring.opening(rows[0]["master"]).unwrap(org_id, rows[0]["wrapped"])
+    except WrongMasterKey:
+        if (yield sql("SELECT 1 FROM secrets WHERE org_id = $1 LIMIT 1", org_id)):
+            raise
     yield sql(
         "UPDATE data_keys SET master = $2, wrapped = $3, created_at = now_ms() WHERE org_id = $1", org_id, *stored
     )
@@ -179,33 +189,13 @@ async def _no(org_id: int, agent_id: str, before: str) -> int:
 
 def _opened(data_key: bytes, org_id: int, agent_id: str, key: str, sealed: bytes) -> str:
     try:
-        return cipher.unseal(data_key, sealed, *_place(org_id, agent_id, key)).decode()
+        return cipher.unseal(data_key, sealed, *place(org_id, agent_id, key)).decode()
     except cipher.Broken as error:
         raise cipher.Broken(f"The secret {key} was changed outside of Corral: store it anew") from error
 
 
-def _opening(fingerprint: str) -> MasterKey:
-    """Return the master key of this fingerprint."""
-    known = _known().found()
-    if known is None or known.fingerprint != fingerprint:
-        raise _wrong(fingerprint, known)
-    return known
-
-
-def _wrong(fingerprint: str, known: MasterKey | None) -> WrongMasterKey:
-    ours = f"this server has {known.fingerprint}" if known else "this server has none"
-    return WrongMasterKey(
-        f"The secrets here are encrypted with the master key {fingerprint}, and {ours}: set CORRAL_SECRET_KEY to that "
-        "key on every server, or delete the org's secrets and store them anew"
-    )
-
-
-def _known() -> _Keys:
-    assert _keys is not None, "no master key is in use; the composition root calls vault.use()"
-    return _keys
-
-
-def _place(org_id: int, agent_id: str, key: str) -> Sequence[str | int]:
+def place(org_id: int, agent_id: str, key: str) -> Sequence[str | int]:
+    """Return where a secret belongs, which its seal is bound to."""
     return org_id, _scope(agent_id), agent_id, key
 
 

@@ -29,7 +29,7 @@ from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
 from corral.providers.engine import Engine
 from corral.runs import approvals, feed, loops, placements, runners, waiting
-from corral.secrets import vault
+from corral.secrets import keyring, vault
 from corral.usage import pricelists
 from corral.web import files, sse
 from corral.web.answers import Answer
@@ -101,7 +101,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
     for memory in (keys, sign_in, placements, runners, pricelists):
         memory.forget()
-    vault.use(settings)
+    keyring.use(settings)
     await database.connect(settings)
     try:
         await vault.check()

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
 import msgspec
+
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_*-]")
+
+
+class Ruling(StrEnum):
+    """What is decided about a tool, from the strictest."""
+
+    DENY = "deny"
+    ASK = "ask"
+    ALLOW = "allow"
 
 
 class AgentSnapshot(msgspec.Struct, frozen=True):
@@ -29,6 +43,28 @@ class McpServer(msgspec.Struct, frozen=True):
     url: str | None = None
     env: dict[str, str] = {}
     headers: dict[str, str] = {}
+    #: Its tools by the server's own names, or patterns with `*`: `deny` wins over `ask`, and that over `allow`. They
+    #: hold in every permission mode, which decides on the others.
+    allow: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+    @property
+    def is_ruled(self) -> bool:
+        """Tell whether there are rules about its tools."""
+        return bool(self.allow or self.ask or self.deny)
+
+    def ruling(self, tool: str) -> Ruling | None:
+        """Return what is decided about a tool; None leaves it to the permission mode."""
+        for ruling, patterns in ((Ruling.DENY, self.deny), (Ruling.ASK, self.ask), (Ruling.ALLOW, self.allow)):
+            if any(fnmatchcase(plain_name(tool), plain_name(pattern)) for pattern in patterns):
+                return ruling
+        return None
+
+
+def plain_name(tool: str) -> str:
+    """Return a tool's name, or a pattern, as CLIs and models see it."""
+    return _NO_NAME.sub("_", tool)
 
 
 def system_prompt(agent: AgentSnapshot) -> str:

@@ -133,6 +133,7 @@ class CommandKind(StrEnum):
     APPROVE = "approve"
     CANCEL = "cancel"
     MESSAGE = "message"
+    MCP_TEST = "mcp_test"  #: about no run: `run_id` is empty, `attempt` 0
 
 
 class Command(msgspec.Struct):
@@ -152,6 +153,27 @@ class Approve(msgspec.Struct):
     decision: str  #: allow | deny
     reason: str | None = None
     answers: dict[str, str] | None = None  #: question text → answer, for a question
+
+
+class McpTest(msgspec.Struct):
+    """Payload of `mcp_test`: start this stdio server, ask for its tools, and end it, all within so many seconds."""
+
+    server: McpServer
+    seconds: float = 12.0
+
+
+class McpTool(msgspec.Struct):
+    """A tool of an MCP server, by the server's own name."""
+
+    name: str
+    description: str = ""
+
+
+class McpTested(msgspec.Struct):
+    """The result of `mcp_test`, as JSON in the command result's `message` where its status is `done`."""
+
+    tools: list[McpTool] = []
+    error: str | None = None  #: why it cannot be used; no secret is in it
 
 
 class Cancel(msgspec.Struct):

@@ -15,6 +15,7 @@ from corral.platform import database
 from corral.platform.settings import Settings
 from corral.runs import feed
 from corral.runs.models import Run
+from corral.secrets import keyring
 from corral.wire.events import EventType
 from corral.wire.runner import Assignment, Command, Held
 from corral.wire.tools import ToolAnswer, ToolCall
@@ -167,6 +168,7 @@ async def opened(settings: Settings) -> Office:
     """Open the database as a fresh server would, with one org, its machine, and tasks that follow their runs."""
     org_id = (await world.opened(settings)).org_id
     following.listen()
+    keyring.use(settings)
     office = Office(org_id)
     office.box = await office.runner(max_pods=50)
     return office

@@ -57,6 +57,8 @@ GET    /api/messages/stream
 GET    /api/messages/dead
 POST   /api/messages/:id/replay
 GET    /api/agents/world
+POST   /api/secrets/rotate
+POST   /api/mcps/:id/test
 GET    /api/v1/policy
 PATCH  /api/v1/policy
 GET    /api/usage/ledger

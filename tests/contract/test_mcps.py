@@ -53,6 +53,14 @@ def test_an_http_server_is_added(quiet: Api) -> None:
     assert (made["args"], made["env"], made["headers"]) == ([], {}, headers)
 
 
+def test_a_server_is_for_teams_with_rules_about_its_tools(quiet: Api) -> None:
+    rules = {"allow": ["read_*"], "ask": ["write"], "deny": ["delete_*"]}
+    made = added(quiet, enabled_for="teams", teams=["red"], **rules)
+    assert {name: made[name] for name in rules} == rules
+    assert (made["enabled_for"], made["teams"], made["agents"]) == ("teams", ["red"], [])
+    assert quiet.patch("/api/mcps/:id", made["id"], body={"enabled_for": None}).json()["enabled_for"] == "all"
+
+
 def test_a_part_of_a_server_is_changed_and_what_was_answered_may_be_sent_back(quiet: Api) -> None:
     made = added(quiet, env={"A": "1"})
     changed = quiet.patch("/api/mcps/:id", made["id"], body={"args": ["-v"]})
@@ -60,6 +68,20 @@ def test_a_part_of_a_server_is_changed_and_what_was_answered_may_be_sent_back(qu
     assert changed.json() == {**made, "args": ["-v"]}
     assert quiet.patch("/api/mcps/:id", made["id"], body={**changed.json(), "env": None}).json()["env"] == {}
     assert quiet.patch("/api/mcps/:id", made["id"], body={}).json() == {**made, "args": ["-v"], "env": {}}
+
+
+def test_a_server_is_tested_and_its_health_kept(quiet: Api, key_for: Callable[..., Api]) -> None:
+    made = added(quiet, transport="http", url="http://127.0.0.1:9/mcp", command=None)
+    assert made["health"] is None
+    answer = quiet.post("/api/mcps/:id/test", made["id"], body={})
+    assert answer.status_code == 200
+    health = answer.json()
+    assert (health["ok"], health["tools"], health["machine"]) == (False, [], "the platform")
+    assert health["error"]
+    assert quiet.get("/api/mcps").json()[0]["health"] == health
+    assert quiet.post("/api/mcps/:id/test", made["id"], body={"runner": 1}).status_code == 400
+    assert quiet.post("/api/mcps/:id/test", UNKNOWN, body={}).status_code == 404
+    assert key_for("mcps:read").post("/api/mcps/:id/test", made["id"], body={}).status_code == 403
 
 
 def test_a_server_is_deleted(quiet: Api) -> None:
@@ -103,6 +125,10 @@ def test_a_name_is_unique_in_the_org(quiet: Api, quiet_server: Server) -> None:
         ({"name": "n", "transport": "stdio", "command": "c", "env": {"A": 1}}, "env.A"),
         ({"name": "n", "transport": "stdio", "command": "c", "env": {"A-B": "c"}}, "env.A-B"),
         ({"name": "n", "transport": "stdio", "command": "c", "color": "red"}, "color"),
+        ({"name": "n", "transport": "stdio", "command": "c", "enabled_for": "nobody"}, "enabled_for"),
+        ({"name": "n", "transport": "stdio", "command": "c", "enabled_for": "agents"}, "agents"),
+        ({"name": "n", "transport": "stdio", "command": "c", "agents": [UNKNOWN]}, "agents"),
+        ({"name": "n", "transport": "stdio", "command": "c", "deny": "all"}, "deny"),
     ],
 )
 def test_a_bad_server_is_refused_by_field(quiet: Api, body: JSON, field: str) -> None:

@@ -25,8 +25,9 @@ def test_a_secret_is_stored_listed_without_its_value_and_deleted(quiet: Api) -> 
     listed = quiet.get("/api/secrets")
     assert listed.status_code == 200
     (entry,) = [one for one in listed.json() if one["key"] == "GITHUB_TOKEN"]
-    assert set(entry) == {"key", "scope", "agentId", "updatedAt"}
+    assert set(entry) == {"key", "scope", "agentId", "updatedAt", "version", "lastUsedAt", "lastUsedBy"}
     assert (entry["scope"], entry["agentId"]) == ("org", None)
+    assert (entry["version"], entry["lastUsedAt"], entry["lastUsedBy"]) == (1, None, None)
     assert RFC3339.fullmatch(entry["updatedAt"])
     assert VALUE not in listed.text + stored.text
     deleted = quiet.delete("/api/secrets", body={"key": "GITHUB_TOKEN", "scope": "org"})
@@ -144,3 +145,14 @@ def test_no_value_is_in_the_database_or_the_log(quiet: Api, quiet_server: Server
     assert b"DUMPED" in stored
     assert (VALUE + "-dumped").encode() not in stored
     assert VALUE not in quiet_server.process.output()
+
+
+def test_the_master_key_is_changed_and_secrets_stay(quiet: Api, key_for: Callable[..., Api]) -> None:
+    quiet.post("/api/secrets", body={"key": "ROTATED", "value": "v"})
+    answer = quiet.post("/api/secrets/rotate", body={})
+    assert (answer.status_code, answer.json()["left"]) == (200, 0)
+    assert answer.json()["orgs"] >= 1
+    again = quiet.post("/api/secrets/rotate", body={"renew": False})
+    assert again.json() == {**answer.json(), "orgs": 0}
+    assert "ROTATED" in names(quiet)
+    assert key_for("secrets:read").post("/api/secrets/rotate", body={}).status_code == 403

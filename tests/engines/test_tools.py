@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from corral.runner.engines import claude_mcp
+from corral.runner.engines.claude_guard import Guard
+from corral.runner.engines.claude_sdk import PermissionResult
 from corral.wire.agents import McpServer
 from corral.wire.runner import Assignment
 from corral.wire.runs import Engine
@@ -116,6 +118,54 @@ def test_servers_get_their_secrets_and_nobody_else_sees_them(worker: Worker, htt
     assert results["mcp__local__tell"] == f"stdio {SECRET} one two"
     assert results["mcp__far__tell"] == f"http {SECRET}"
     assert "mcp__corral__tell" not in worker.payloads("session.init")[0]["tools"]
+
+
+@pytest.mark.parametrize("mode", ["default", "plan", "dontAsk", "bypassPermissions"])
+def test_what_is_decided_about_tools_holds_in_every_permission_mode(worker: Worker, mode: str) -> None:
+    def server(name: str, **rules: list[str]) -> JSON:
+        script = Path(mcp_server.__file__)
+        return {"name": name, "transport": "stdio", "command": sys.executable, "args": [str(script)], **rules}
+
+    servers = [
+        server("open", allow=["te*"]),
+        server("asked", allow=["*"], ask=["tell"]),
+        server("closed", allow=["*"], ask=["*"], deny=["t*"]),
+        server("hidden", deny=["tell"]),
+    ]
+    names = ("open", "asked", "asked", "closed", "hidden")
+    turns = " %% %next %% ".join(f"%tool mcp__{name}__tell {{}}" for name in names)
+    worker.start(f"{turns} %% %next %% %say done", mode=mode, agent=AGENT, mcp_servers=servers)
+    worker.answer(worker.wait_event("permission.requested"), "allow")
+    worker.answer(worker.wait_event("permission.requested", count=2), "deny", reason="not today")
+    worker.completed()
+    asked = worker.payloads("permission.requested")
+    assert [request["tool"] for request in asked] == ["mcp__asked__tell"] * 2
+    uses = [call["tool_use_id"] for call in worker.payloads("agent.tool_call")]
+    assert [request["tool_use_id"] for request in asked] == uses[1:3]
+    results = worker.payloads("agent.tool_result")
+    assert [result["is_error"] for result in results] == [False, False, True, True, True]
+    assert "not today" in results[2]["output"]
+    assert "Nobody may call" in results[3]["output"]
+    offered = worker.payloads("session.init")[0]["tools"]
+    assert "mcp__hidden__tell" not in offered
+
+
+def test_the_strictest_ruling_holds_where_a_name_may_be_of_two_servers() -> None:
+    async def nobody(*_: object) -> PermissionResult:
+        raise AssertionError
+
+    servers = [
+        McpServer("a", "stdio", allow=("*",)),
+        McpServer("a__b", "stdio", ask=("*",), deny=("x.y",)),
+        McpServer("free", "stdio"),
+    ]
+    guard = Guard(servers, nobody)
+    found = {
+        tool: guard.ruling(tool) for tool in ("mcp__a__c", "mcp__a__b__c", "mcp__a__b__x_y", "mcp__free__c", "Bash")
+    }
+    assert list(found.values()) == ["allow", "ask", "deny", None, None]
+    assert guard.disallowed == ["mcp__a__b__x_y"]
+    assert Guard([servers[2]], nobody).hooks is None
 
 
 def test_the_file_that_tells_of_servers_is_for_its_owner_alone(folder: Path) -> None:

@@ -10,6 +10,7 @@ from corral.base.ids import new_id
 from corral.mcp import servers
 from corral.mcp.render import Missing, references, render
 from corral.mcp.servers import Server
+from corral.wire.agents import McpServer
 
 ORG, OTHER_ORG = 1, 2
 
@@ -71,6 +72,32 @@ async def test_what_comes_of_a_change_is_valid_as_a_whole() -> None:
     assert await servers.get(ORG, made.id) == made
     moved = await servers.update(ORG, made.id, {"transport": "http", "url": "https://host/mcp", "command": None})
     assert (moved.transport, moved.url, moved.command) == ("http", "https://host/mcp", None)
+
+
+@pytest.mark.usefixtures("settings")
+async def test_a_server_may_be_for_some_agents_or_for_teams() -> None:
+    fields = {"transport": "stdio", "command": "c"}
+    await servers.create(ORG, new_id(), {**fields, "name": "everyones"})
+    one = await servers.create(ORG, new_id(), {**fields, "name": "ones", "enabled_for": "agents", "agents": ["ann"]})
+    await servers.create(ORG, new_id(), {**fields, "name": "teams", "enabled_for": "teams", "teams": ["red", "blue"]})
+
+    async def given(agent: str | None, team: str | None) -> list[str]:
+        return [server.name for server in await servers.for_agent(ORG, agent, team)]
+
+    assert await given("ann", None) == ["everyones", "ones"]
+    assert await given("ann", "red") == ["everyones", "ones", "teams"]
+    assert await given("bob", "green") == ["everyones"]
+    assert await given(None, None) == ["everyones"]
+    with pytest.raises(BadRequest) as refused:
+        await servers.update(ORG, one.id, {"enabled_for": "teams"})
+    assert refused.value.field == "teams"
+
+
+def test_denying_wins_over_asking_and_that_over_allowing() -> None:
+    server = McpServer("s", "stdio", allow=("*",), ask=("write_*", "read.me"), deny=("write_all",))
+    found = [server.ruling(tool) for tool in ("list", "write_one", "write_all", "read.me", "read_me")]
+    assert found == ["allow", "ask", "deny", "ask", "ask"]
+    assert McpServer("s", "stdio", ask=("a",)).ruling("b") is None
 
 
 @pytest.mark.usefixtures("settings")

@@ -14,7 +14,7 @@ from corral.providers.entries import Answer, Prompt
 from corral.providers.journal import Journal
 from corral.providers.loop import Loop
 from corral.providers.provider import Reply
-from corral.runs import ingest, inputs, leases, queue
+from corral.runs import approvals, ingest, inputs, leases, queue
 from corral.runs.hints import decide
 from corral.runs.models import Run
 from corral.wire.events import EventType
@@ -345,3 +345,23 @@ async def test_a_write_that_is_cut_off_is_looked_for_before_the_end_is_written(
     monkeypatch.setattr(ingest, "ingest", real)
     await journal.end([(EventType.RUN_FAILED, {"code": "x", "message": "y"})])
     assert [event.type for event in await world.events(run)] == ["run.created", "run.started", "run.failed"]
+
+
+async def test_what_is_decided_about_tools_of_servers_holds(world: World) -> None:
+    world.rules = {"ask": ("look",), "deny": ("fail", "mu*")}
+    await world.start()
+    run = await world.ask(
+        '%tool files__look {"at": "a"}\n%tool files__fail {}\n%next\n%tool files__look {"at": "b"}\n%say end'
+    )
+    for decision in ("allow", "deny"):
+        await world.until(run, RunStatus.WAITING)
+        (asked,) = await approvals.page(world.org_id)
+        assert (asked.tool, asked.run_id) == ("files__look", run.id)
+        await approvals.answer(world.org_id, asked.id, decision, "user:me", reason="because")
+    await world.until(run, RunStatus.COMPLETED)
+    assert world.server.calls == ["look a"]
+    results = [told["output"] for told in await world.told(run, "agent.tool_result")]
+    assert sorted(results)[1:] == ["because", "saw a"]
+    assert "There is no tool files__fail" in min(results)
+    answered = await approvals.page(world.org_id, pending_only=False)
+    assert all(one.applied_at is not None for one in answered)

@@ -120,6 +120,7 @@ class World(Runs):
         self.server = Server()
         self.secrets = {f"{name.upper()}_API_KEY": "any" for name in MODELS}
         self.mcp_servers: list[str] = ["files"]
+        self.rules: dict[str, Any] = {}  #: about their tools
         self.engines: list[Engine] = []
         self.writes = 0
         self._crash_at: int | str = 0
@@ -247,8 +248,8 @@ class World(Runs):
             raise Crash
         return stored
 
-    async def _outfit(self, _org_id: int, assignments: Sequence[Assignment]) -> list[Assignment]:
-        servers = [McpServer(name, "stdio", command="none") for name in self.mcp_servers]
+    async def _outfit(self, assignments: Sequence[Assignment]) -> list[Assignment]:
+        servers = [McpServer(name, "stdio", command="none", **self.rules) for name in self.mcp_servers]
         return [
             msgspec.structs.replace(one, env=self.secrets, mcp_servers=servers) if one.agent else one
             for one in assignments

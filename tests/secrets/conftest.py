@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corral.platform.settings import Settings
-from corral.secrets import vault
+from corral.secrets import keyring
 from tests.platform.conftest import settings
 
 __all__ = ["opened", "settings"]
@@ -13,4 +13,4 @@ __all__ = ["opened", "settings"]
 
 @pytest.fixture
 def opened(settings: Settings) -> None:
-    vault.use(settings)
+    keyring.use(settings)

@@ -86,6 +86,10 @@ class Seeds:
         self.api.post("/api/secrets", body={"key": key, "value": "v"}).raise_for_status()
         return key
 
+    def unreachable_mcp(self) -> str:
+        body = {"name": f"seed-{uuid.uuid4().hex[:8]}", "transport": "http", "url": "http://127.0.0.1:9/mcp"}
+        return str(self.api.post("/api/mcps", body=body).raise_for_status().json()["id"])
+
     def mcp(self) -> str:
         body = {"name": f"seed-{uuid.uuid4().hex[:8]}", "transport": "stdio", "command": "true"}
         return str(self.api.post("/api/mcps", body=body).raise_for_status().json()["id"])
@@ -150,6 +154,7 @@ class Seeds:
                 {}, {"name": f"new-{uuid.uuid4().hex[:8]}", "transport": "http", "url": "https://host/mcp"}
             ),
             "PATCH /api/mcps/{id}": lambda: Request({"id": self.mcp()}, {"args": ["-v"]}),
+            "POST /api/mcps/{id}/test": lambda: Request({"id": self.unreachable_mcp()}, {}),
             "DELETE /api/mcps/{id}": lambda: Request({"id": self.mcp()}),
             "PUT /api/usage/prices": lambda: Request({}, {"prices": [PRICE]}),
             "POST /api/v1/runners/register": lambda: Request({}, ByHand(self.api, f"new-{uuid.uuid4().hex[:6]}").card),

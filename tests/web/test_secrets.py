@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from corral.base.ids import new_id
 from corral.platform import keys
 from corral.platform.access import Role
 from corral.platform.database import commit, sql
-from corral.secrets import vault
+from corral.secrets import keyring, vault
 from tests.support.http import Api
 from tests.web.conftest import Running
 
 ORG = 1
+BY = "run:0190f0f0-0000-7000-8000-00000000000c"
 
 
 @pytest.fixture
@@ -57,8 +59,8 @@ def test_an_agents_own_secret_is_its_own_and_wins(running: Running, full: Api, a
     assert full.post("/api/secrets", body={"key": "A", "value": "org"}).status_code == 200
     own = {"key": "A", "value": "own", "scope": "agent", "agentId": agent}
     assert full.post("/api/secrets", body=own).json() == {"ok": True}
-    assert running.do(vault.resolve(ORG, agent))["A"] == "own"
-    assert running.do(vault.resolve(ORG, None))["A"] == "org"
+    assert running.do(vault.resolve(ORG, agent, BY))["A"] == "own"
+    assert running.do(vault.resolve(ORG, None, BY))["A"] == "org"
 
     (entry,) = full.get("/api/secrets", query={"scope": "agent", "agent": agent}).json()
     assert (entry["key"], entry["scope"], entry["agentId"]) == ("A", "agent", agent)
@@ -67,12 +69,12 @@ def test_an_agents_own_secret_is_its_own_and_wins(running: Running, full: Api, a
     assert [one["scope"] for one in full.get("/api/secrets").json() if one["key"] == "A"] == ["org"]
 
     assert full.delete("/api/secrets", query={"key": "A", "agent_id": agent}).json() == {"ok": True}
-    assert running.do(vault.resolve(ORG, agent))["A"] == "org"
+    assert running.do(vault.resolve(ORG, agent, BY))["A"] == "org"
 
 
 def test_a_secret_for_an_agent_is_never_the_orgs_by_mistake(running: Running, full: Api, agent: str) -> None:
     assert full.post("/api/secrets", body={"key": "ONLY_ANNS", "value": "v", "agentId": agent}).status_code == 200
-    assert "ONLY_ANNS" not in running.do(vault.resolve(ORG, None))
+    assert "ONLY_ANNS" not in running.do(vault.resolve(ORG, None, BY))
 
 
 def test_the_list_of_all_agents_secrets_leads_on_where_names_repeat(full: Api, agent: str, running: Running) -> None:
@@ -100,14 +102,14 @@ def test_who_is_no_admin_sees_names_and_changes_nothing(full: Api, lesser: Api) 
         assert "secrets:write" in answer.json()["error"]
 
 
-def test_another_master_key_is_told_to_who_asks(running: Running, full: Api) -> None:
+def test_another_master_key_is_told_to_who_asks(running: Running, full: Api, tmp_path: Path) -> None:
     full.post("/api/secrets", body={"key": "LOCKED", "value": "v"})
-    before = vault._keys
+    before = keyring._ring
     try:
-        vault.use(dataclasses.replace(running.server.settings, secret_key="AQEB" * 10 + "AQE="))
+        keyring.use(dataclasses.replace(running.server.settings, data=tmp_path, secret_key="AQEB" * 10 + "AQE="))
         answer = full.post("/api/secrets", body={"key": "LOCKED", "value": "w"})
     finally:
-        vault._keys = before
+        keyring._ring = before
     assert answer.status_code == 409
     assert "CORRAL_SECRET_KEY" in answer.json()["error"]
-    assert running.do(vault.resolve(ORG, None))["LOCKED"] == "v"
+    assert running.do(vault.resolve(ORG, None, BY))["LOCKED"] == "v"

@@ -10,7 +10,12 @@ from typing import Any
 import msgspec
 
 from corral.runner.engines.claude_events import Translator, clean, emit, encode
-from corral.runner.engines.claude_sdk import PermissionResultAllow, PermissionResultDeny, ToolPermissionContext
+from corral.runner.engines.claude_sdk import (
+    PermissionResult,
+    PermissionResultAllow,
+    PermissionResultDeny,
+    ToolPermissionContext,
+)
 from corral.runner.engines.protocol import Emit
 from corral.runner.engines.stdio import log
 from corral.wire.events import ApprovalKind, ApprovalRequest, EventType
@@ -25,8 +30,6 @@ _PLAN_FIRST = (
 #: The input that tells a person most, by what tools call it.
 _TELLING = ("command", "file_path", "notebook_path", "path", "url", "query", "pattern", "prompt", "description")
 _LINE_CHARACTERS = 200
-
-PermissionResult = PermissionResultAllow | PermissionResultDeny
 
 
 class Approvals:

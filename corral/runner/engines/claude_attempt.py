@@ -16,6 +16,7 @@ from corral.base.redactor import Redactor
 from corral.runner.engines import claude_cli, claude_mcp
 from corral.runner.engines.claude_approvals import Approvals
 from corral.runner.engines.claude_events import Translator, emit
+from corral.runner.engines.claude_guard import Guard
 from corral.runner.engines.claude_outcome import judge
 from corral.runner.engines.claude_sdk import ClaudeSDKClient
 from corral.runner.engines.claude_tools import ToolServer
@@ -61,7 +62,8 @@ class Attempt:
         self._approvals = Approvals(start.assignment.cwd, self._translator, send)
         self._tools = ToolServer(send, self._write)
         self._servers = claude_mcp.write(start.assignment, Path(start.private))
-        chosen = claude_cli.options(start.assignment, start.env, self._approvals.ask, self._servers)
+        guard = Guard(start.assignment.mcp_servers, self._approvals.ask)
+        chosen = claude_cli.options(start.assignment, start.env, guard, self._servers)
         self.cli = claude_cli.Cli(
             chosen,
             start.assignment.run_id,

@@ -17,7 +17,8 @@ import anyio
 
 from corral.runner import tree
 from corral.runner.engines import claude_tools
-from corral.runner.engines.claude_sdk import CanUseTool, ClaudeAgentOptions, CLINotFoundError, SubprocessCLITransport
+from corral.runner.engines.claude_guard import Guard
+from corral.runner.engines.claude_sdk import ClaudeAgentOptions, CLINotFoundError, SubprocessCLITransport
 from corral.runner.engines.claude_tools import ToolServer
 from corral.runner.engines.stdio import log
 from corral.wire.runner import Assignment
@@ -35,9 +36,7 @@ _END_SECONDS = 2.5
 _CONTROL = frozenset({"control_request", "control_response", "control_cancel_request"})
 
 
-def options(
-    assignment: Assignment, env: Mapping[str, str], can_use_tool: CanUseTool, servers: Path | None
-) -> ClaudeAgentOptions:
+def options(assignment: Assignment, env: Mapping[str, str], guard: Guard, servers: Path | None) -> ClaudeAgentOptions:
     """Return how to start Claude Code: as its user would, in their settings, with what the assignment adds."""
     path = env.get("CLAUDE_CLI_PATH") or os.environ.get("CLAUDE_CLI_PATH")
     preset: Any = {"type": "preset", "preset": "claude_code"}
@@ -59,7 +58,9 @@ def options(
         include_partial_messages=True,
         forward_subagent_text=True,
         max_buffer_size=_LARGEST_MESSAGE,
-        can_use_tool=can_use_tool,
+        can_use_tool=guard.permit,
+        disallowed_tools=guard.disallowed,
+        hooks=guard.hooks,
     )
 
 

@@ -58,10 +58,10 @@ def _without_unused() -> Iterator[None]:
 
 with _without_unused():
     from claude_agent_sdk import (
-        CanUseTool,
         ClaudeAgentOptions,
         ClaudeSDKClient,
         CLINotFoundError,
+        HookMatcher,
         PermissionResultAllow,
         PermissionResultDeny,
         ProcessError,
@@ -71,11 +71,14 @@ with _without_unused():
     # Not public, but the only way to the process's id and to all that a message holds; the SDK's version is pinned.
     from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 
+PermissionResult = PermissionResultAllow | PermissionResultDeny
+
 __all__ = [
     "CLINotFoundError",
-    "CanUseTool",
     "ClaudeAgentOptions",
     "ClaudeSDKClient",
+    "HookMatcher",
+    "PermissionResult",
     "PermissionResultAllow",
     "PermissionResultDeny",
     "ProcessError",

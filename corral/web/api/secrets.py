@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from corral.agents import roster
+from corral.agents import roster, supplies
 from corral.base.errors import BadRequest
 from corral.platform.access import Role
-from corral.secrets import vault
+from corral.secrets import rotation, vault
 from corral.web.api.paging import Id, Page, cut
 from corral.web.api.runs import Done
 from corral.web.call import Call
@@ -47,6 +47,20 @@ class SecretNamed(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     agent_id: Id | None = None
 
 
+class Rotate(msgspec.Struct, forbid_unknown_fields=True):
+    """How the master key is changed."""
+
+    renew: bool = True  #: make a new one first, where it is a file; false goes on with one that is begun
+
+
+class RotatedView(msgspec.Struct):
+    """How far it came."""
+
+    key: str  #: tells the master key that encrypts from others, and nothing about it
+    orgs: int  #: whose secrets were encrypted anew just now
+    left: int  #: whose are still to be: ask again, with renew false
+
+
 @route.get("/api/secrets", scope="secrets:read")
 async def list_secrets(call: Call, query: SecretsAsked) -> list[SecretView]:
     """List the names of the org's secrets, or of agents', newest first. Values are never returned."""
@@ -62,7 +76,7 @@ async def list_secrets(call: Call, query: SecretsAsked) -> list[SecretView]:
 async def put_secret(call: Call, body: PutSecret) -> Done:
     """Store a secret, in the place of one by that name."""
     agent_id = await _whose(call, body.scope, body.agent_id, "agentId")
-    await vault.put(call.org_id, body.key, body.value, agent_id=agent_id)
+    await supplies.put_secret(call.org_id, body.key, body.value, agent_id=agent_id)
     return Done()
 
 
@@ -73,8 +87,15 @@ async def delete_secret(call: Call, query: SecretNamed, body: SecretNamed) -> Do
     if key is None:
         raise BadRequest("key is missing: it names the secret to delete, in the query or in the body", field="key")
     agent_id = await _whose(call, query.scope or body.scope, agent_id, "agentId")
-    await vault.remove(call.org_id, key, agent_id=agent_id)
+    await supplies.remove_secret(call.org_id, key, agent_id=agent_id)
     return Done()
+
+
+@route.post("/api/secrets/rotate", scope="secrets:write", role=Role.OWNER, also=(409,))
+async def rotate(call: Call, body: Rotate) -> RotatedView:
+    """Encrypt all secrets of this installation anew, under the first master key, while they are in use."""
+    done = await rotation.rotate(renew=body.renew)
+    return RotatedView(done.key, done.orgs, done.left)
 
 
 async def _whose(call: Call, scope: str | None, agent_id: str | None, field: str) -> str | None:

@@ -4,7 +4,25 @@ from __future__ import annotations
 
 import msgspec
 
-from corral.mcp.servers import Server
+from corral.mcp.servers import Health, Server
+from corral.runs.frames import moment
+
+
+class ToolView(msgspec.Struct):
+    """A tool of an MCP server."""
+
+    name: str  #: the server's own name for it
+    description: str
+
+
+class HealthView(msgspec.Struct, kw_only=True):
+    """How an MCP server was when it was last tested."""
+
+    ok: bool
+    error: str | None  #: why it could not be used
+    tools: list[ToolView]
+    machine: str  #: where: a runner's name, or `the platform`
+    tested_at: str
 
 
 class McpView(msgspec.Struct, kw_only=True):
@@ -18,6 +36,13 @@ class McpView(msgspec.Struct, kw_only=True):
     url: str | None
     env: dict[str, str]
     headers: dict[str, str]
+    enabled_for: str  #: all, agents or teams
+    agents: list[str]
+    teams: list[str]
+    allow: list[str]
+    ask: list[str]
+    deny: list[str]
+    health: HealthView | None  #: null: it was never tested
 
 
 def mcp_view(server: Server) -> McpView:
@@ -31,4 +56,22 @@ def mcp_view(server: Server) -> McpView:
         url=server.url,
         env=server.env,
         headers=server.headers,
+        enabled_for=server.enabled_for,
+        agents=server.agents,
+        teams=server.teams,
+        allow=server.allow,
+        ask=server.ask,
+        deny=server.deny,
+        health=health_view(server.health) if server.health is not None else None,
+    )
+
+
+def health_view(health: Health) -> HealthView:
+    """Show how a server was."""
+    return HealthView(
+        ok=health.ok,
+        error=health.error,
+        tools=[ToolView(tool.name, tool.description) for tool in health.tools],
+        machine=health.machine,
+        tested_at=moment(health.tested_at),
     )

@@ -1,0 +1,55 @@
+"""Runs that lack a secret wait for it, and say which."""
+
+from __future__ import annotations
+
+import asyncio
+
+from corral.agents import supplies
+from corral.base.ids import new_id
+from corral.secrets import vault
+from tests.agents.office import Office
+from tests.agents.test_holds import told
+
+FIELDS = {"name": "github", "transport": "stdio", "command": "c", "env": {"TOKEN": "${GITHUB_TOKEN}"}}
+
+
+async def test_a_run_whose_secret_is_missing_waits_says_which_and_goes_on_when_it_is_stored(office: Office) -> None:
+    await supplies.add_server(office.org_id, new_id(), FIELDS)
+    task = await office.started(await office.agent(), "first")
+    assert await told(office) == []
+    assert await office.why(task) == "the secret GITHUB_TOKEN is missing, which MCP server github needs"
+    await supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v")
+    (work,) = await office.claim()
+    assert work.assignment.mcp_servers[0].env == {"TOKEN": "v"}
+    (secret,) = await vault.page(office.org_id, scope="org")
+    assert secret.last_used_by == f"run:{work.run_id}"
+
+
+async def test_a_secret_of_one_agent_lets_its_runs_go_and_no_others(office: Office) -> None:
+    await supplies.add_server(office.org_id, new_id(), FIELDS)
+    ada, bob = await office.agent("Ada"), await office.agent("Bob")
+    await office.started(ada, "Ada's")
+    held = await office.started(bob, "Bob's")
+    await supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v", agent_id=ada.id)
+    assert await told(office) == ["Ada's"]
+    assert "GITHUB_TOKEN" in (await office.why(held) or "")
+
+
+async def test_a_run_that_is_ready_is_held_when_its_secret_or_its_server_changes(office: Office) -> None:
+    server = await supplies.add_server(office.org_id, new_id(), FIELDS)
+    await supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v")
+    task = await office.started(await office.agent(), "first")
+    await supplies.remove_secret(office.org_id, "GITHUB_TOKEN")
+    assert await told(office) == []
+    await supplies.change_server(office.org_id, server.id, {"env": {"A": "${OTHER} ${MORE}"}})
+    assert await office.why(task) == "the secret OTHER is missing, which MCP server github needs (and 1 more)"
+    await supplies.remove_server(office.org_id, server.id)
+    assert await told(office) == ["first"]
+
+
+async def test_secrets_stored_while_runs_are_launched_leave_none_waiting(office: Office) -> None:
+    await supplies.add_server(office.org_id, new_id(), FIELDS)
+    agents = [await office.agent(f"Agent {n}") for n in range(8)]
+    starts = [office.started(agent, agent.name) for agent in agents]
+    await asyncio.gather(*starts[:4], supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v"), *starts[4:])
+    assert len(await told(office)) == 8

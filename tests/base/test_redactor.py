@@ -138,7 +138,7 @@ def test_a_value_is_found_however_it_is_written_and_wherever_the_text_is_cut(
         assert "".join(map(stream.feed, text)) + stream.flush() == masked
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_value_in_any_text_is_found_in_any_pieces(data: st.DataObject) -> None:
     letters = string.ascii_letters + string.digits + "-_+/.=:@ \"'\\\n\té€😀%&"
@@ -162,7 +162,7 @@ def test_any_value_in_any_text_is_found_in_any_pieces(data: st.DataObject) -> No
     assert json.loads(redactor.json(json.dumps(text, ensure_ascii=False).encode())) == masked
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.binary(max_size=300), st.integers(1, 20))
 def test_bytes_of_any_kind_without_a_value_come_out_as_they_went_in(data: bytes, size: int) -> None:
     redactor = Redactor({"TOKEN": TOKEN})

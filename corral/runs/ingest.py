@@ -17,7 +17,6 @@ from corral.runs.hints import Hints, decide
 from corral.runs.states import Changes, Expression
 from corral.usage import accounts, ledger, pricelists
 from corral.usage.ledger import Spender
-from corral.usage.prices import Book
 from corral.wire.events import (
     ENDS_ATTEMPT,
     ENDS_RUN,
@@ -29,6 +28,7 @@ from corral.wire.events import (
     EventType,
     RunnerEvent,
 )
+from corral.wire.prices import Book
 
 _decode = msgspec.json.Decoder().decode
 #: So many brackets may be nested so deep that it matters where they are read: then there must be room for more.

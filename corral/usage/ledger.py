@@ -9,8 +9,8 @@ import msgspec
 from corral.platform import database
 from corral.platform.database import Unit, many
 from corral.usage.accounts import Account
-from corral.usage.prices import Book
 from corral.wire.events import Usage
+from corral.wire.prices import Book
 
 MS_A_DAY = 86_400_000
 #: What a line costs: as the CLI reported, else as computed.
@@ -49,10 +49,11 @@ class Totals(msgspec.Struct, frozen=True):
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
 
 
+#: Whom a line is for.
+WHOM = ("agent_id", "team", "task_id", "epic_id", "key_id", "user_id", "labels")
 _COLUMNS = (
     "org_id", "run_no", "run_id", "source", "day", "model", "input_tokens", "output_tokens", "cache_read_tokens",
-    "cache_write_tokens", "cost_micros", "computed_micros", "price_version", "estimated", "created_at", "agent_id",
-    "team", "task_id", "epic_id", "key_id", "user_id", "labels",
+    "cache_write_tokens", "cost_micros", "computed_micros", "price_version", "estimated", "created_at", *WHOM,
 )  # fmt: skip
 _INSERT = (
     f"INSERT INTO usage_lines ({', '.join(_COLUMNS)}) "  # noqa: S608 - our columns
@@ -68,12 +69,17 @@ class Spender(msgspec.Struct, frozen=True):
     run_id: str
     account: Account
 
+    @property
+    def whom(self) -> tuple[str | None, ...]:
+        """Whom its lines are for, as WHOM."""
+        it = self.account
+        labels = msgspec.json.encode(it.labels).decode() if it.labels else None
+        return it.agent_id, it.team, it.task_id, it.epic_id, it.key_id, it.user_id, labels
+
 
 def record(spender: Spender, lines: Sequence[Usage], book: Book, now: int) -> Unit[None]:
     """Add the lines that are not there yet; a source that is there keeps its first numbers."""
-    day, account = now // MS_A_DAY, spender.account
-    labels = msgspec.json.encode(account.labels).decode() if account.labels else None
-    whom = (account.agent_id, account.team, account.task_id, account.epic_id, account.key_id, account.user_id, labels)
+    day, whom = now // MS_A_DAY, spender.whom
     rows = []
     for line in lines:
         computed = book.cost(line, day)

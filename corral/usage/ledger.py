@@ -106,29 +106,46 @@ def record(spender: Spender, lines: Sequence[Usage], book: Book, now: int) -> Un
     yield many(_INSERT, rows)
 
 
-async def totals(run_nos: Iterable[int]) -> dict[int, Totals]:
-    """Return the sums of each run; a run without lines is not in the answer."""
+class SoFar(Totals, frozen=True):
+    """Sums of a run, its turn in progress included."""
+
+    is_estimated: bool = False  #: some of it is of answers that are still being written, or were broken off
+
+
+def so_far(runs: str) -> str:
+    """Return a table of the lines and the drafts of runs, which `runs` says of `run_no` in SQL."""
+    tokens = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens"
+    return (
+        f"(SELECT run_no, model, {tokens}, cost_micros, computed_micros, estimated FROM usage_lines "  # noqa: S608 - ours
+        f"WHERE run_no {runs} UNION ALL SELECT run_no, model, {tokens}, NULL, micros, TRUE FROM usage_drafts "
+        f"WHERE run_no {runs} AND source <> '') AS so_far"
+    )
+
+
+async def totals(run_nos: Iterable[int]) -> dict[int, SoFar]:
+    """Return the sums of each run so far; a run that has used nothing is not in the answer."""
     wanted = ",".join(str(int(no)) for no in run_nos)
     if not wanted:
         return {}
-    rows = await database.fetch(
-        f"SELECT run_no, {SUMS} FROM usage_lines WHERE run_no IN ({wanted}) GROUP BY run_no"  # noqa: S608 - integers
-    )
-    return {row["run_no"]: totals_of(row) for row in rows}
+    rows = await database.fetch(f"SELECT run_no, {_SO_FAR} FROM {so_far(f'IN ({wanted})')} GROUP BY run_no")  # noqa: S608
+    return {row["run_no"]: _so_far(row) for row in rows}
 
 
-async def by_model(run_no: int) -> dict[str, Totals]:
-    """Return the sums of one run for each model it used."""
+async def by_model(run_no: int) -> dict[str, SoFar]:
+    """Return the sums of one run so far, for each model it used."""
     rows = await database.fetch(
-        f"SELECT model, {SUMS} FROM usage_lines WHERE run_no = $1 GROUP BY model ORDER BY model",  # noqa: S608
+        f"SELECT model, {_SO_FAR} FROM {so_far('= $1')} GROUP BY model ORDER BY model",  # noqa: S608 - our words
         run_no,
     )
-    return {row["model"]: totals_of(row) for row in rows}
+    return {row["model"]: _so_far(row) for row in rows}
 
 
-def totals_of(row: database.Row) -> Totals:
-    """Return the sums of a row of SUMS."""
-    return Totals(*(row[name] for name in Totals.__struct_fields__))
+_SO_FAR = f"{SUMS}, max(CASE WHEN estimated THEN 1 ELSE 0 END) AS is_estimated"
+
+
+def _so_far(row: database.Row) -> SoFar:
+    sums = {name: row[name] for name in Totals.__struct_fields__}
+    return SoFar(**sums, is_estimated=bool(row["is_estimated"]))
 
 
 class Line(msgspec.Struct, frozen=True):

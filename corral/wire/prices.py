@@ -86,10 +86,10 @@ class Book:
         rates = price.of(asked if line.longest is None else line.longest)
         return rates.cost(line.input_tokens, line.output_tokens, line.cache_read_tokens, line.cache_write_tokens)
 
-    def counted(self, lines: Iterable[Usage]) -> int:
-        """Return what lines count for today, in millionths: as reported, else computed; nothing if nobody knows."""
-        today = time.time_ns() // 86_400_000_000_000
-        return sum(self.cost(line, today) or 0 if line.cost_micros is None else line.cost_micros for line in lines)
+    def counted(self, lines: Iterable[Usage], day: int | None = None) -> int:
+        """Return what lines count for (today), in millionths: as reported, else computed; nothing if nobody knows."""
+        on = time.time_ns() // 86_400_000_000_000 if day is None else day
+        return sum(self.cost(line, on) or 0 if line.cost_micros is None else line.cost_micros for line in lines)
 
     def _look_up(self, model: str, day: int) -> Price | None:
         name = _SUFFIX.sub("", model)

@@ -52,7 +52,7 @@ class Totals(msgspec.Struct, frozen=True):
 _COLUMNS = (
     "org_id", "run_no", "run_id", "source", "day", "model", "input_tokens", "output_tokens", "cache_read_tokens",
     "cache_write_tokens", "cost_micros", "computed_micros", "price_version", "estimated", "created_at", "agent_id",
-    "team", "task_id", "epic_id", "key_id", "user_id", "labels",
+    "team", "task_id", "tree_id", "epic_id", "key_id", "user_id", "labels",
 )  # fmt: skip
 _INSERT = (
     f"INSERT INTO usage_lines ({', '.join(_COLUMNS)}) "  # noqa: S608 - our columns
@@ -73,7 +73,10 @@ def record(spender: Spender, lines: Sequence[Usage], book: Book, now: int) -> Un
     """Add the lines that are not there yet; a source that is there keeps its first numbers."""
     day, account = now // MS_A_DAY, spender.account
     labels = msgspec.json.encode(account.labels).decode() if account.labels else None
-    whom = (account.agent_id, account.team, account.task_id, account.epic_id, account.key_id, account.user_id, labels)
+    whom = (
+        account.agent_id, account.team, account.task_id, account.tree_id, account.epic_id, account.key_id,
+        account.user_id, labels,
+    )  # fmt: skip
     rows = []
     for line in lines:
         computed = book.cost(line, day)

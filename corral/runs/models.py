@@ -105,6 +105,7 @@ class Run(Model):
     unreachable_since = fields.BigIntField(null=True)
     cancel_requested_at = fields.BigIntField(null=True)
     cancel_by = fields.CharField(max_length=64, null=True)
+    pause_requested = fields.TextField(null=True)  # JSON of wire.Pause, until the attempt has ended
     reason = fields.TextField(null=True)  # JSON {code, message, hint} of a failure, cancellation or pause
 
     class Meta:

@@ -17,6 +17,16 @@ INTERRUPTED = (
     "You were interrupted because the machine's runner stopped; the work so far is in this session. "
     "Continue where you left off, and do not repeat what is already done."
 )
+#: The same of one that was paused.
+PAUSED = (
+    "You were paused; the work so far is in this session. "
+    "Continue where you left off, and do not repeat what is already done."
+)
+#: The same of one that had failed or was cancelled.
+ENDED = (
+    "You were stopped before you were done; the work so far is in this session. "
+    "Continue where you left off, and do not repeat what is already done."
+)
 _SAID = "In the meantime a person said:"
 _ALWAYS = 2**62
 #: A CLI that has come so far has its prompt on disk; one that has merely named its session may not.
@@ -25,8 +35,8 @@ _SPOKE = ", ".join(
 )
 
 
-def next_start(run: Row) -> Unit[dict[str, Any]]:
-    """Return the columns that say how the next attempt starts; `run` is the whole row."""
+def next_start(run: Row, told: str = INTERRUPTED) -> Unit[dict[str, Any]]:
+    """Return the columns that say how the next attempt starts; `run` is the whole row, `told` tells of the cut."""
     rows = yield sql(
         f"SELECT attempt, created_at FROM events WHERE run_no = $1 AND type IN ({_SPOKE}) ORDER BY seq DESC LIMIT 1",  # noqa: S608 - constants
         run["no"],
@@ -35,14 +45,18 @@ def next_start(run: Row) -> Unit[dict[str, Any]]:
     if spoke is None:
         start = yield from _anew(run)
     elif spoke["attempt"] == run["attempt"]:
-        start = {"next_prompt": INTERRUPTED}
+        start = {"next_prompt": told}
     else:
         start = {}
     unheard = yield from _unheard(run, _heard_until(run, spoke))
     if unheard:
-        told = start.get("next_prompt", run["next_prompt"]) or run["prompt"]
-        start["next_prompt"] = "\n\n".join([told, _SAID, *unheard])
+        start["next_prompt"] = also_said(start.get("next_prompt", run["next_prompt"]) or run["prompt"], *unheard)
     return start
+
+
+def also_said(told: str, *texts: str) -> str:
+    """Return what the next attempt is told, with what a person said before it could begin."""
+    return "\n\n".join([told, *(() if _SAID in told else (_SAID,)), *texts])
 
 
 def _heard_until(run: Row, spoke: Row | None) -> int:

@@ -14,7 +14,7 @@ class EventType(StrEnum):
     RUN_CREATED = "run.created"  # S {task, cwd, engine, permission_mode, model, parent_run_id, by}
     RUN_STARTED = "run.started"  # R {pid, runner, engine, cwd}
     RUN_RESULT = "run.result"  # R {text, turns, duration_seconds, cost_usd, subtype, is_error, session_id}
-    RUN_PAUSED = "run.paused"  # SR {reason}
+    RUN_PAUSED = "run.paused"  # SR {code, message, hint, by}: the attempt has ended, the run goes on when it is told to
     RUN_COMPLETED = "run.completed"  # R {text, inputs}: the final text of the agent; the messages it has taken up
     RUN_FAILED = "run.failed"  # SR {code, message, hint}
     RUN_CANCELLED = "run.cancelled"  # SR {message, by}
@@ -62,7 +62,7 @@ SERVER_WRITES = frozenset(
 )
 #: Types that end an attempt; the first of them to commit wins, later events of the attempt are fenced.
 ENDS_RUN = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
-ENDS_ATTEMPT = ENDS_RUN | {EventType.SESSION_INTERRUPTED}
+ENDS_ATTEMPT = ENDS_RUN | {EventType.RUN_PAUSED, EventType.SESSION_INTERRUPTED}
 #: Types whose arrival changes the run's row or a row beside it; the others only append.
 FOLDED = ENDS_ATTEMPT | {
     EventType.RUN_STARTED,

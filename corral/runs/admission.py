@@ -26,11 +26,12 @@ HELD, CODE = "budget ", "budget"
 _KEPT = (
     "SELECT v.run_no, v.attempt, v.base_micros, v.granted_micros, r.id, r.status, r.attempt AS run_attempt, "  # noqa: S608
     "r.attempt_open, r.hold, r.reason, r.account, r.agent_id, r.priority, r.runner_no, "
-    "CAST(coalesce(u.cost, 0) AS bigint) AS spent "
+    "CAST(coalesce(u.cost, 0) + coalesce(d.cost, 0) AS bigint) AS spent "
     "FROM reservations v JOIN runs r ON r.no = v.run_no "
     f"LEFT JOIN (SELECT run_no, sum({COST}) AS cost FROM usage_lines WHERE run_no IN "
     "(SELECT run_no FROM reservations WHERE org_id = $1) GROUP BY run_no) u ON u.run_no = v.run_no "
-    "WHERE v.org_id = $1 ORDER BY r.priority DESC, r.no"
+    "LEFT JOIN (SELECT run_no, sum(micros) AS cost FROM usage_drafts WHERE org_id = $1 GROUP BY run_no) d "
+    "ON d.run_no = v.run_no WHERE v.org_id = $1 ORDER BY r.priority DESC, r.no"
 )
 
 

@@ -33,7 +33,8 @@ _RECENT = (
     "SELECT is_settled, second, agent_id, team, tree_id, key_id, CAST(sum(cost) AS bigint) AS cost, max(id) AS last "  # noqa: S608 - constants
     "FROM (SELECT id, id < coalesce((SELECT min(id) FROM usage_lines WHERE org_id = $1 AND id > $2 "
     "AND created_at > $3), id + 1) AS is_settled, created_at / 1000 AS second, agent_id, team, tree_id, key_id, "
-    f"{COST} AS cost FROM usage_lines WHERE org_id = $1 AND id > $2) recent "
+    f"{COST} AS cost FROM usage_lines WHERE org_id = $1 AND id > $2 UNION ALL "
+    "SELECT 0, FALSE, NULL, agent_id, team, tree_id, key_id, micros FROM usage_drafts WHERE org_id = $1) recent "
     "GROUP BY is_settled, second, agent_id, team, tree_id, key_id"
 )
 #: All lines of a period but those after one, in the order of the index that has all it takes.

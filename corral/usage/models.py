@@ -42,6 +42,41 @@ class UsageLine(Model):
         indexes = (("org_id", "id"),)
 
 
+class UsageDraft(Model):
+    """What an answer of a turn has used whose line is still to come: part of what a run cost so far, gone with it.
+
+    The row whose source is empty counts nothing: it says up to where the runner has told.
+    """
+
+    id = fields.BigIntField(primary_key=True)
+    org_id = fields.BigIntField()
+    run_no = fields.BigIntField()
+    run_id = fields.CharField(max_length=36)
+    source = fields.CharField(max_length=200)
+    told = fields.BigIntField()  # wire.Drafts.at: what was told before it counts no more
+    model = fields.CharField(max_length=100)
+    input_tokens = fields.BigIntField()
+    output_tokens = fields.BigIntField()
+    cache_read_tokens = fields.BigIntField()
+    cache_write_tokens = fields.BigIntField()
+    micros = fields.BigIntField()  # computed; 0 if nobody knows the model's price
+
+    # The run's account, as lines have it.
+    agent_id = fields.CharField(max_length=36, null=True)
+    team = fields.CharField(max_length=200, null=True)
+    task_id = fields.CharField(max_length=36, null=True)
+    tree_id = fields.CharField(max_length=36, null=True)
+    epic_id = fields.CharField(max_length=36, null=True)
+    key_id = fields.CharField(max_length=36, null=True)
+    user_id = fields.CharField(max_length=36, null=True)
+    labels = fields.TextField(null=True)
+
+    class Meta:
+        table = "usage_drafts"
+        unique_together = (("run_no", "source"),)
+        indexes = (("org_id",),)
+
+
 class PriceList(Model):
     """A version of an org's own prices, or, of org 0, of the built-in ones. Never changed."""
 

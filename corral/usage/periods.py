@@ -11,11 +11,11 @@ import msgspec
 
 from corral.base.errors import BadRequest
 from corral.usage.ledger import MS_A_DAY
-from corral.usage.prices import date_of, day_of
 
 #: Days of each period: today, and those before it.
 PERIODS = {"day": 1, "week": 7, "month": 30}
 _LONGEST = 3_700
+_EPOCH = date(1970, 1, 1)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -75,6 +75,16 @@ def later(parts: list[Part]) -> str | None:
     cases = " ".join(f"WHEN day <= {day} THEN {shift}" for day, shift in runs[:-1])
     shift = f"CASE {cases} ELSE {runs[-1][1]} END" if cases else f"{runs[-1][1]}"
     return f"created_at % {MS_A_DAY} >= {shift}"
+
+
+def day_of(when: date) -> int:
+    """Return a date as days since 1970."""
+    return (when - _EPOCH).days
+
+
+def date_of(day: int) -> date:
+    """Return days since 1970 as a date."""
+    return date.fromordinal(_EPOCH.toordinal() + day)
 
 
 def zone(name: str) -> tzinfo:

@@ -14,7 +14,7 @@ from corral.platform.settings import Settings
 from corral.runs import feed, ingest, placements, poll, queue, reads, runners, waiting
 from corral.runs.models import Run
 from corral.usage import budgets, meter, pricelists
-from corral.wire.events import EventBatch, EventsStored, EventType, RunnerEvent, Usage
+from corral.wire.events import Drafts, EventBatch, EventsStored, EventType, RunnerEvent, Usage
 from corral.wire.runner import Assignment, Cli, Held, Poll, PollAnswer, Register
 from corral.wire.runs import Engine
 
@@ -79,8 +79,9 @@ class World:
         first: int,
         *types: EventType | tuple[EventType, dict[str, Any]],
         usage: Sequence[Usage] = (),
+        drafts: Drafts | None = None,
     ) -> EventsStored:
-        batch = EventBatch(work.attempt, work.lease, numbered(first, *types), list(usage))
+        batch = EventBatch(work.attempt, work.lease, numbered(first, *types), list(usage), drafts=drafts)
         return await ingest.ingest(self.org_id, work.run_id, batch)
 
     async def log(self, run: Run) -> list[str]:

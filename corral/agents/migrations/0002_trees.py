@@ -20,6 +20,6 @@ _FILL = [
 class Migration(migrations.Migration):
     """Fill them in."""
 
-    dependencies = [("agents", "0001_initial"), ("usage", "0005_budgets"), ("runs", "0005_accounts")]
+    dependencies = [("agents", "0001_initial"), ("usage", "0005_budgets"), ("runs", "0007_reservations")]
 
     operations = [DialectSql(sqlite=_FILL, postgres=_FILL)]

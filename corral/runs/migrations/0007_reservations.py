@@ -6,7 +6,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0005_accounts")]
+    dependencies = [("runs", "0006_pause")]
 
     initial = False
 

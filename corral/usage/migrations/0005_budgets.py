@@ -11,7 +11,7 @@ _COSTS = "created_at, cost_micros, computed_micros"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0003_accounts_and_prices")]
+    dependencies = [("usage", "0004_drafts")]
 
     initial = False
 
@@ -64,6 +64,7 @@ class Migration(migrations.Migration):
             bases=["Model"],
         ),
         ops.AddField(model_name="UsageLine", name="tree_id", field=fields.CharField(null=True, max_length=36)),
+        ops.AddField(model_name="UsageDraft", name="tree_id", field=fields.CharField(null=True, max_length=36)),
         DialectSql(
             sqlite=[
                 f"CREATE INDEX usage_{one} ON usage_lines (org_id, {one}_id, {_COSTS}) WHERE {one}_id IS NOT NULL"

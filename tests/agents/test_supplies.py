@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from corral.agents import supplies
+from corral.agents import needs, supplies
 from corral.base.ids import new_id
 from corral.secrets import vault
 from tests.agents.office import Office
@@ -53,3 +53,26 @@ async def test_secrets_stored_while_runs_are_launched_leave_none_waiting(office:
     starts = [office.started(agent, agent.name) for agent in agents]
     await asyncio.gather(*starts[:4], supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v"), *starts[4:])
     assert len(await told(office)) == 8
+
+
+async def test_a_run_whose_providers_key_is_missing_waits_says_which_and_goes_on_when_it_is_stored(
+    office: Office,
+) -> None:
+    ada = await office.agent("Ada", provider="openai", model="gpt-5.5", cli_name=None)
+    task = await office.started(ada, "first")
+    run = await office.run_of(task)
+    assert run.hold == "the secret OPENAI_API_KEY is missing, which provider openai needs"
+    await supplies.put_secret(office.org_id, "ANTHROPIC_API_KEY", "another's")
+    assert (await office.run_of(task)).hold == run.hold
+    await supplies.put_secret(office.org_id, "OPENAI_API_KEY", "its own", agent_id=ada.id)
+    assert (await office.run_of(task)).hold is None
+
+
+async def test_where_servers_have_a_key_nobody_has_to_store_one(office: Office) -> None:
+    needs.need_no_key(["openai"])
+    try:
+        ada = await office.agent("Ada", provider="openai", model="gpt-5.5", cli_name=None)
+        task = await office.started(ada, "first")
+        assert (await office.run_of(task)).hold is None
+    finally:
+        needs.need_no_key([])

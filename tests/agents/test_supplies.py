@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from corral.agents import needs, supplies
 from corral.base.ids import new_id
+from corral.platform import database
+from corral.runs import outfit
 from corral.secrets import vault
+from corral.wire.events import EventType
 from tests.agents.office import Office
 from tests.agents.test_holds import told
 
@@ -76,3 +81,20 @@ async def test_where_servers_have_a_key_nobody_has_to_store_one(office: Office) 
         assert (await office.run_of(task)).hold is None
     finally:
         needs.need_no_key([])
+
+
+async def test_a_secret_is_given_to_who_holds_the_lease_and_to_nobody_else(office: Office) -> None:
+    await supplies.put_secret(office.org_id, "TOKEN", "a value of some length")
+    await office.started(await office.agent(), "first")
+    (work,) = await office.claim()
+    held = work.assignment
+    assert held.env == {"TOKEN": "a value of some length"}
+    bare = msgspec.structs.replace(held, env={})
+    (again,) = await outfit.outfit([msgspec.structs.replace(bare)])
+    assert again.env == held.env
+    for other in ({"lease": "another"}, {"attempt": 2}):
+        assert await outfit.outfit([msgspec.structs.replace(bare, **other)]) == []
+    await work.say(EventType.RUN_STARTED)
+    await work.ends()
+    assert await outfit.outfit([bare]) == []
+    assert len(await database.fetch("SELECT 1 FROM secret_uses")) == 2

@@ -44,6 +44,7 @@ class Launch(msgspec.Struct, kw_only=True):
     priority: int = 0
     agent: AgentSnapshot | None = None  #: whom it executes
     task_id: str | None = None  #: the task it works on
+    tree_id: str | None = None  #: the task at the top of that one's tree
     epic_id: str | None = None  #: which that belongs to
 
 
@@ -68,6 +69,7 @@ async def prepare(org_id: int, wanted: Launch) -> Prepared:
         agent_id=wanted.agent.id if wanted.agent else None,
         team=wanted.agent.team if wanted.agent else None,
         task_id=wanted.task_id,
+        tree_id=wanted.tree_id,
         epic_id=wanted.epic_id,
         key_id=key_id,
         user_id=user_id,

@@ -50,7 +50,7 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 #: Whom a line is for.
-WHOM = ("agent_id", "team", "task_id", "epic_id", "key_id", "user_id", "labels")
+WHOM = ("agent_id", "team", "task_id", "tree_id", "epic_id", "key_id", "user_id", "labels")
 _COLUMNS = (
     "org_id", "run_no", "run_id", "source", "day", "model", "input_tokens", "output_tokens", "cache_read_tokens",
     "cache_write_tokens", "cost_micros", "computed_micros", "price_version", "estimated", "created_at", *WHOM,
@@ -74,7 +74,7 @@ class Spender(msgspec.Struct, frozen=True):
         """Whom its lines are for, as WHOM."""
         it = self.account
         labels = msgspec.json.encode(it.labels).decode() if it.labels else None
-        return it.agent_id, it.team, it.task_id, it.epic_id, it.key_id, it.user_id, labels
+        return it.agent_id, it.team, it.task_id, it.tree_id, it.epic_id, it.key_id, it.user_id, labels
 
 
 def record(spender: Spender, lines: Sequence[Usage], book: Book, now: int) -> Unit[None]:

@@ -103,6 +103,20 @@ def lately(period: str, zone: tzinfo, now: int) -> Span:
     return Span(today - timedelta(days=PERIODS[period] - 1), today, zone)
 
 
+def present(period: str, zone: tzinfo, now: int) -> Span | None:
+    """Return the calendar's day, week (from Monday) or month that it is now; None of a total: it never ends."""
+    today = _date(now, zone)
+    match period:
+        case "day":
+            return Span(today, today, zone)
+        case "week":
+            monday = today - timedelta(days=today.weekday())
+            return Span(monday, monday + timedelta(days=6), zone)
+        case "month":
+            return month(f"{today:%Y-%m}", zone)
+    return None
+
+
 def between(first: date, last: date, zone: tzinfo) -> Span:
     """Return the days from one to another."""
     if last < first:

@@ -13,7 +13,7 @@ from corral.platform import database
 from corral.platform.settings import Settings
 from corral.runs import feed, ingest, placements, poll, queue, reads, runners, waiting
 from corral.runs.models import Run
-from corral.usage import pricelists
+from corral.usage import budgets, meter, pricelists
 from corral.wire.events import Drafts, EventBatch, EventsStored, EventType, RunnerEvent, Usage
 from corral.wire.runner import Assignment, Cli, Held, Poll, PollAnswer, Register
 from corral.wire.runs import Engine
@@ -109,6 +109,8 @@ async def opened(settings: Settings) -> World:
     placements.forget()
     runners.forget()
     pricelists.forget()
+    budgets.forget()
+    meter.forget()
     feed.reset()
     waiting.reset().open()
     await database.connect(settings)

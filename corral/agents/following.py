@@ -27,7 +27,7 @@ def listen() -> None:
 
 def follow(change: Change, hints: Hints) -> Unit[None]:
     """Bring the run's task and agent in line with the run's new state."""
-    if change.told == AGAIN:
+    if change.told is AGAIN:
         yield from _begin_again(change)
     if change.task_id is not None:
         yield from _follow_task(change, hints)
@@ -67,7 +67,8 @@ def _begin_again(change: Change) -> Unit[None]:
     Results that came meanwhile are in its agent's inbox.
     """
     yield sql(
-        "UPDATE tasks SET result = NULL, error = NULL, ended_at = NULL, retry_at = NULL WHERE id = $1 AND run_id = $2",
+        "UPDATE tasks SET result = NULL, error = NULL, ended_at = NULL, retry_at = NULL, due_at = NULL "
+        "WHERE id = $1 AND run_id = $2",
         change.task_id,
         change.run_id,
     )

@@ -260,6 +260,9 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
     last = batch.events[-1].n if batch.events else 0
     if last <= run["spool_n"]:
         # All of it is stored: an answer was lost on its way. True also when the batch ended the attempt.
+        if batch.drafts is not None and run["attempt_open"]:  # these may be newer than those that came with it then
+            told = replace(batch, events=[], usage=[])
+            yield from _store(arrived._replace(batch=told, payloads=[], beside=None))
         return _Outcome(run["no"], run["spool_n"], live=False)
     if not run["attempt_open"]:
         return _Outcome(run["no"], run["spool_n"], fenced=True)

@@ -17,7 +17,7 @@ from corral.runs import commands, ending, inputs, log, placements, queue, resumi
 from corral.runs.hints import Hints, decide
 from corral.runs.states import AGAIN
 from corral.wire.events import EventType
-from corral.wire.runner import CommandKind, Pause, Resume
+from corral.wire.runner import CommandKind, Pause
 from corral.wire.runs import ENDED, LIVE, RunStatus
 
 #: What pauses a run so that nobody but a person lets it go on.
@@ -66,11 +66,13 @@ def continue_(run: Row, hints: Hints, message: str | None = None, by: str | None
         raise Conflict(f"The run is {status}; only one that is paused or has ended can be continued")
     if status in ENDED and (run["session_id"] is None or run["runner_no"] is None):
         raise Conflict("The run ended before its CLI session began, so nothing can be resumed; launch a new one")
-    if status == RunStatus.COMPLETED and message is None:
-        raise BadRequest("message: the run is completed, so say what to do next", field="message")
+    if message is None and status in ENDED:
+        if status == RunStatus.COMPLETED:
+            raise BadRequest("message: the run is completed, so say what to do next", field="message")
+        message = resuming.GO_ON
     if message is not None:
         yield from log.append(run["no"], EventType.USER_MESSAGE, {"text": message, "by": by}, hints)
-    if status in ENDED:
+    if message is not None and status in ENDED:
         yield from _begin_again(run, message, hints)
     elif (yield from _was_at_work(run["no"])):
         yield from _take_up(run, message, hints)
@@ -78,17 +80,12 @@ def continue_(run: Row, hints: Hints, message: str | None = None, by: str | None
         yield from _wait_on(run, message, hints)
 
 
-def _begin_again(run: Row, message: str | None, hints: Hints) -> Unit[None]:
+def _begin_again(run: Row, message: str, hints: Hints) -> Unit[None]:
     """Queue another turn of a run that had ended."""
-    placement = yield from placements.home(run, run["session_id"])
-    also = {
-        **_CLEARED,
-        "awaits": 0,  # who follows the run says what it can still hear
-        "resume": Resume.CONTINUE.value,
-        "next_prompt": message or resuming.ENDED,
-        "fork": run["followups"] > 0,  # another run has gone on with its session
-        "placement_id": placement,
-    }
+    start = yield from resuming.next_turn(run, message)
+    placement = yield from placements.home(run, start.get("session_id", run["session_id"]))
+    # Who follows the run says what it can still hear.
+    also = {**_CLEARED, **start, "awaits": 0, "placement_id": placement}
     yield from states.change(run["no"], states.moved(RunStatus.QUEUED, **also), hints, AGAIN)
     hints.placement(placement)
 

@@ -41,7 +41,7 @@ async def test_a_run_at_work_is_paused_by_its_runner_and_goes_on_in_its_session(
     run = await world.run(work.run_id)
     assert run.status == RunStatus.PAUSED
     assert not run.attempt_open
-    assert run.pause_requested is None
+    assert not run.pause_requested
     assert msgspec.json.decode(run.reason)["message"] == "Paused by a person"
     with pytest.raises(Conflict, match="paused already"):
         await pause(world, work)
@@ -54,5 +54,5 @@ async def test_a_run_at_work_is_paused_by_its_runner_and_goes_on_in_its_session(
     await world.send(again, 1, EventType.RUN_STARTED, INIT, MESSAGE, (EventType.RUN_COMPLETED, {"text": "done"}))
     run = await world.run(work.run_id)
     assert run.status == RunStatus.COMPLETED
-    assert run.reason is None
+    assert not run.reason
     assert run.last_seq == len(await world.log(run))

@@ -105,6 +105,8 @@ async def test_a_batch_that_overlaps_or_comes_too_soon_takes_its_drafts_along(of
     await office.send(work.assignment, 2, MESSAGE, MESSAGE, MESSAGE, **batch)
     await office.send(work.assignment, 2, MESSAGE, MESSAGE, MESSAGE, **batch)
     assert (await spent(work)).output_tokens == 6
+    await office.send(work.assignment, 4, MESSAGE, usage=[turn(2, 20)], drafts=drafts(3))  # sent again with what came
+    assert (await spent(work)).output_tokens == 21
 
 
 async def test_who_was_fenced_drafts_nothing_and_takes_no_draft_away(office: Office) -> None:

@@ -36,8 +36,10 @@ def build() -> typer.Typer:
     command: Callable[..., None]
     for command in (processes.up, processes.demo):
         app.command(rich_help_panel="Start here")(command)
-    for command in (runs.run, runs.runs, runs.logs, runs.followup, runs.cancel):
+    for command in (runs.run, runs.runs, runs.logs, runs.followup, runs.pause):
         app.command(rich_help_panel="Runs")(command)
+    app.command("continue", rich_help_panel="Runs")(runs.continue_)
+    app.command(rich_help_panel="Runs")(runs.cancel)
     app.add_typer(approvals.app, name="approvals", rich_help_panel="Runs")
     app.add_typer(agents.app, name="agents", rich_help_panel="Agents")
     app.add_typer(tasks.app, name="tasks", rich_help_panel="Agents")

@@ -30,6 +30,7 @@ from corral.wire.runner import (
     Command,
     CommandKind,
     CommandStatus,
+    Fund,
     Message,
     Pause,
     Poll,
@@ -193,6 +194,8 @@ class Engine:
                 attempt.cancel(msgspec.json.decode(command.payload, type=Cancel))
             case CommandKind.PAUSE:
                 attempt.pause(msgspec.json.decode(command.payload, type=Pause))
+            case CommandKind.FUND:
+                attempt.fund(msgspec.json.decode(command.payload, type=Fund))
             case CommandKind.APPROVE:
                 if not attempt.approve(msgspec.json.decode(command.payload, type=Approve)):
                     return CommandStatus.FAILED, "Nobody asks that any more"

@@ -97,8 +97,9 @@ class Limits(msgspec.Struct):
 class Money(msgspec.Struct):
     """What an attempt may spend."""
 
-    allowed_micros: int  #: in all, in millionths of a dollar
-    prices: list[Price] = []  #: to compute costs that nobody reports with
+    #: In all, in millionths of a dollar; None: no budget says so, and the prices are for `limits.max_cost_usd`.
+    allowed_micros: int | None = None
+    prices: list[Price] = []  #: what is spent before anybody reports it, in the order in which they count
 
 
 class Assignment(msgspec.Struct):

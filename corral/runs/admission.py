@@ -143,6 +143,14 @@ class Books(msgspec.Struct):
             standing.reserved += lent - own
         return lent
 
+    def take_back(self, kept: Kept) -> None:
+        """Keep less for a run, so that none of its budgets has lent more than there is, if that can be."""
+        over = self.over(kept.account)
+        taken = min(kept.reserved, max(-standing.room for standing in over))
+        kept.granted -= taken
+        for standing in over:
+            standing.reserved -= taken
+
 
 def refusal(standing: Standing) -> str:
     """Say why a budget lends nothing, in the words of a hold and of a pause."""

@@ -58,7 +58,7 @@ async def _look_after(org_id: int) -> None:
     books.uncounted = [budget for budget in books.uncounted if budget.hard]
     unkept = await database.fetch(_UNKEPT, org_id) if books.standings else ()
     unkept = [run for run in unkept if admission.is_limited(run)]
-    if unkept or any(_could_use_more(books, kept) for kept in books.kept):
+    if unkept or any(_could_use_more(books, kept) or _has_too_much(books, kept) for kept in books.kept):
         books = await decide(partial(_lend, org_id, [row["no"] for row in unkept]))
     broke = [kept for kept in books.kept if _is_broke(books, kept) and kept.run["pause_requested"] is None]
     for kept in broke[:_MOST]:
@@ -71,7 +71,7 @@ async def _look_after(org_id: int) -> None:
         await database.commit(_forget(ended))
 
 
-# More
+# More, or less
 
 
 def _could_use_more(books: Books, kept: Kept) -> bool:
@@ -82,24 +82,38 @@ def _could_use_more(books: Books, kept: Kept) -> bool:
     return bool(over) and all(standing.room >= CENT for standing in over)
 
 
+def _has_too_much(books: Books, kept: Kept) -> bool:
+    """Tell whether more is kept for a run than there is: a budget was lowered, or others' last answers cost more."""
+    return kept.reserved > 0 and any(standing.room < 0 for standing in books.over(kept.account))
+
+
 def _lend(org_id: int, unkept: Sequence[int], hints: Hints) -> Unit[Books]:
     """Lend more to all runs that could use it; return how the budgets stand then."""
     hard, now = yield from budgets.lock([budget for budget in budgets.known(org_id) if budget.hard])
     for run_no in unkept:
         yield from admission.begin(org_id, run_no)
     books = yield from admission.read(org_id, [budget for budget in hard if budget.hard], now)
+    for kept in reversed(books.kept):  # the least urgent first
+        if _has_too_much(books, kept):
+            books.take_back(kept)
+            yield from _tell(kept, hints)
     for kept in books.kept:
         if not _could_use_more(books, kept):
             continue
         own = kept.reserved
         lent = books.lend(kept.account, kept.spent, own=own, least=own + CENT)
-        if isinstance(lent, str) or lent <= own:
-            continue
-        kept.granted = kept.used + lent
-        yield from admission.keep(org_id, kept.run["no"], base=kept.base, granted=kept.granted, told=kept.told)
-        if kept.told == kept.run["attempt"]:
-            yield from commands.issue(kept.run, CommandKind.FUND, Fund(kept.granted), hints)
+        if not isinstance(lent, str) and lent > own:
+            kept.granted = kept.used + lent
+            yield from _tell(kept, hints)
     return books
+
+
+def _tell(kept: Kept, hints: Hints) -> Unit[None]:
+    """Write down what is kept for a run now, and let its runner know if that was told of it before."""
+    run = kept.run
+    yield from admission.keep(run["org_id"], run["no"], base=kept.base, granted=kept.granted, told=kept.told)
+    if run["attempt_open"] and kept.told == run["attempt"]:
+        yield from commands.issue(run, CommandKind.FUND, Fund(kept.granted), hints)
 
 
 # Enough

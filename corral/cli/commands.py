@@ -11,6 +11,7 @@ from corral.cli import (
     agents,
     approvals,
     ask,
+    budgets,
     doctor,
     keys,
     messages,
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
     app.add_typer(messages.app, name="messages", rich_help_panel="Agents")
     app.command(rich_help_panel="Look after it")(runners.runners)
     app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
+    app.add_typer(budgets.app, name="budgets", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):

@@ -104,9 +104,7 @@ async def prompts(org_id: int, run_ids: Iterable[str]) -> dict[str, str]:
 async def why(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
     """Say for each run that isn't moving what it waits for, by run id; the others are not in the answer."""
     stuck = [
-        run
-        for run in runs
-        if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or run.unreachable_since is not None
+        run for run in runs if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or run.unreachable_since is not None
     ]
     if not stuck:
         return {}

@@ -48,6 +48,21 @@ class Totals(msgspec.Struct, frozen=True):
         """Return the sum of the four classes."""
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
 
+    @property
+    def asked_tokens(self) -> int:
+        """Return the tokens that models were asked with."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Return the part of what models were asked with that came from their cache; None if they were not asked."""
+        return self.cache_read_tokens / self.asked_tokens if self.asked_tokens else None
+
+
+def sum_of(parts: Iterable[Totals]) -> Totals:
+    """Return the sum of sums."""
+    return Totals(*map(sum, zip(*map(msgspec.structs.astuple, parts), strict=True)))
+
 
 _COLUMNS = (
     "org_id", "run_no", "run_id", "source", "day", "model", "input_tokens", "output_tokens", "cache_read_tokens",
@@ -98,6 +113,14 @@ def record(spender: Spender, lines: Sequence[Usage], book: Book, now: int) -> Un
             )
         )
     yield many(_INSERT, rows)
+
+
+async def newest(org_id: int) -> tuple[int, int] | None:
+    """Return the id of the newest line and when it was recorded; None if there is none."""
+    rows = await database.fetch(
+        "SELECT id, created_at FROM usage_lines WHERE org_id = $1 ORDER BY id DESC LIMIT 1", org_id
+    )
+    return (rows[0]["id"], rows[0]["created_at"]) if rows else None
 
 
 async def totals(run_nos: Iterable[int]) -> dict[int, Totals]:

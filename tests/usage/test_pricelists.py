@@ -59,7 +59,7 @@ async def test_prices_that_are_set_at_the_same_time_are_all_there(office: Office
     with pytest.raises(NotFound):
         await pricelists.drop(office.org_id, "m2", None, "user:me")
     listed = await pricelists.versions(office.org_id, limit=100)
-    assert [one.version for one in listed][0] == book.version
+    assert listed[0].version == book.version
     assert [one.builtin for one in listed] == [False] * 7 + [True]
     assert [one.version for one in await pricelists.versions(office.org_id + 1, limit=100)] == [listed[-1].version]
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console import agents, bus, epics, inbox, keys, run, runners, runs, settings, sign_in, statement, tasks
+from corral.web.console import (
+    agents,
+    bus,
+    epics,
+    inbox,
+    keys,
+    run,
+    runners,
+    runs,
+    secrets,
+    settings,
+    sign_in,
+    statement,
+    tasks,
+)
 from corral.web.routes import Route, Routes
 
 route = Routes("console", hidden=True, content=answers.HTML)
@@ -35,6 +49,7 @@ ROUTES: list[Route] = [
     *epics.route.all,
     *bus.route.all,
     *runners.route.all,
+    *secrets.route.all,
     *keys.route.all,
     *statement.route.all,
     *settings.route.all,

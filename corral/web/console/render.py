@@ -38,6 +38,7 @@ NAV = (
     NavItem("runs", "Runs", "/app/runs", "r"),
     NavItem("bus", "Bus", "/app/bus", "u", tucked=True),
     NavItem("runners", "Runners", "/app/runners", "m", tucked=True),
+    NavItem("mcps", "MCP servers", "/app/mcps", "t", tucked=True),
     NavItem("secrets", "Secrets", "/app/secrets", "e", tucked=True),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True),

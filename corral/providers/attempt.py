@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from enum import Enum
 from typing import TypeVar
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -27,11 +28,11 @@ from corral.providers.loop import Ending, Loop
 from corral.providers.provider import Trouble
 from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
-from corral.runs import commands
-from corral.runs.resuming import INTERRUPTED
+from corral.runs import outcomes
+from corral.runs.resuming import INTERRUPTED, PAUSED
 from corral.usage import pricelists
 from corral.wire.events import EventType
-from corral.wire.runner import Approve, Assignment, Cancel, CommandStatus, Held, Message, Resume
+from corral.wire.runner import Approve, Assignment, Cancel, CommandStatus, Held, Message, Pause, Resume
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class Stop(Enum):
 
     CANCEL = "cancel"
     INTERRUPT = "interrupt"
+    PAUSE = "pause"
     LOST = "lost"  #: the attempt is another's: say nothing more
 
 
@@ -74,6 +76,7 @@ class Attempt:
         self._asked: Stop | None = None
         self._stopped = asyncio.Event()
         self._cancel = Cancel()
+        self._pause = Pause()
         self._log = get_logger(run=assignment.run_id, attempt=assignment.attempt)
 
     @property
@@ -90,7 +93,7 @@ class Attempt:
         key = f"input {message.input}" if message.input else f"command {command_id}"
         prompt = Prompt(message.text, key=key, input=message.input)
         try:
-            await self._loop.hear(prompt, lambda: commands.settle(command_id, CommandStatus.DONE))
+            await self._loop.hear(prompt, lambda: outcomes.settle(command_id, CommandStatus.DONE))
         except (Ending, LeaseLost):
             return False
         return True
@@ -103,6 +106,11 @@ class Attempt:
         """End it: somebody said so."""
         self._cancel = cancel
         self._stop(Stop.CANCEL)
+
+    def pause(self, pause: Pause) -> None:
+        """End it so that another attempt goes on once the run is to."""
+        self._pause = pause
+        self._stop(Stop.PAUSE)
 
     def interrupt(self) -> None:
         """End it so that another process goes on with it: this one is ending."""
@@ -198,7 +206,10 @@ class Attempt:
     async def _open(self, org_id: int, parent_id: str | None) -> Conversation:
         """Return the conversation to go on with: its own, its parent's, or a copy of that."""
         work = self._work
-        if work.fork and work.session_id and parent_id:
+        if work.fork and work.session_id and work.resume == Resume.CONTINUE:  # a child went on with the run's own
+            into = str(uuid5(UUID(work.run_id), str(work.attempt)))
+            talk = await conversation.fork(org_id, work.session_id, work.run_id, work.run_id, into)
+        elif work.fork and work.session_id and parent_id:
             talk = await conversation.fork(org_id, work.session_id, parent_id, work.run_id)
         else:
             talk = await conversation.load(org_id, work.session_id or work.run_id, work.run_id)
@@ -210,7 +221,7 @@ class Attempt:
     def _told(self, talk: Conversation, redactor: Redactor) -> Prompt | None:
         """Return what the attempt is told, unless an earlier one has kept it before it was cut off."""
         text, was_cut = redactor.text(self._work.prompt), self._work.resume == Resume.INTERRUPTED
-        known = [INTERRUPTED] if was_cut else []  # the conversation itself says where it stopped
+        known = [INTERRUPTED, PAUSED] if was_cut else []  # the conversation itself says where it stopped
         for told in [*known, *talk.told()]:
             text = "" if text == told else text.removeprefix(f"{told}\n\n")
         return Prompt(text, starts=not was_cut) if text else None
@@ -238,6 +249,8 @@ class Attempt:
         match self._asked:
             case Stop.CANCEL:
                 return [(EventType.RUN_CANCELLED, {"message": self._cancel.message, "by": self._cancel.by})]
+            case Stop.PAUSE:
+                return [(EventType.RUN_PAUSED, msgspec.to_builtins(self._pause))]
             case Stop.INTERRUPT:
                 return [(EventType.SESSION_INTERRUPTED, {"message": "The server process that executed it is ending"})]
             case _:

@@ -25,8 +25,8 @@ from corral.providers.limits import Clocks
 from corral.providers.provider import TOO_LONG, Ask, Provider, Reply, Spent, Trouble, clean
 from corral.providers.tools import CUT_OFF, Tools
 from corral.providers.window import SUMMARISE, Window
-from corral.usage.prices import Book
 from corral.wire.events import EventType, Usage
+from corral.wire.prices import Book
 from corral.wire.runner import Assignment
 
 #: How often a request is sent again, and the pauses where the provider names none.

@@ -23,6 +23,7 @@ from corral.wire.runner import (
     McpTest,
     McpTested,
     Message,
+    Pause,
     Registered,
 )
 
@@ -161,3 +162,5 @@ def _hand_over(job: Job, kind: CommandKind, payload: msgspec.Raw) -> None:
             job.say(msgspec.json.decode(payload, type=Message))
         case CommandKind.CANCEL:
             job.cancel(msgspec.json.decode(payload, type=Cancel))
+        case CommandKind.PAUSE:
+            job.pause(msgspec.json.decode(payload, type=Pause))

@@ -47,7 +47,7 @@ from corral.runner.locks import Locks
 from corral.runner.outbox import Outbox
 from corral.runner.workers import Worker, Workers
 from corral.wire.events import ENDS_ATTEMPT, SERVER_WRITES, EventType
-from corral.wire.runner import Approve, Assignment, Cancel, Held, Message, secrets_of
+from corral.wire.runner import Approve, Assignment, Cancel, Held, Message, Pause, secrets_of
 
 T = TypeVar("T")
 
@@ -82,6 +82,7 @@ class Stop(Enum):
 
     CANCEL = "cancel"
     INTERRUPT = "interrupt"
+    PAUSE = "pause"
     FENCED = "fenced"  #: the attempt is another's: end the tree and say nothing
 
 
@@ -122,6 +123,7 @@ class Job:
         self._asked: Stop | None = None
         self._cancel = Cancel()
         self._interrupt = DoInterrupt()
+        self._pause = Pause()
         self._stopped = asyncio.Event()
         self._is_forced = False
         self._hurried = asyncio.Event()  # forced or fenced: nothing is waited for any more
@@ -154,6 +156,12 @@ class Job:
         """End it so that it can be resumed: the runner goes away."""
         self._interrupt = DoInterrupt(message)
         self._stop(Stop.INTERRUPT)
+
+    def pause(self, pause: Pause) -> None:
+        """End it so that it can be resumed once the run is to go on; to the worker that is an interruption."""
+        if self._asked is None:
+            self._pause = pause
+        self._stop(Stop.PAUSE)
 
     def hurry(self) -> None:
         """The server is back: ask it now."""
@@ -309,7 +317,9 @@ class Job:
             hurried.cancel()
             if not reading.done() and not self._hurried.is_set():
                 self._log.warning("the worker did not end in time; killing its tree")
-        return await self._last_ending(reading, self._ending_when_stopped())
+        ending = await self._last_ending(reading, self._ending_when_stopped())
+        is_cut = ending.type == EventType.SESSION_INTERRUPTED
+        return self._ending_when_stopped() if is_cut and self._asked == Stop.PAUSE else ending
 
     async def _cut_off(self, failure: Failure, reading: asyncio.Task[Ending]) -> Ending:
         self._log.warning("run cut off", code=failure.code)
@@ -330,6 +340,8 @@ class Job:
                 return Ending(EventType.RUN_CANCELLED, msgspec.json.encode(self._cancel))
             case Stop.INTERRUPT:
                 return Ending(EventType.SESSION_INTERRUPTED, msgspec.json.encode({"message": self._interrupt.message}))
+            case Stop.PAUSE:
+                return Ending(EventType.RUN_PAUSED, msgspec.json.encode(self._pause))
             case _:
                 return Ending(None)
 

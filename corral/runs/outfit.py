@@ -15,7 +15,7 @@ from corral.base.logs import get_logger
 from corral.mcp import render, servers
 from corral.platform import database
 from corral.platform.database import Unit, sql
-from corral.runs import commands, ending
+from corral.runs import commands, ending, outcomes
 from corral.runs.hints import Hints, decide
 from corral.secrets import vault
 from corral.wire.agents import McpServer
@@ -69,7 +69,7 @@ async def _equip(command: Command) -> Command | None:
     try:
         server = await render_one(rows[0]["org_id"], asked)
     except CorralError as error:
-        await database.commit(commands.settle(command.id, CommandStatus.FAILED, error.message))
+        await database.commit(outcomes.settle(command.id, CommandStatus.FAILED, error.message))
         return None
     return Command(command.id, command.kind, "", 0, msgspec.Raw(msgspec.json.encode(McpTest(server))))
 

@@ -44,6 +44,7 @@ class Launch(msgspec.Struct, kw_only=True):
     priority: int = 0
     agent: AgentSnapshot | None = None  #: whom it executes
     task_id: str | None = None  #: the task it works on
+    tree_id: str | None = None  #: the task at the top of that one's tree
     epic_id: str | None = None  #: which that belongs to
 
 
@@ -68,6 +69,7 @@ async def prepare(org_id: int, wanted: Launch) -> Prepared:
         agent_id=wanted.agent.id if wanted.agent else None,
         team=wanted.agent.team if wanted.agent else None,
         task_id=wanted.task_id,
+        tree_id=wanted.tree_id,
         epic_id=wanted.epic_id,
         key_id=key_id,
         user_id=user_id,
@@ -113,7 +115,8 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
         )
         parent = _found(rows, parent_id)
         if parent["status"] not in ENDED:
-            raise Conflict(f"The run is {parent['status']}; wait for its end, or send it a message")
+            way = "continue it" if parent["status"] == RunStatus.PAUSED else "wait for its end, or send it a message"
+            raise Conflict(f"The run is {parent['status']}; {way}")
         if parent["session_id"] is None or parent["runner_no"] is None:
             raise Conflict("The run ended before its CLI session began, so nothing can be resumed; launch a new one")
         placement = yield from placements.home(parent, parent["session_id"])
@@ -154,7 +157,7 @@ async def say(org_id: int, run_id: str, text: str, by: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         run = yield from locked(org_id, run_id)
         if run["status"] not in LIVE:
-            raise Conflict(f"The run is {run['status']}; only a live run takes messages. Follow it up instead")
+            raise Conflict(f"The run is {run['status']}; only a live run takes messages. {_INSTEAD[run['status']]}")
         yield from log.append(run["no"], EventType.USER_MESSAGE, {"text": text, "by": by}, hints)
         if run["attempt_open"]:
             yield from commands.issue(run, CommandKind.MESSAGE, Message(text=text), hints)
@@ -301,6 +304,14 @@ def _insert_at_once(insert: str, columns: int) -> str:
         f"created_at) SELECT no, 1, org_id, 0, NULL, '{EventType.RUN_CREATED}', ${columns + 1}, created_at FROM run) "
         "SELECT * FROM run"
     )
+
+
+#: What to do with a run that takes no messages.
+_INSTEAD = {
+    RunStatus.QUEUED: "Wait until it has started",
+    RunStatus.PAUSED: "Continue it with your message instead",
+    **dict.fromkeys(ENDED, "Follow it up, or continue it with your message instead"),
+}
 
 
 def locked(org_id: int, run_id: str) -> Unit[Row]:

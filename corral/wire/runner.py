@@ -133,6 +133,7 @@ class CommandKind(StrEnum):
     APPROVE = "approve"
     CANCEL = "cancel"
     MESSAGE = "message"
+    PAUSE = "pause"
     MCP_TEST = "mcp_test"  #: about no run: `run_id` is empty, `attempt` 0
 
 
@@ -181,6 +182,15 @@ class Cancel(msgspec.Struct):
 
     by: str = ""
     message: str = "Cancelled"
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Payload of `pause`, and of the `run.paused` that ends the attempt: why the run is not to go on for now."""
+
+    code: str = "paused"  #: paused (a person said so) | budget
+    message: str = "Paused by a person"
+    hint: str | None = None
+    by: str | None = None
 
 
 class Message(msgspec.Struct):

@@ -7,6 +7,7 @@ from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import (
     agents,
+    budgets,
     bus,
     epics,
     inbox,
@@ -52,6 +53,7 @@ ROUTES: list[Route] = [
     *runners.route.all,
     *mcps.route.all,
     *secrets.route.all,
+    *budgets.route.all,
     *keys.route.all,
     *statement.route.all,
     *settings.route.all,

@@ -223,7 +223,7 @@ async def _show(call: Call, budget: Budget, *, problem: str | None = None, statu
     return await page(
         call, "budget.html", "budgets", status=status, path=f"/app/budgets/{budget.id}",
         budget=shown, limit=_typed(budget.limit_micros), runs=await run_views(call.org_id, runs), problem=problem,
-        command=_command(budget), may_change=_may(call),
+        command=_command(budget, shown.told.target_name), may_change=_may(call),
     )  # fmt: skip
 
 
@@ -246,6 +246,14 @@ async def _form(
     )  # fmt: skip
 
 
-def _command(budget: Budget) -> str:
-    """Return what shows it from a terminal."""
-    return shlex.join(["corral", "budgets", "list"])
+def _command(budget: Budget, whose: str) -> str:
+    """Return what sets it from a terminal, or changes it."""
+    scope = {
+        budgets.TEAM: ["--team", budget.target],
+        budgets.AGENT: ["--agent", whose],
+        budgets.TASK: ["--task", budget.target],
+        budgets.KEY: ["--key", budget.target],
+    }.get(budget.scope, [])
+    soft = [] if budget.hard else ["--soft"]
+    limit = _typed(budget.limit_micros)
+    return shlex.join(["corral", "budgets", "set", limit, "--period", budget.period, *scope, *soft])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
 from corral.platform import database
+from corral.platform.access import Principal
 from corral.runs import admission, reads
 from corral.runs.models import Run
 from corral.usage import budgets, meter
 from corral.usage.budgets import Budget
+from corral.web.api import budgets as api
 from corral.web.present.budgets import BudgetView as Told
 
 #: How far a budget is: the class that colours it, and its word.
@@ -25,6 +28,8 @@ MARKS = (50, 80, 100)
 PERIODS = (("day", "a day", "Each day"), ("week", "a week", "Each week"), ("month", "a month", "Each month"),
            ("total", "in all", "Once, in all"))  # fmt: skip
 _WIDTH = 1000
+#: Seconds for which half of a budget is news.
+_LATELY = 86_400.0
 _RUNS = 20
 
 
@@ -77,6 +82,16 @@ async def stopped(budget: Budget) -> list[Run]:
     wanted = [one.row["id"] for one in under if one.is_paused] + [one.row["id"] for one in under if one.is_held]
     runs = {run.id: run for run in await reads.some(budget.org_id, wanted[:_RUNS])}
     return [runs[one] for one in wanted if one in runs]
+
+
+async def alarming(caller: Principal) -> list[BudgetView]:
+    """Return the budgets that somebody should know of: nearly used up, or far enough for a word since lately."""
+    if not caller.has("usage:read"):
+        return []
+    since = (time.time() - _LATELY) * 1000
+    found = [budget_view(told) for told in await api.views(caller.org_id, await budgets.page(caller.org_id))]
+    telling = [one for one in found if one.told.level in {"80", "100"} or any(at >= since for _, at in one.alerts)]
+    return sorted(telling, key=lambda one: -one.told.percent)
 
 
 def _whose(told: Told) -> str:

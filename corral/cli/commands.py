@@ -13,6 +13,7 @@ from corral.cli import (
     ask,
     doctor,
     keys,
+    mcps,
     messages,
     options,
     processes,
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
     app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
+    app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):

@@ -152,12 +152,14 @@ async def _show(call: Call, mcp_id: str, trial: Trial, *, problem: str | None = 
     stored = (await vault.stored(call.org_id))[None]
     if not trial.agent and agents and server.enabled_for != servers.ALL:
         trial.agent = agents[0].id
+    chosen = next((one.name for one in agents if one.id == trial.agent), None)
     return await page(
         call, "mcp.html", "mcps", status=status, path=f"/app/mcps/{mcp_id}",
         server=await mcp_views.view(call.org_id, server), config=server, tools=mcp_views.tools(server),
         secrets={key: address("one", key) if key in stored else "/app/secrets" for key in render.references(server)},
         others=mcp_views.others(server), rulings=mcp_views.RULINGS, agents=agents, trial=trial,
-        runners=await runners.page(call.org_id), command=_command(call, server), problem=problem, may_change=_may(call),
+        runners=await runners.page(call.org_id), command=_command(server, chosen), problem=problem,
+        may_change=_may(call),
     )  # fmt: skip
 
 
@@ -174,9 +176,6 @@ async def _form(
     )  # fmt: skip
 
 
-def _command(call: Call, server: Server) -> str:
+def _command(server: Server, agent: str | None) -> str:
     """Return what tests it from a terminal."""
-    url = f"{call.request.scheme}://{call.request.host}/api/mcps/{server.id}/test"
-    return (
-        shlex.join(["curl", "-sS", "-X", "POST", url]) + " \\\n  -H \"Authorization: Bearer $CORRAL_API_KEY\" -d '{}'"
-    )
+    return shlex.join(["corral", "mcps", "test", server.name, *(["--agent", agent] if agent else [])])

@@ -40,7 +40,7 @@ def list_(as_json: options.Json = False, data: options.Data = None) -> None:
 
 
 @app.command("test")
-def test_(
+def try_(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The server's name, or its id.")],
     agent: Annotated[
         str | None, typer.Option(metavar="AGENT", help="As this agent would use it.", autocompletion=agents)

@@ -40,7 +40,7 @@ _KEPT = (
 
 
 _HELD = (
-    "SELECT account, agent_id FROM runs WHERE org_id = $1 AND status = 'queued' "  # noqa: S608 - a constant
+    "SELECT id, account, agent_id FROM runs WHERE org_id = $1 AND status = 'queued' "  # noqa: S608 - a constant
     f"AND hold LIKE '{HELD}%'"
 )
 
@@ -162,7 +162,7 @@ def refusal(standing: Standing) -> str:
 
 def is_limited(run: Row) -> bool:
     """Tell whether a hard budget is over a run; without a statement."""
-    return bool(budgets.over(run["org_id"], accounts.decode(run["account"], run["agent_id"])))
+    return bool(budgets.over(run["org_id"], _account(run)))
 
 
 def admit(org_id: int, run_no: int, account: Account) -> Unit[str | None]:
@@ -203,7 +203,7 @@ def keep(org_id: int, run_no: int, *, base: int, granted: int, told: int = 0) ->
 
 def fund(run: Row) -> Unit[int | str | None]:
     """Return what an attempt that was claimed may spend in all, or why it may not begin; None: as much as it likes."""
-    org_id, account = run["org_id"], accounts.decode(run["account"], run["agent_id"])
+    org_id, account = run["org_id"], _account(run)
     over = budgets.over(org_id, account)
     if not over:
         return None
@@ -256,11 +256,19 @@ async def look(org_id: int, some: Sequence[Budget]) -> list[Standing]:
     if full:
         held = Counter[Whose]()
         for row in await database.fetch(_HELD, org_id):
-            held.update(budgets.whose(accounts.decode(row["account"], row["agent_id"])))
+            held.update(budgets.whose(_account(row)))
         paused = Counter(whose for one in books.kept if one.is_paused for whose in one.whose)
         for standing in full:
             standing.held, standing.paused = held[standing.budget.whose], paused[standing.budget.whose]
     return books.standings
+
+
+async def stopped(budget: Budget) -> list[str]:
+    """Return the ids of the runs that budgets over them keep from going on, of one budget: the paused ones first."""
+    rows = await database.fetch(_HELD, budget.org_id)
+    held = [row["id"] for row in rows if budget.whose in budgets.whose(_account(row))]
+    kept = await database.commit(_kept(budget.org_id))
+    return [one.run["id"] for one in kept if one.is_paused and budget.whose in one.whose] + held
 
 
 def begin(org_id: int, run_no: int) -> Unit[None]:
@@ -289,7 +297,7 @@ def _kept(org_id: int) -> Unit[list[Kept]]:
 
 
 def _of(row: Row) -> Kept:
-    account = accounts.decode(row["account"], row["agent_id"])
+    account = _account(row)
     return Kept(
         run=row,
         account=account,
@@ -299,3 +307,7 @@ def _of(row: Row) -> Kept:
         granted=row["granted_micros"],
         spent=row["spent"],
     )
+
+
+def _account(run: Row) -> Account:
+    return accounts.decode(run["account"], run["agent_id"])

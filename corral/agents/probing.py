@@ -13,7 +13,9 @@ from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, CorralError
 from corral.base.ids import new_id
 from corral.mcp import client, servers
+from corral.mcp.pool import User
 from corral.mcp.servers import Health, Server
+from corral.mcp.uses import PLATFORM
 from corral.platform import database
 from corral.runs import commands, outfit, runners
 from corral.runs.hints import decide
@@ -21,7 +23,6 @@ from corral.runs.outfit import Asked
 from corral.runs.runners import Machine
 from corral.wire.runner import CommandKind, CommandResult, CommandStatus, McpTested, McpTool
 
-PLATFORM = "the platform"
 #: Until a server must have told its tools; and until the runner must have told us, within what proxies wait.
 _SERVER_SECONDS = 12.0
 _RUNNER_SECONDS = 20.0
@@ -62,7 +63,8 @@ async def _machine(org_id: int, server: Server, agent: Agent | None, runner: str
 async def _here(org_id: int, asked: Asked) -> McpTested:
     try:
         rendered = await outfit.render_one(org_id, asked)
-        async with client.connect(rendered, start_seconds=_SERVER_SECONDS) as session:
+        user = User(org_id, asked.agent_id or "", "")
+        async with client.once(rendered, user, start_seconds=_SERVER_SECONDS) as session:
             return McpTested([McpTool(spec.name, spec.description[:300]) for spec in session.specs])
     except CorralError as error:
         return McpTested(error=error.message)

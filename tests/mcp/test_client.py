@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import socket
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.mcp.client import Session, connect
+from corral.mcp.client import once
 from corral.mcp.link import Unreachable
+from corral.mcp.pool import User
 from corral.wire.agents import McpServer
 from tests.support import mcp_server
 from tests.support.processes import Process, base_env, free_port
@@ -24,6 +26,7 @@ from tests.support.waiting import PATIENCE, eventually
 
 SCRIPT = str(Path(mcp_server.__file__))
 SECRET = "sk-the-value-itself"
+connect = functools.partial(once, user=User(1, "ada", "run"))
 
 
 class Probe:
@@ -47,8 +50,7 @@ class Probe:
 
 @pytest.fixture
 def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Probe]:
-    for grace in ("PROCESS_TERMINATION_TIMEOUT", "FORCE_KILL_TIMEOUT"):
-        monkeypatch.setattr(f"mcp.client.stdio.{grace}", 0.3)
+    monkeypatch.setattr("corral.mcp.link._GRACE", 0.3)
     made = Probe(tmp_path)
     yield made
     for pid in made.living():
@@ -118,11 +120,11 @@ async def test_tools_are_listed_and_called(server: McpServer, probe: Probe) -> N
 
 
 async def test_a_tool_that_hangs_is_given_up_and_the_next_call_works(server: McpServer) -> None:
-    async with connect(server, call_seconds=0.5) as session:
-        hung = await session.call("hang", {})
+    async with connect(server) as session:
+        hung = await session.call("hang", {}, 0.5)
         assert hung.is_error
         assert "no answer in 0.5 seconds" in hung.text
-        assert (await patiently(session).call("echo", {"text": "still there"})).text == "still there"
+        assert (await session.call("echo", {"text": "still there"})).text == "still there"
 
 
 async def test_a_call_that_its_caller_gives_up_leaves_the_server_usable(server: McpServer) -> None:
@@ -162,9 +164,9 @@ async def test_a_server_that_crashes_is_started_again_by_the_next_call(probe: Pr
 
 async def test_a_server_that_froze_is_killed_and_started_again(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corral.mcp.link._SIGN_OF_LIFE", 0.3)
-    async with connect(probe.stdio(), call_seconds=0.5) as session:
-        assert "no answer" in (await session.call("freeze", {})).text
-        assert (await patiently(session).call("echo", {"text": "again"})).text == "again"
+    async with connect(probe.stdio()) as session:
+        assert "no answer" in (await session.call("freeze", {}, 0.5)).text
+        assert (await session.call("echo", {"text": "again"})).text == "again"
         assert len(probe.pids()) == 2
         assert len(probe.living()) == 1
     assert probe.living() == []
@@ -194,7 +196,7 @@ async def test_a_start_that_is_cut_off_leaves_no_process(probe: Probe) -> None:
 
 
 async def test_a_server_that_cannot_start_says_why_but_no_secret(probe: Probe) -> None:
-    with pytest.raises(Unreachable, match=r"it wrote: no such root; the token was \*\*\*") as failed:
+    with pytest.raises(Unreachable, match=r"it wrote: no such root; the token was \[redacted:probe.TOKEN\]") as failed:
         async with connect(probe.stdio("--fail", TOKEN=SECRET)):
             pass
     assert SECRET not in failed.value.message
@@ -245,12 +247,14 @@ async def test_an_http_server_that_is_not_there_is_told(probe: Probe) -> None:
 def test_a_server_dies_with_a_platform_that_is_killed(probe: Probe) -> None:
     program = textwrap.dedent(f"""
         import asyncio
-        from corral.mcp.client import connect
+        from corral.mcp.client import once
+        from corral.mcp.pool import User
         from corral.wire.agents import McpServer
 
         async def main():
             words = ("-P", {SCRIPT!r}, "--mute")
-            async with connect(McpServer("p", "stdio", {sys.executable!r}, words, env={probe.env!r})):
+            server = McpServer("p", "stdio", {sys.executable!r}, words, env={probe.env!r})
+            async with once(server, User(1, "ada", "run")):
                 pass
 
         asyncio.run(main())
@@ -261,9 +265,3 @@ def test_a_server_dies_with_a_platform_that_is_killed(probe: Probe) -> None:
         finally:
             platform.kill()
     eventually(lambda: not probe.living(), what="the server is gone")
-
-
-def patiently(session: Session) -> Session:
-    """A busy machine may need longer than a test gives what hangs."""
-    session._call_seconds = 30
-    return session

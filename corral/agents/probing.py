@@ -32,22 +32,25 @@ _LOOK_EVERY = 0.2
 async def test(org_id: int, server_id: str, by: str, *, agent_id: str | None, runner: str | int | None) -> Health:
     """List a server's tools as an agent would have them, and keep the result."""
     server = await servers.get(org_id, server_id)
-    agent = await roster.get(org_id, agent_id, field="agent") if agent_id is not None else None
+    agent = await _agent(org_id, server, agent_id)
     asked = Asked(server.id, agent.id if agent else None, agent.team if agent else None, by)
-    machine = await _machine(org_id, server, agent, runner)
+    machine = await _machine(org_id, agent, runner)
     if machine is None:
         return await servers.tested(org_id, server.id, await _here(org_id, asked), PLATFORM)
     return await servers.tested(org_id, server.id, await _there(org_id, asked, machine), machine.name)
 
 
-async def _machine(org_id: int, server: Server, agent: Agent | None, runner: str | int | None) -> Machine | None:
-    """Return the runner that would start it; None is the platform itself."""
-    if server.transport == servers.HTTP:
-        if runner is not None:
-            raise BadRequest(
-                "runner is for servers that are started: one over http is tested from here", field="runner"
-            )
+async def _agent(org_id: int, server: Server, agent_id: str | None) -> Agent | None:
+    """Return for whom it is tested: who was named, else one of those it is for; None for one that is for all."""
+    if agent_id is not None:
+        return await roster.get(org_id, agent_id, field="agent")
+    if server.enabled_for == servers.ALL:
         return None
+    return next((agent for agent in await roster.page(org_id) if server.is_for(agent.id, agent.team)), None)
+
+
+async def _machine(org_id: int, agent: Agent | None, runner: str | int | None) -> Machine | None:
+    """Return the runner that would use it; None is the platform itself."""
     if runner is None and agent is not None and agent.cli_name is None:
         return None
     there: Sequence[Machine] = await runners.page(org_id)

@@ -23,6 +23,8 @@ START_SECONDS = 30.0
 CALL_SECONDS = 600.0
 #: How often a server is started in one run: one that always ends is left alone at last.
 _MOST_STARTS = 10
+#: Seconds for a server that has ended to be gone as well.
+_LAST_WORDS = 1.0
 
 #: Is told how a server is found: None is well, else why it is not.
 Note = Callable[[str | None], None]
@@ -129,6 +131,8 @@ class Session:
             return self._broke(f"{name} gave no answer in {seconds:g} seconds; it may still have an effect")
         except Ended:
             self._drop(link)
+            if self._leaving is not None:  # only then is known why
+                await asyncio.wait({self._leaving}, timeout=_LAST_WORDS)
             what = link.told(f"The MCP server {self._server.name} ended during the call of {name}")
             return self._broke(f"{what}. The call may have had an effect. The next one starts the server again.")
         except mcp.MCPError as error:

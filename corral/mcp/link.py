@@ -110,6 +110,8 @@ class Link:
             return await self._client.call_tool(name, dict(arguments))
         except mcp.MCPError as error:
             if error.code == CONNECTION_CLOSED:
+                if error.message != "Connection closed":  # which says no more than that
+                    self._broken = self._broken or error.message
                 raise Ended from error
             raise
 
@@ -174,8 +176,9 @@ class Link:
             except Exception as error:  # noqa: BLE001 - as the server has it
                 if not self._ready.done():
                     self._ready.set_exception(error)
-                elif not self._closing.is_set():
-                    log.warning("an MCP server ended badly", server=self._server.name, error=self.told(_why(error)))
+                else:
+                    self._broken = self._broken or _why(error)
+                    log.info("an MCP server ended badly", server=self._server.name, error=self.told("it ended"))
             finally:
                 self.has_ended = True
         if not self._ready.done():

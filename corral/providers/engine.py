@@ -24,7 +24,7 @@ from corral.providers.attempt import Attempt, Means
 from corral.providers.clients import Clients
 from corral.providers.identity import identity
 from corral.providers.toolset import Connect, Connection, Toolset
-from corral.runs import commands, poll, runners, waiting
+from corral.runs import outcomes, poll, runners, waiting
 from corral.runs.hints import SUPPLIES
 from corral.runs.placements import PLATFORM
 from corral.wire.agents import McpServer
@@ -36,7 +36,9 @@ from corral.wire.runner import (
     Command,
     CommandKind,
     CommandStatus,
+    Fund,
     Message,
+    Pause,
     Poll,
     PollAnswer,
     Register,
@@ -193,7 +195,7 @@ class Engine:
     async def _carry_out(self, command: Command) -> None:
         try:
             status, message = await self._obey(command)
-            await database.commit(commands.settle(command.id, status, message))
+            await database.commit(outcomes.settle(command.id, status, message))
         except Unavailable as error:
             log.info("a command's result was not stored", command=command.id, why=error.message)
         except Exception:
@@ -210,6 +212,10 @@ class Engine:
         match command.kind:
             case CommandKind.CANCEL:
                 attempt.cancel(msgspec.json.decode(command.payload, type=Cancel))
+            case CommandKind.PAUSE:
+                attempt.pause(msgspec.json.decode(command.payload, type=Pause))
+            case CommandKind.FUND:
+                attempt.fund(msgspec.json.decode(command.payload, type=Fund))
             case CommandKind.APPROVE:
                 if not attempt.approve(msgspec.json.decode(command.payload, type=Approve)):
                     return CommandStatus.FAILED, "Nobody asks that any more"

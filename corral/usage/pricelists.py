@@ -15,7 +15,8 @@ import msgspec
 from corral.base.errors import NotFound
 from corral.platform import orgs
 from corral.platform.database import Row, Unit, commit, fetch, many, sql
-from corral.usage.prices import BUILTIN, Book, Price, Rates, Tier
+from corral.usage.prices import BUILTIN
+from corral.wire.prices import Book, Price, Rates, Tier
 
 BUILTIN_ORG = 0
 #: Seconds that a book is believed without asking: another server's change takes so long.

@@ -135,6 +135,15 @@ def test_what_was_only_drafted_counts_once_when_its_turn_tells_no_sums(folder: P
     again.release()
 
 
+def test_a_turns_line_holds_what_was_drafted_even_if_it_is_an_estimate(folder: Path) -> None:
+    made = spool.create(folder, HELD)
+    made.append_draft(Usage("1/message-a", "m", output_tokens=9, estimated=True))
+    made.append_usage(Usage("1/turn-1/m", "m", output_tokens=9, estimated=True))  # one of its answers was broken off
+    made.settle()
+    assert [line.source for line in made.read(0, 100, 10_000).usage] == ["1/turn-1/m"]
+    made.release()
+
+
 def test_a_full_disk_leaves_no_half_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = fill(folder, [("event", "a")])
     write = os.write

@@ -84,7 +84,7 @@ def is_time(message: Message) -> bool:
     """Tell whether this is where it goes wrong."""
     if "--at-start" in sys.argv:
         return bool(message["method"] in {"initialize", "server/discover"})
-    return message["method"] == "tools/call" and message["params"]["name"] == "go"
+    return bool(message["method"] == "tools/call" and message["params"]["name"] == "go")
 
 
 def fail(kind: str, write: Callable[[str], None]) -> None:

@@ -104,7 +104,7 @@ def _environment() -> Environment:
     }
     environment.filters.update(filters)
     macros = environment.get_template("parts/macros.html").module
-    for name in ("ago", "until", "status", "copyable", "live", "sends", "glyph", "wrong", "invalid"):
+    for name in ("ago", "until", "status", "cost_of", "copyable", "live", "sends", "glyph", "wrong", "invalid"):
         environment.globals[name] = getattr(macros, name)
     return environment
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from corral.mcp import render, servers
@@ -12,6 +13,8 @@ from corral.wire.agents import AgentSnapshot, key_name
 from corral.wire.runs import Engine
 
 _keyless: set[str] = set()
+
+_LACKING = re.compile(r"the secret ([A-Z][A-Z0-9_]*) is missing, ")
 
 
 def need_no_key(providers: Iterable[str]) -> None:
@@ -39,3 +42,9 @@ def lacking(org_id: int, agent: AgentSnapshot, engine: str) -> Unit[str | None]:
 def _providers(agent: AgentSnapshot, engine: str) -> Iterable[str]:
     """Return the provider that must be given a key; who does not know it says so when the run starts."""
     return {agent.provider} & set(PROVIDERS) - _keyless if engine == Engine.PROVIDER and agent.provider else ()
+
+
+def lacked(hold: str | None) -> str | None:
+    """Return the secret that a run is held for, where `lacking` said so of it."""
+    found = _LACKING.match(hold or "")
+    return found[1] if found else None

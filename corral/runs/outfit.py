@@ -1,4 +1,4 @@
-"""What an agent's run is given beside its assignment: secrets and MCP servers, for the lease holder alone.
+"""What a run is given beside its assignment: an agent's secrets and MCP servers, for the lease holder alone; prices.
 
 Nothing of this is stored with the run, published or logged: it is read anew for each attempt.
 """
@@ -18,9 +18,10 @@ from corral.platform.database import Rows, Unit, sql
 from corral.runs import commands, ending, outcomes
 from corral.runs.hints import Hints, decide
 from corral.secrets import vault
+from corral.usage import pricelists
 from corral.wire.agents import McpServer
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment, Command, CommandKind, CommandStatus, McpTest
+from corral.wire.runner import Assignment, Command, CommandKind, CommandStatus, McpTest, Money
 from corral.wire.runs import RunStatus
 
 log = get_logger()
@@ -31,7 +32,7 @@ async def outfit(assignments: Sequence[Assignment]) -> list[Assignment]:
 
     A run that lacks something ends here, saying what.
     """
-    if all(work.agent is None for work in assignments):
+    if all(work.agent is None and not _is_limited(work) for work in assignments):
         return list(assignments)
     ready = []
     for work in assignments:
@@ -86,13 +87,23 @@ async def render_one(org_id: int, asked: Asked) -> McpServer:
     return rendered.servers[0]
 
 
+def _is_limited(work: Assignment) -> bool:
+    """Tell whether it may cost so much and no more."""
+    return work.money is not None or work.limits.max_cost_usd is not None
+
+
 async def _outfit(work: Assignment) -> Assignment | None:
     """Return the assignment with what its agent has; None if its lease is no longer good."""
-    if work.agent is None:
+    if work.agent is None and not _is_limited(work):
         return work
-    org_id, work.env = await database.commit(_secrets(work, work.agent.id))
+    org_id, work.env = await database.commit(_secrets(work))
     if not org_id:
         return None
+    if _is_limited(work):
+        work.money = work.money or Money()
+        work.money.prices = list((await pricelists.current(org_id)).ordered)
+    if work.agent is None:
+        return work
     rendered = render.render(await servers.for_agent(org_id, work.agent.id, work.agent.team), work.env)
     if rendered.missing:
         lacks = "; ".join(f"MCP server {one.server} needs the secret {one.key}" for one in rendered.missing)
@@ -101,13 +112,15 @@ async def _outfit(work: Assignment) -> Assignment | None:
     return work
 
 
-def _secrets(work: Assignment, agent_id: str) -> Unit[tuple[int, dict[str, str]]]:
+def _secrets(work: Assignment) -> Unit[tuple[int, dict[str, str]]]:
     """Return the run's org and what its agent has in secret; nothing to an attempt that is another's, or over."""
     held = yield from _held(work)
     if not held:
         return 0, {}
     org_id = int(held[0]["org_id"])
-    return org_id, (yield from vault.resolving(org_id, agent_id, f"run:{work.run_id}", work.attempt))
+    if work.agent is None:
+        return org_id, {}
+    return org_id, (yield from vault.resolving(org_id, work.agent.id, f"run:{work.run_id}", work.attempt))
 
 
 def _fail(work: Assignment, why: str, hints: Hints) -> Unit[None]:

@@ -52,7 +52,8 @@ class Transcripts:
             return
         folder = self._folder / session_id
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for one in (self._folder, folder):
+                one.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / run_id).write_text(str(home))
         except OSError as error:
             log.warning("a session's transcript will not be deleted with its run", session=session_id, error=str(error))

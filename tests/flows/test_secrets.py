@@ -152,7 +152,7 @@ def test_secrets_that_agents_print_in_many_encodings_are_kept_nowhere(
     tmp = folder / "tmp"
     tmp.mkdir()
     chatty = {"CORRAL_LOG_LEVEL": "debug"}
-    server = make_server(env={**place.env, **chatty, "ANTHROPIC_BASE_URL": model.url})
+    server = make_server(env={**place.env, **chatty, "ANTHROPIC_BASE_URL": model.url, "CORRAL_PROVIDER_STDIO": "on"})
     runner = start_runner(server, name="printing", env={**chatty, "TMPDIR": str(tmp)})
     company = Company(server, {"printing": runner}, model)
     store(company, FLOW_TOKEN=TOKEN, FLOW_KEY=KEY, ANTHROPIC_API_KEY="sk-ant-0123456789")
@@ -209,8 +209,9 @@ def look_everywhere(dumped: dict[str, bytes], folders: list[Path], but: Path | N
     """Assert that a secret is nowhere to be read in what was dumped, and in what is in these directories."""
     files = {str(file): data for file, data in kept(folders) if but is None or but not in file.parents}
     assert any(name.endswith(".log") for name in files)
-    assert any(b"[redacted:FLOW_TOKEN]" in data for data in files.values())
-    for name, data in {**dumped, **files}.items():
+    found = {**dumped, **files}
+    assert any(b"[redacted:FLOW_TOKEN]" in data for data in found.values())
+    for name, data in found.items():
         for way, text in written().items():
             assert text not in data, f"{way} in {name}"
 

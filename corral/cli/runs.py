@@ -191,7 +191,7 @@ _QUEUED = {"queued": "Queued.", "running": "It waits on."}
 def _cost(client: Client, id: str, out: Terminal) -> None:
     """Write what the run cost so far, as the server has it: all its attempts and sub-agents."""
     run = client.get(f"/api/v1/runs/{id}")
-    words = [f"${run['costUsd']:.4f}"] if run["costUsd"] else []
+    words = [f"{'≈ ' if run['costIsEstimated'] else ''}${run['costUsd']:.4f}"] if run["costUsd"] else []
     words += [f"{run['usage'][name]:,} {word}" for name, word in _CLASSES.items() if run["usage"][name]]
     status = run["status"].lower()
     if status not in ENDED:

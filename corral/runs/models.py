@@ -116,6 +116,20 @@ class Run(Model):
         )  # beside the partial ones of migration 0002
 
 
+class Reservation(Model):
+    """Money that budgets keep for a run, or, of a run that is held or paused for want of it, none."""
+
+    run_no = fields.BigIntField(primary_key=True, generated=False)
+    org_id = fields.BigIntField()
+    attempt = fields.IntField(default=0)  # the attempt that was told how much it may spend; 0: none yet
+    base_micros = fields.BigIntField()  # what the run had spent before
+    granted_micros = fields.BigIntField()  # what it may spend from there on
+
+    class Meta:
+        table = "reservations"
+        indexes = (("org_id",),)
+
+
 class Command(Model):
     """Something the server wants done about a run on a runner. Offered until its result is stored."""
 

@@ -110,6 +110,13 @@ class Usage(msgspec.Struct, forbid_unknown_fields=True):
     longest: Count | None = None  #: of a line that sums up several requests, with how many tokens the longest asked
 
 
+class Drafts(msgspec.Struct, forbid_unknown_fields=True):
+    """What an attempt has used that no usage line tells yet: all of it, in place of what was said before."""
+
+    at: Count  #: grows within the attempt: what comes late does not count
+    lines: list[Usage] = []  #: the newest word on each message whose turn has not told its sums
+
+
 class EventBatch(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /api/v1/runs/:id/events`: what an attempt has spooled since the server last said what it has."""
 
@@ -118,6 +125,7 @@ class EventBatch(msgspec.Struct, forbid_unknown_fields=True):
     events: list[RunnerEvent] = []
     usage: list[Usage] = []
     tokens: list[TokenFrame] = []
+    drafts: Drafts | None = None  #: if they have changed
 
 
 class EventsStored(msgspec.Struct):

@@ -18,6 +18,7 @@ from corral.runs import approvals, ingest, inputs, leases, pausing, queue
 from corral.runs.hints import decide
 from corral.runs.models import Run
 from corral.wire.events import EventType
+from corral.wire.purse import Purse
 from corral.wire.runner import Assignment
 from corral.wire.runs import Engine, RunStatus
 from tests.providers.world import World
@@ -384,7 +385,7 @@ async def test_a_write_that_is_cut_off_is_looked_for_before_the_end_is_written(
     run = await world.ask("x")
     await database.fetch("UPDATE runs SET attempt = 1, lease = 'mine', attempt_open = TRUE WHERE id = $1", run.id)
     work = Assignment(run.id, 1, "mine", Engine.PROVIDER, "x", "")
-    journal = Journal(world.org_id, run.no, work, lambda: None)
+    journal = Journal(world.org_id, run.no, work, purse=Purse(work.limits, None), on_lost=lambda: None)
     real, stored = ingest.ingest, asyncio.Event()
 
     async def slow(*args: Any) -> Any:

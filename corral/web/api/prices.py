@@ -10,11 +10,12 @@ import msgspec
 from corral.base.errors import BadRequest
 from corral.platform.access import Role
 from corral.usage import pricelists
-from corral.usage.prices import MILLION, Price, Rates, Tier, day_of
+from corral.usage.periods import day_of
 from corral.web.api.paging import Count
 from corral.web.call import Call
 from corral.web.present.prices import PricesView, prices_view
 from corral.web.routes import Routes
+from corral.wire.prices import MILLION, Price, Rates, Tier
 
 route = Routes("usage")
 
@@ -50,7 +51,7 @@ class SetPrice(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class SetPrices(msgspec.Struct, forbid_unknown_fields=True):
     """All of the org's own prices."""
 
-    prices: Annotated[list[SetPrice], msgspec.Meta(max_length=1000)]
+    prices: Annotated[list[SetPrice], msgspec.Meta(max_length=pricelists.OWN_MOST)]
 
 
 class PricesAsked(msgspec.Struct, forbid_unknown_fields=True):

@@ -11,8 +11,10 @@ from corral.cli import (
     agents,
     approvals,
     ask,
+    budgets,
     doctor,
     keys,
+    mcps,
     messages,
     options,
     processes,
@@ -46,8 +48,10 @@ def build() -> typer.Typer:
     app.add_typer(messages.app, name="messages", rich_help_panel="Agents")
     app.command(rich_help_panel="Look after it")(runners.runners)
     app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
+    app.add_typer(budgets.app, name="budgets", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
+    app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):

@@ -104,9 +104,7 @@ async def prompts(org_id: int, run_ids: Iterable[str]) -> dict[str, str]:
 async def why(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
     """Say for each run that isn't moving what it waits for, by run id; the others are not in the answer."""
     stuck = [
-        run
-        for run in runs
-        if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or run.unreachable_since is not None
+        run for run in runs if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or run.unreachable_since is not None
     ]
     if not stuck:
         return {}
@@ -126,6 +124,11 @@ def _why(run: Run, machines: Sequence[Machine]) -> str:
         return f"claimed by {holder.name if holder else 'a runner'}, starting"
     if run.engine == Engine.PROVIDER:
         return "about to start"
+    return _no_claim(run, machines)
+
+
+def _no_claim(run: Run, machines: Sequence[Machine]) -> str:
+    """Say why no machine has claimed the run."""
     if not machines:
         return "no runner has connected yet"
     wanted = run.pinned_no or (run.runner_no if run.session_id is not None else None)

@@ -137,7 +137,8 @@ async def test_a_run_that_goes_on_after_a_follow_up_has_a_conversation_of_its_ow
     assert await prompts(world, first) == ["%say one", "%say three"]
     assert await prompts(world, child) == ["%say one", "%say two", "%say four"]
     await pausing.continue_by(world.org_id, first.id, "%say five", "user:me")
-    assert (await world.until(first)).attempt == 3
+    again = await world.until(first)
+    assert (again.attempt, again.session_id) == (3, first.session_id)
     assert await prompts(world, first) == ["%say one", "%say three", "%say five"]
 
 

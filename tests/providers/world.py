@@ -26,11 +26,11 @@ from corral.runs.frames import Logged
 from corral.runs.hints import Hints
 from corral.runs.models import Run
 from corral.runs.states import Change
-from corral.usage import ledger
-from corral.usage.ledger import Totals
+from corral.usage import ledger, pricelists
+from corral.usage.ledger import SoFar
 from corral.wire import runs as wire
 from corral.wire.agents import AgentSnapshot, McpServer
-from corral.wire.runner import Assignment, Held, Limits
+from corral.wire.runner import Assignment, Held, Limits, Money
 from corral.wire.runs import ENDED, RunStatus
 from corral.wire.tools import ToolAnswer, ToolSpec
 from tests.runs.world import World as Runs
@@ -121,6 +121,7 @@ class World(Runs):
         self.secrets = {f"{name.upper()}_API_KEY": "any" for name in MODELS}
         self.mcp_servers: list[str] = ["files"]
         self.rules: dict[str, Any] = {}  #: about their tools
+        self.allowed: int | None = None  #: what an attempt may spend, in millionths of a dollar
         self.engines: list[Engine] = []
         self.writes = 0
         self._crash_at: int | str = 0
@@ -187,8 +188,8 @@ class World(Runs):
     async def text(self, run: Run) -> str:
         return str((await self.told(run, "run.completed"))[0]["text"])
 
-    async def spent(self, run: Run) -> Totals:
-        return (await ledger.totals([run.no])).get(run.no, Totals())
+    async def spent(self, run: Run) -> SoFar:
+        return (await ledger.totals([run.no])).get(run.no, SoFar())
 
     async def kept(self, run: Run) -> list[Kept]:
         """What is stored of a run's conversation."""
@@ -250,8 +251,11 @@ class World(Runs):
 
     async def _outfit(self, assignments: Sequence[Assignment]) -> list[Assignment]:
         servers = [McpServer(name, "stdio", command="none", **self.rules) for name in self.mcp_servers]
+        money = None
+        if self.allowed is not None:
+            money = Money(self.allowed, list((await pricelists.current(self.org_id)).ordered))
         return [
-            msgspec.structs.replace(one, env=self.secrets, mcp_servers=servers) if one.agent else one
+            msgspec.structs.replace(one, env=self.secrets, mcp_servers=servers, money=money) if one.agent else one
             for one in assignments
         ]
 

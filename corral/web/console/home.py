@@ -5,7 +5,22 @@ from __future__ import annotations
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console import agents, bus, epics, inbox, keys, run, runners, runs, settings, sign_in, statement, tasks
+from corral.web.console import (
+    agents,
+    bus,
+    epics,
+    inbox,
+    keys,
+    prices,
+    run,
+    runners,
+    runs,
+    settings,
+    sign_in,
+    statement,
+    tasks,
+    usage,
+)
 from corral.web.routes import Route, Routes
 
 route = Routes("console", hidden=True, content=answers.HTML)
@@ -36,6 +51,8 @@ ROUTES: list[Route] = [
     *bus.route.all,
     *runners.route.all,
     *keys.route.all,
+    *usage.route.all,
+    *prices.route.all,
     *statement.route.all,
     *settings.route.all,
 ]

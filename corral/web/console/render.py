@@ -38,6 +38,7 @@ NAV = (
     NavItem("runs", "Runs", "/app/runs", "r"),
     NavItem("bus", "Bus", "/app/bus", "u", tucked=True),
     NavItem("runners", "Runners", "/app/runners", "m", tucked=True),
+    NavItem("usage", "Usage", "/app/usage", "c", tucked=True),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True),
 )
@@ -101,6 +102,7 @@ def _environment() -> Environment:
         "exact_money": words.exact_money,
         "tokens": words.tokens,
         "number": words.number,
+        "per_cent": words.per_cent,
     }
     environment.filters.update(filters)
     macros = environment.get_template("parts/macros.html").module

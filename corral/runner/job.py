@@ -283,7 +283,8 @@ class Job:
                 self._look_into_purse()
             case Draft(usage, is_whole, ends_turn):
                 self.outbox.draft(usage)
-                if not is_whole:  # one that begins with an empty purse is one too many; others may come to their end
+                if not is_whole and not self._purse.knows(usage):
+                    # One that begins with an empty purse is one too many; others may come to their end.
                     self._look_into_purse()
                 self._purse.draft(usage)
                 if is_whole and not ends_turn:

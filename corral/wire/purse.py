@@ -21,6 +21,10 @@ class Unsettled:
         """Return what counts should nothing more be heard: the newest draft of each message."""
         return list(self._drafts.values())
 
+    def knows(self, usage: Usage) -> bool:
+        """Tell whether there was a word on this message before."""
+        return usage.source in self._drafts
+
     def draft(self, usage: Usage) -> None:
         """Take the newest word on a message."""
         self._drafts[usage.source] = usage
@@ -46,6 +50,10 @@ class Purse:
         self._most_usd = limits.max_cost_usd
         self._spent = 0
         self._unsettled = Unsettled()
+
+    def knows(self, usage: Usage) -> bool:
+        """Tell whether there was a word on this message before."""
+        return self._unsettled.knows(usage)
 
     def draft(self, usage: Usage) -> None:
         """Take the newest word on a message."""

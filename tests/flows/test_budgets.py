@@ -17,7 +17,8 @@ from tests.support.waiting import eventually
 ANSWER = 0.02
 #: So many of those, one after the other.
 SCRIPT = (
-    "%keep\n%repeat {count}\n%usage in=0 out=2000 read=0 write=0\n%bash echo step {{{{turn}}}}; sleep 0.2\n%next\n%end\n"
+    "%keep\n%repeat {count}\n%usage in=0 out=2000 read=0 write=0\n"
+    "%bash echo step {{{{turn}}}}; sleep 0.2\n%next\n%end\n"
     "%say all done"
 )
 

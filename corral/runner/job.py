@@ -286,7 +286,7 @@ class Job:
                 self._purse.spend(usage)
             case Draft(usage):
                 self.outbox.draft(usage)
-                if not self._purse.has(usage.source):  # what has begun may come to its end; this is one too many
+                if not self._purse.knows(usage):  # what has begun may come to its end; this is one too many
                     self._stop_if_broke()
                 self._purse.draft(usage)
             case MayGoOn(id):

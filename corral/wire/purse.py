@@ -23,9 +23,9 @@ class Unsettled:
         """Return what counts should nothing more be heard: the newest draft of each message."""
         return list(self._drafts.values())
 
-    def has(self, source: str) -> bool:
-        """Tell whether this message was drafted."""
-        return source in self._drafts
+    def knows(self, usage: Usage) -> bool:
+        """Tell whether there was a word on this message before."""
+        return usage.source in self._drafts
 
     def draft(self, usage: Usage) -> None:
         """Take the newest word on a message."""
@@ -53,9 +53,9 @@ class Purse:
         self._spent = 0
         self._unsettled = Unsettled()
 
-    def has(self, source: str) -> bool:
-        """Tell whether something is known of this message."""
-        return self._unsettled.has(source)
+    def knows(self, usage: Usage) -> bool:
+        """Tell whether there was a word on this message before."""
+        return self._unsettled.knows(usage)
 
     def draft(self, usage: Usage) -> None:
         """Take the newest word on a message."""

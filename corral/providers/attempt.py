@@ -16,6 +16,7 @@ from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
 from corral.base.redactor import Redactor
+from corral.mcp.pool import User
 from corral.platform import database
 from corral.providers import conversation
 from corral.providers.approvals import Approvals
@@ -204,7 +205,8 @@ class Attempt:
             raise Trouble("no_model", "The agent has no model", "Set the agent's model, then launch it anew.")
         provider = await self._means.clients.get(work.agent.provider if work.agent else None, work.env)
         async with AsyncExitStack() as stack:
-            problems = await tools.connect(stack, self._means.connect)
+            user = User(org_id, work.agent.id if work.agent else work.run_id, work.run_id)
+            problems = await tools.connect(stack, self._means.connect, user)
             if problems:
                 await journal.write([(EventType.AGENT_NEEDS_ATTENTION, {"message": why}) for why in problems])
             book = await self._patiently(lambda: pricelists.current(org_id))

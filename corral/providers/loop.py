@@ -97,6 +97,7 @@ class Loop:
         await self._settle()
         while not await self._is_over():
             limits.check(self._work.limits, self.talk)
+            await self._tools.renew()
             await self._make_room()
             reply, seen = await self._ask_with_room()
             if await self._keep(reply, seen):

@@ -35,7 +35,7 @@ _KEPT = (
 
 
 _HELD = (
-    "SELECT account, agent_id FROM runs WHERE org_id = $1 AND status = 'queued' "  # noqa: S608 - a constant
+    "SELECT id, account, agent_id FROM runs WHERE org_id = $1 AND status = 'queued' "  # noqa: S608 - a constant
     f"AND hold LIKE '{HELD}%'"
 )
 
@@ -158,7 +158,7 @@ def refusal(standing: Standing) -> str:
 
 def is_limited(run: Row) -> bool:
     """Tell whether a hard budget is over a run; without a statement."""
-    return bool(budgets.over(run["org_id"], accounts.decode(run["account"], run["agent_id"])))
+    return bool(budgets.over(run["org_id"], _account(run)))
 
 
 def admit(org_id: int, run_no: int, account: Account) -> Unit[str | None]:
@@ -198,7 +198,7 @@ def keep(org_id: int, run_no: int, *, base: int, granted: int, told: int = 0) ->
 
 def fund(run: Row) -> Unit[int | str | None]:
     """Return what an attempt that was claimed may spend in all, or why it may not begin; None: as much as it likes."""
-    org_id, account = run["org_id"], accounts.decode(run["account"], run["agent_id"])
+    org_id, account = run["org_id"], _account(run)
     over = budgets.over(org_id, account)
     if not over:
         return None
@@ -251,11 +251,18 @@ async def look(org_id: int, some: Sequence[Budget]) -> list[Standing]:
     if full:
         held = Counter[Whose]()
         for row in await database.fetch(_HELD, org_id):
-            held.update(budgets.whose(accounts.decode(row["account"], row["agent_id"])))
+            held.update(budgets.whose(_account(row)))
         paused = Counter(whose for one in books.kept if one.is_paused for whose in one.whose)
         for standing in full:
             standing.held, standing.paused = held[standing.budget.whose], paused[standing.budget.whose]
     return books.standings
+
+
+async def stopped(budget: Budget) -> list[str]:
+    """Return the ids of the runs that budgets over them keep from going on, of one budget: the paused ones first."""
+    paused = [row for row in await database.fetch(_KEPT, budget.org_id) if is_paused(row)]
+    held = await database.fetch(_HELD, budget.org_id)
+    return [row["id"] for row in (*paused, *held) if budget.whose in budgets.whose(_account(row))]
 
 
 def begin(org_id: int, run_nos: Collection[int], now: int) -> Unit[None]:
@@ -269,7 +276,7 @@ def begin(org_id: int, run_nos: Collection[int], now: int) -> Unit[None]:
 
 
 def _of(row: Row, spent: int) -> Kept:
-    account, whose = _account(row["account"], row["agent_id"])
+    account, whose = _decoded(row["account"], row["agent_id"])
     return Kept(
         run=row,
         account=account,
@@ -281,7 +288,11 @@ def _of(row: Row, spent: int) -> Kept:
     )
 
 
+def _account(run: Row) -> Account:
+    return _decoded(run["account"], run["agent_id"])[0]
+
+
 @lru_cache(maxsize=4096)
-def _account(text: str | None, agent_id: str | None) -> tuple[Account, frozenset[Whose]]:
+def _decoded(text: str | None, agent_id: str | None) -> tuple[Account, frozenset[Whose]]:
     account = accounts.decode(text, agent_id)
     return account, frozenset(budgets.whose(account))

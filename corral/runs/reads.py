@@ -124,6 +124,11 @@ def _why(run: Run, machines: Sequence[Machine]) -> str:
         return f"claimed by {holder.name if holder else 'a runner'}, starting"
     if run.engine == Engine.PROVIDER:
         return "about to start"
+    return _no_claim(run, machines)
+
+
+def _no_claim(run: Run, machines: Sequence[Machine]) -> str:
+    """Say why no machine has claimed the run."""
     if not machines:
         return "no runner has connected yet"
     wanted = run.pinned_no or (run.runner_no if run.session_id is not None else None)

@@ -25,6 +25,7 @@ from corral.base.errors import BadRequest
 from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
+from corral.mcp import reach
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
 from corral.providers.engine import Engine
@@ -102,6 +103,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts):
         memory.forget()
     keyring.use(settings)
+    reach.use(settings)
     await database.connect(settings)
     try:
         await vault.check()

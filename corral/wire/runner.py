@@ -131,10 +131,7 @@ def secrets_of(assignment: Assignment) -> Iterator[tuple[str, str]]:
     yield "CORRAL_RUN_TOKEN", run_token(assignment.run_id, assignment.lease)
     yield from assignment.env.items()
     for server in assignment.mcp_servers:
-        for name, value in (*server.env.items(), *server.headers.items()):
-            yield f"{server.name}.{name}", value
-            if name in server.headers and " " in value:  # the scheme is not secret: `Bearer …`
-                yield f"{server.name}.{name}", value.partition(" ")[2]
+        yield from server.secrets
 
 
 class CommandKind(StrEnum):

@@ -15,6 +15,7 @@ import pytest
 from corral.base.errors import Unavailable
 from corral.demo.ledger import Served
 from corral.demo.server import ModelServer
+from corral.mcp.pool import User
 from corral.platform import database
 from corral.platform.database import Unit, sql
 from corral.platform.settings import Settings
@@ -82,21 +83,25 @@ class Server:
     def specs(self) -> Sequence[ToolSpec]:
         return [ToolSpec(name, f"Do {name}", _ANYTHING) for name in ("look", "fail", "hang", "much")]
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolAnswer:
+    async def call(self, name: str, arguments: Mapping[str, Any], seconds: float) -> ToolAnswer:
         self.calls.append(f"{name} {arguments.get('at', '')}".strip())
         match name:
             case "fail":
                 raise RuntimeError("it broke")
             case "hang":
                 self.hanging.set()
-                await asyncio.Event().wait()
+                await asyncio.sleep(seconds)
+                return ToolAnswer(done=True, text=f"hang gave no answer in {seconds:g} seconds", is_error=True)
             case "much":
                 return ToolAnswer(done=True, text="much " * 100_000)
         await asyncio.sleep(0)
         return ToolAnswer(done=True, text=f"saw {arguments.get('at')}")
 
+    async def renew(self) -> bool:
+        return False
+
     @asynccontextmanager
-    async def connect(self, server: McpServer) -> AsyncIterator[Server]:
+    async def connect(self, server: McpServer, _user: User) -> AsyncIterator[Server]:
         if server.name == "broken":
             raise OSError("no such command")
         self.opened += 1

@@ -6,6 +6,8 @@ from corral.wire.events import Usage
 from corral.wire.prices import MILLION, Prices
 from corral.wire.runner import Limits, Money, Pause
 
+#: Who has spent all waits so long for more: the server looks each second whether there is some.
+PATIENCE_SECONDS = 3.0
 _GO_ON = "It goes on where it stopped once the budget is raised, or a new period begins."
 
 

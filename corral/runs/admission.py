@@ -153,7 +153,9 @@ def refusal(standing: Standing) -> str:
     budget = standing.budget
     if standing.spent + CENT > budget.limit_micros:
         return f"{HELD}{budget.name}: all of its {budget.told()} is spent"
-    return f"{HELD}{budget.name}: what is left of its {budget.told()} is kept for runs under way"
+    if standing.reserved:
+        return f"{HELD}{budget.name}: what is left of its {budget.told()} is kept for runs under way"
+    return f"{HELD}{budget.name}: too little is left of its {budget.told()} for a run to go on"
 
 
 def is_limited(run: Row) -> bool:

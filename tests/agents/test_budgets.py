@@ -322,7 +322,7 @@ async def test_what_nobody_could_foresee_is_paused_with_the_last_dollar_and_goes
     assert await stand(office, mine) == (120 * CENT, 0, 0, 1)
     assert await office.claim() == []
     await raised(office, mine, 125 * CENT)  # not enough for a slice of it
-    assert await why(office, run) == "budget Tight: what is left of its $1.25 in all is kept for runs under way"
+    assert await why(office, run) == "budget Tight: too little is left of its $1.25 in all for a run to go on"
     await raised(office, mine, 3 * DOLLAR)
     (again,) = await office.claim()
     assert (again.run_id, again.assignment.session_id) == (work.run_id, work.run_id)

@@ -39,7 +39,7 @@ async def report(bench: Bench) -> list[Figure]:
         await database.connect(Settings(data=Path(folder), database_url=url))
         try:
             org_id = 1
-            await _fill(org_id, lines)
+            await fill(org_id, lines)
             month = periods.lately("month", periods.zone("UTC"), await database.now())
 
             async def plain() -> None:
@@ -80,7 +80,7 @@ async def _in_turns(works: dict[str, Callable[[], Awaitable[None]]]) -> dict[str
     return {what: median(some) for what, some in took.items()}
 
 
-async def _fill(org_id: int, lines: int) -> None:
+async def fill(org_id: int, lines: int) -> None:
     """Write lines as a month would: a few in each turn of many runs, in the order of time."""
     now = await database.now()
     began = (now // MS_A_DAY - _DAYS + 1) * MS_A_DAY

@@ -33,7 +33,7 @@ _UNKEPT = (
     "AND attempt_open AND NOT EXISTS (SELECT 1 FROM reservations v WHERE v.run_no = runs.no)"
 )
 _HINT = "It goes on by itself once there is money again: raise or delete the budget, or wait for its next period."
-#: Seconds in which a runner stops by itself what has spent what it was told: an answer that has begun may come to its end.
+#: Seconds in which a runner stops by itself what has spent what it was told: an answer may come to its end.
 _GRACE = 30.0
 #: Runs that have spent it → since when, monotonic.
 _spent_up: dict[int, float] = {}
@@ -54,7 +54,8 @@ async def run_once(_now: float) -> None:
 
 
 async def _look_after(org_id: int) -> None:
-    await meter.count(org_id)
+    rows = await database.fetch("SELECT run_no FROM reservations WHERE org_id = $1", org_id)
+    await meter.count(org_id, run_nos=[row["run_no"] for row in rows])
     known = budgets.known(org_id)
     books = await database.commit(admission.read(org_id, known, await database.now()))
     for standing in books.standings:
@@ -97,8 +98,8 @@ def _has_too_much(books: Books, kept: Kept) -> bool:
 def _lend(org_id: int, unkept: Sequence[int], hints: Hints) -> Unit[Books]:
     """Lend more to all runs that could use it; return how the budgets stand then."""
     hard, now = yield from budgets.lock([budget for budget in budgets.known(org_id) if budget.hard])
-    for run_no in unkept:
-        yield from admission.begin(org_id, run_no)
+    if unkept:
+        yield from admission.begin(org_id, unkept, now)
     books = yield from admission.read(org_id, [budget for budget in hard if budget.hard], now)
     for kept in reversed(books.kept):  # the least urgent first
         if _has_too_much(books, kept):

@@ -77,9 +77,6 @@ def test_the_cost_of_a_turn_is_known_while_it_goes_on_and_exact_when_it_has_ende
     assert done["costUsd"] == pytest.approx(sum(line["cost_usd"] for line in lines), abs=1e-9)
     assert all(line["reported_cost_usd"] == line["cost_usd"] for line in lines)
     assert lender.doubled > 10
-    lender.micros = 1000
-    last = fleet.launch("%usage in=0 out=60000\n%say This is all.", model=MODEL)  # too much, but nothing comes after it
-    assert fleet.completed(last)["costUsd"] > 0.3
 
 
 def _as_served(fleet: Fleet, run: str, session: str) -> JSON | None:

@@ -7,7 +7,7 @@ from corral.agents.mail import Letter, MessageType
 from corral.platform.database import Row, Unit, sql
 from corral.runs import states
 from corral.runs.hints import Hints
-from corral.runs.states import Change
+from corral.runs.states import AGAIN, Change
 from corral.wire.runs import ENDED, RunStatus
 
 _STATUS = {
@@ -27,6 +27,8 @@ def listen() -> None:
 
 def follow(change: Change, hints: Hints) -> Unit[None]:
     """Bring the run's task and agent in line with the run's new state."""
+    if change.told is AGAIN:
+        yield from _begin_again(change)
     if change.task_id is not None:
         yield from _follow_task(change, hints)
     if change.status in ENDED:
@@ -57,6 +59,26 @@ def _follow_task(change: Change, hints: Hints) -> Unit[None]:
         yield from _try_again(task, error)
     else:
         yield from board.end(task, board.ERROR, hints, error=error)
+
+
+def _begin_again(change: Change) -> Unit[None]:
+    """Open the task of a run that goes on after its end, and count what the run handed out and will still hear of.
+
+    Results that came meanwhile are in its agent's inbox.
+    """
+    yield sql(
+        "UPDATE tasks SET result = NULL, error = NULL, ended_at = NULL, retry_at = NULL, due_at = NULL "
+        "WHERE id = $1 AND run_id = $2",
+        change.task_id,
+        change.run_id,
+    )
+    yield sql(
+        "UPDATE runs SET awaits = awaits + (SELECT count(*) FROM tasks t WHERE t.origin_run_no = $1 "
+        "AND t.origin_call_no IS NULL AND t.heard_at IS NULL AND (t.ended_at IS NULL OR EXISTS (SELECT 1 FROM messages "
+        "m WHERE m.task_id = t.id AND m.type = 'task.result' AND m.handled_at IS NULL AND m.dead_at IS NULL))) "
+        "WHERE no = $1",
+        change.run_no,
+    )
 
 
 def _try_again(task: Row, error: str) -> Unit[None]:

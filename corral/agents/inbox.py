@@ -19,6 +19,7 @@ from corral.runs import inputs, log, queue
 from corral.runs.hints import Hints, decide
 from corral.runs.queue import Prepared
 from corral.wire.events import EventType
+from corral.wire.runs import LIVE, RunStatus
 
 log_ = get_logger()
 
@@ -132,19 +133,25 @@ def _start(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[
 
 
 def _tell(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[None]:
-    """Tell the agent's live run; a person's message to an agent without one begins a run that answers it."""
+    """Tell the agent's live run; a person's message to an agent without one begins a run that answers it.
+
+    An answer also waits for a run that is paused: that may be the one that asked.
+    """
     from_person = not is_id(message["sender"])
     if not from_person and message["type"] != MessageType.ANSWER:
         return  # another agent's note waits in the inbox until it is read
+    takes = [*LIVE, RunStatus.PAUSED] if message["type"] == MessageType.ANSWER else LIVE
+    among = ", ".join(repr(status.value) for status in takes)
     runs = yield sql(  # the first IN is the index's own condition: SQLite uses it only if it is repeated
-        "SELECT no FROM runs WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') "
-        "AND status IN ('running', 'waiting') ORDER BY no DESC LIMIT 1",
+        "SELECT no FROM runs WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') "  # noqa: S608 - ours
+        f"AND status IN ({among}) "
+        "ORDER BY CASE status WHEN 'paused' THEN 1 ELSE 0 END, no DESC LIMIT 1",
         message["receiver"],
     )
     if runs:
         locked = yield sql("UPDATE runs SET followups = followups WHERE no = $1 RETURNING *", runs[0]["no"])
         run = locked[0]
-        if run["status"] in {"running", "waiting"}:
+        if run["status"] in takes:
             told = {"message_id": message["id"], "type": message["type"], "from": message["sender"]}
             yield from log.append(run["no"], EventType.BUS_MESSAGE, {**told, "text": message["text"]}, hints)
             yield sql("UPDATE messages SET read_at = now_ms() WHERE no = $1", message["no"])

@@ -86,6 +86,7 @@ async def launch_of(
         priority=task.priority if task else 0,
         agent=agent.snapshot(),
         task_id=task.id if task else None,
+        tree_id=task.root_id if task else None,
         epic_id=task.epic_id if task else None,
     )
     return await queue.prepare(agent.org_id, wanted)

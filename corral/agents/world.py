@@ -30,6 +30,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _PHASE = 200
+_USED = (
+    "(SELECT run_no, sum(input_tokens + output_tokens + cache_read_tokens + cache_write_tokens) AS tokens, "  # noqa: S608 - constants
+    f"sum({ledger.COST}) AS cost FROM {ledger.so_far('IN (SELECT no FROM live)')} GROUP BY run_no) u"
+)
 _WORLD = (
     "WITH live AS (SELECT r.no, r.id, r.agent_id, r.task_id, r.status, r.prompt, r.engine, r.runner_no, r.updated_at, "  # noqa: S608 - constants
     "row_number() OVER (PARTITION BY r.agent_id ORDER BY CASE r.status WHEN 'running' THEN 0 WHEN 'waiting' THEN 1 "
@@ -40,16 +44,12 @@ _WORLD = (
     "l.updated_at AS since, coalesce(u.tokens, 0) AS total_tokens, coalesce(u.cost, 0) AS cost_micros, a.no AS no "
     f"FROM ({roster.AGENTS} AND a.state <> 'archived') a LEFT JOIN live l ON l.agent_id = a.id AND l.rank = 1 "
     "LEFT JOIN tasks t ON t.id = l.task_id LEFT JOIN runners m ON m.no = l.runner_no AND m.org_id = $1 "
-    "LEFT JOIN (SELECT run_no, sum(input_tokens + output_tokens + cache_read_tokens + cache_write_tokens) AS tokens, "
-    f"sum({ledger.COST}) AS cost FROM usage_lines WHERE run_no IN (SELECT no FROM live) GROUP BY run_no) u "
-    "ON u.run_no = l.no "
+    f"LEFT JOIN {_USED} ON u.run_no = l.no "
     "UNION ALL "
     f"SELECT 'run', l.id, l.engine, '', '', NULL, NULL, l.status, substr(l.prompt, 1, {_PHASE}), l.id, NULL, m.number, "
     "l.updated_at, coalesce(u.tokens, 0), coalesce(u.cost, 0), l.no AS no FROM live l "
     "LEFT JOIN runners m ON m.no = l.runner_no AND m.org_id = $1 "
-    "LEFT JOIN (SELECT run_no, sum(input_tokens + output_tokens + cache_read_tokens + cache_write_tokens) AS tokens, "
-    f"sum({ledger.COST}) AS cost FROM usage_lines WHERE run_no IN (SELECT no FROM live) GROUP BY run_no) u "
-    "ON u.run_no = l.no WHERE l.agent_id IS NULL ORDER BY kind, no"
+    f"LEFT JOIN {_USED} ON u.run_no = l.no WHERE l.agent_id IS NULL ORDER BY kind, no"
 )
 
 

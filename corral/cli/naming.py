@@ -1,4 +1,4 @@
-"""Which run, approval, runner, agent, task or epic a person means by what they typed; and what ids are shown as."""
+"""Which run, approval, runner, agent, task, epic or server a person means by what they typed; how ids are shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHORTEST = 4
 #: UUIDv7 begin with the time, so it is their end that tells them apart.
 _SHORT = 8
 #: Where a kind of thing is listed that has no command of its name.
-_LISTED = {"epic": "tasks epics", "dead message": "messages dead"}
+_LISTED = {"epic": "tasks epics", "dead message": "messages dead", "MCP server": "mcps"}
 
 
 def run_id(client: Client, typed: str) -> str:
@@ -35,6 +35,16 @@ def task_id(client: Client, typed: str) -> str:
 def epic_id(client: Client, typed: str) -> str:
     """Return the epic's full id; its title may be typed."""
     return _full_id(typed) or _called(client.get("/api/epics"), typed, "title", "epic")
+
+
+def key_id(client: Client, typed: str) -> str:
+    """Return the API key's full id; its name may be typed."""
+    return _full_id(typed) or _called(client.get("/api/v1/keys", limit=1000)["data"], typed, "name", "key")
+
+
+def mcp_id(client: Client, typed: str) -> str:
+    """Return the MCP server's full id; its name may be typed."""
+    return _full_id(typed) or _called(client.get("/api/mcps", limit=1000), typed, "name", "MCP server")
 
 
 class Names:

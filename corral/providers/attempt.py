@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from enum import Enum
 from typing import TypeVar
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -15,6 +16,7 @@ from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
 from corral.base.redactor import Redactor
+from corral.mcp.pool import User
 from corral.platform import database
 from corral.providers import conversation
 from corral.providers.approvals import Approvals
@@ -23,15 +25,16 @@ from corral.providers.conversation import Conversation
 from corral.providers.entries import Prompt
 from corral.providers.journal import Event, Journal
 from corral.providers.limits import Clocks
-from corral.providers.loop import Ending, Loop
+from corral.providers.loop import Broke, Ending, Loop
 from corral.providers.provider import Trouble
 from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
-from corral.runs import commands
-from corral.runs.resuming import INTERRUPTED
+from corral.runs import outcomes
+from corral.runs.resuming import INTERRUPTED, PAUSED
 from corral.usage import pricelists
 from corral.wire.events import EventType
-from corral.wire.runner import Approve, Assignment, Cancel, CommandStatus, Held, Message, Resume
+from corral.wire.purse import Purse
+from corral.wire.runner import Approve, Assignment, Cancel, CommandStatus, Fund, Held, Message, Pause, Resume
 
 T = TypeVar("T")
 
@@ -47,6 +50,7 @@ class Stop(Enum):
 
     CANCEL = "cancel"
     INTERRUPT = "interrupt"
+    PAUSE = "pause"
     LOST = "lost"  #: the attempt is another's: say nothing more
 
 
@@ -67,6 +71,7 @@ class Attempt:
         self._work = assignment
         self._means = means
         self._clocks = Clocks(assignment.limits, on_waiting)
+        self._purse = Purse(assignment.limits, assignment.money)
         self._journal: Journal | None = None
         self._loop: Loop | None = None
         self._approvals: Approvals | None = None
@@ -74,6 +79,7 @@ class Attempt:
         self._asked: Stop | None = None
         self._stopped = asyncio.Event()
         self._cancel = Cancel()
+        self._pause = Pause()
         self._log = get_logger(run=assignment.run_id, attempt=assignment.attempt)
 
     @property
@@ -90,7 +96,7 @@ class Attempt:
         key = f"input {message.input}" if message.input else f"command {command_id}"
         prompt = Prompt(message.text, key=key, input=message.input)
         try:
-            await self._loop.hear(prompt, lambda: commands.settle(command_id, CommandStatus.DONE))
+            await self._loop.hear(prompt, lambda: outcomes.settle(command_id, CommandStatus.DONE))
         except (Ending, LeaseLost):
             return False
         return True
@@ -103,6 +109,15 @@ class Attempt:
         """End it: somebody said so."""
         self._cancel = cancel
         self._stop(Stop.CANCEL)
+
+    def pause(self, pause: Pause) -> None:
+        """End it so that another attempt goes on once the run is to."""
+        self._pause = pause
+        self._stop(Stop.PAUSE)
+
+    def fund(self, fund: Fund) -> None:
+        """Let it spend so much in all; whether that is spent already is seen before the model is asked again."""
+        self._purse.fund(fund.allowed_micros)
 
     def interrupt(self) -> None:
         """End it so that another process goes on with it: this one is ending."""
@@ -164,6 +179,8 @@ class Attempt:
                 raise error
             case Trouble():
                 return self._failed(error)
+            case Broke():
+                return [(EventType.RUN_PAUSED, msgspec.to_builtins(error.pause))]
             case _:
                 self._log.error("the engine made a mistake", exc_info=error)
                 return self._failed(_mistake(repr(error)))
@@ -176,7 +193,8 @@ class Attempt:
             raise LeaseLost
         org_id, parent_id = int(rows[0]["org_id"]), rows[0]["parent_id"]
         work = self._work
-        journal = self._journal = Journal(org_id, rows[0]["no"], work, self.lose)
+        journal = Journal(org_id, rows[0]["no"], work, purse=self._purse, on_lost=self.lose)
+        self._journal = journal
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
         approvals = self._approvals = Approvals(journal, self._clocks)
         tools = Tools(work, self._means.toolset, self._clocks, approvals.ask, journal.redactor)
@@ -187,18 +205,24 @@ class Attempt:
             raise Trouble("no_model", "The agent has no model", "Set the agent's model, then launch it anew.")
         provider = await self._means.clients.get(work.agent.provider if work.agent else None, work.env)
         async with AsyncExitStack() as stack:
-            problems = await tools.connect(stack, self._means.connect)
+            user = User(org_id, work.agent.id if work.agent else work.run_id, work.run_id)
+            problems = await tools.connect(stack, self._means.connect, user)
             if problems:
                 await journal.write([(EventType.AGENT_NEEDS_ATTENTION, {"message": why}) for why in problems])
             book = await self._patiently(lambda: pricelists.current(org_id))
-            self._loop = Loop(work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book)
+            self._loop = Loop(
+                work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book, purse=self._purse
+            )
             self._is_ready.set()
             await self._loop.run()
 
     async def _open(self, org_id: int, parent_id: str | None) -> Conversation:
         """Return the conversation to go on with: its own, its parent's, or a copy of that."""
         work = self._work
-        if work.fork and work.session_id and parent_id:
+        if work.fork and work.session_id and work.resume == Resume.CONTINUE:  # a child went on with the run's own
+            into = str(uuid5(UUID(work.run_id), str(work.attempt)))
+            talk = await conversation.fork(org_id, work.session_id, work.run_id, work.run_id, into)
+        elif work.fork and work.session_id and parent_id:
             talk = await conversation.fork(org_id, work.session_id, parent_id, work.run_id)
         else:
             talk = await conversation.load(org_id, work.session_id or work.run_id, work.run_id)
@@ -210,7 +234,7 @@ class Attempt:
     def _told(self, talk: Conversation, redactor: Redactor) -> Prompt | None:
         """Return what the attempt is told, unless an earlier one has kept it before it was cut off."""
         text, was_cut = redactor.text(self._work.prompt), self._work.resume == Resume.INTERRUPTED
-        known = [INTERRUPTED] if was_cut else []  # the conversation itself says where it stopped
+        known = [INTERRUPTED, PAUSED] if was_cut else []  # the conversation itself says where it stopped
         for told in [*known, *talk.told()]:
             text = "" if text == told else text.removeprefix(f"{told}\n\n")
         return Prompt(text, starts=not was_cut) if text else None
@@ -238,6 +262,8 @@ class Attempt:
         match self._asked:
             case Stop.CANCEL:
                 return [(EventType.RUN_CANCELLED, {"message": self._cancel.message, "by": self._cancel.by})]
+            case Stop.PAUSE:
+                return [(EventType.RUN_PAUSED, msgspec.to_builtins(self._pause))]
             case Stop.INTERRUPT:
                 return [(EventType.SESSION_INTERRUPTED, {"message": "The server process that executed it is ending"})]
             case _:

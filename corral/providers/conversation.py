@@ -192,8 +192,9 @@ async def load(org_id: int, session_id: str, run_id: str) -> Conversation:
     return Conversation(org_id, session_id, run_id, kept)
 
 
-async def fork(org_id: int, session_id: str, parent_id: str, run_id: str) -> Conversation:
-    """Return a copy for `run_id`, up to where its parent ended: what others added since is theirs. Twice is once."""
+async def fork(org_id: int, session_id: str, of_run_id: str, run_id: str, into: str | None = None) -> Conversation:
+    """Return a copy for `run_id`, up to where `of_run_id` ended: what others added since is theirs. Twice is once."""
+    name = into or run_id
 
     def copy() -> Unit[None]:
         yield sql(
@@ -201,13 +202,13 @@ async def fork(org_id: int, session_id: str, parent_id: str, run_id: str) -> Con
             "SELECT org_id, $3, idx, run_id, entry, created_at FROM conversation WHERE session_id = $1 AND org_id = $2 "
             "AND idx <= (SELECT max(idx) FROM conversation WHERE session_id = $1 AND org_id = $2 AND run_id = $4) "
             "ON CONFLICT (session_id, idx) DO NOTHING",
-            session_id, org_id, run_id, parent_id,
+            session_id, org_id, name, of_run_id,
         )  # fmt: skip
 
-    forked = await load(org_id, run_id, run_id)
+    forked = await load(org_id, name, run_id)
     if forked.is_empty:
         await database.commit(copy())
-        forked = await load(org_id, run_id, run_id)
+        forked = await load(org_id, name, run_id)
     return forked
 
 

@@ -15,7 +15,7 @@ from corral.runner.client import Client, Refused, Retryable
 from corral.runner.gate import WHOLE_TEXTS, Gate
 from corral.runner.spool import Piece, Spool
 from corral.runner.tokens import Tokens
-from corral.wire.events import ENDS_ATTEMPT, EventBatch, EventType, RunnerEvent, TokenFrame, Usage
+from corral.wire.events import ENDS_ATTEMPT, Drafts, EventBatch, EventType, RunnerEvent, TokenFrame, Usage
 
 MOST_EVENTS = 200
 MOST_BYTES = 1_000_000
@@ -54,6 +54,8 @@ class Outbox:
         self._away = False
         self._next = 0  # the record to send next
         self._stored = spool.head.first if stored is None else stored  # what the server said last
+        self._drafted = 0  # `Spool.drafted` as the server knows it
+        self._wants_drafts = True  # until it refuses them
         self._most = MOST_EVENTS
         self._substitutes: dict[int, RunnerEvent] = {}  # for events that the server refused to store
         self._over = spool.end is not None
@@ -91,8 +93,9 @@ class Outbox:
         self._wake.set()
 
     def draft(self, usage: Usage) -> None:
-        """Spool what a message is known to have used."""
+        """Spool what a message is known to have used, and let the server know."""
         self.spool.append_draft(self._gate.usage(usage))
+        self._wake.set()
 
     def token(self, frame: TokenFrame) -> None:
         """Show streamed text to whoever watches now."""
@@ -132,8 +135,9 @@ class Outbox:
     async def _send_next(self) -> None:
         await self._something_to_send()
         piece, tokens = self._compose()
-        if piece.events or piece.usage or tokens:
-            await self._send(piece, tokens)
+        drafts = self._drafts()
+        if piece.events or piece.usage or tokens or drafts is not None:
+            await self._send(piece, tokens, drafts)
         else:
             self._next = piece.next  # all of it was stored already
 
@@ -160,19 +164,31 @@ class Outbox:
         early = any(event.type in WHOLE_TEXTS for event in piece.events)
         return piece, self._tokens.take(time.monotonic(), early=early)
 
-    async def _send(self, piece: Piece, tokens: list[TokenFrame]) -> None:
+    def _drafts(self) -> Drafts | None:
+        """Return what no usage line tells yet, as it is now, if the server has not heard of that."""
+        if self.fenced or not self._wants_drafts or self.spool.drafted == self._drafted:
+            return None
+        return Drafts(self.spool.drafted, self.spool.unsettled.lines)
+
+    async def _send(self, piece: Piece, tokens: list[TokenFrame], drafts: Drafts | None) -> None:
         head = self.spool.head
-        batch = EventBatch(head.attempt, head.lease, piece.events, piece.usage, tokens)
+        batch = EventBatch(head.attempt, head.lease, piece.events, piece.usage, tokens, drafts)
         try:
             answer = await self._client.send(head.run_id, batch)
         except Retryable as error:
             self._note_away(error)
             await self._pause(max(self._backoff.next(), error.after))
         except Refused as refusal:
-            await self._note_refusal(piece, refusal)
+            if drafts is not None and refusal.status in {400, 422}:
+                self._log.warning("the server takes no drafts; going on without", why=refusal.message)
+                self._wants_drafts = False
+            else:
+                await self._note_refusal(piece, refusal)
         else:
             self._note_back()
             self._most = MOST_EVENTS
+            if drafts is not None:
+                self._drafted = drafts.at
             await self._note_stored(piece, answer.n)
 
     async def _note_stored(self, piece: Piece, stored: int) -> None:
@@ -192,6 +208,7 @@ class Outbox:
 
     def _go_back(self, stored: int) -> None:
         self._stored = stored
+        self._drafted = 0
         self._next = min(self._next, self.spool.after(stored))
 
     async def _note_refusal(self, piece: Piece, refusal: Refused) -> None:

@@ -18,6 +18,7 @@ import msgspec
 
 from corral.base.logs import get_logger
 from corral.wire.events import ENDS_ATTEMPT, EventType, RunnerEvent, Usage
+from corral.wire.purse import Unsettled
 from corral.wire.runner import Held
 
 KEPT_SECONDS = 24 * 3600.0
@@ -51,7 +52,7 @@ class Spent(msgspec.Struct, tag_field="line", tag="usage"):
 
 
 class Drafted(msgspec.Struct, tag_field="line", tag="draft"):
-    """What a message is known to have used; never sent as such. `settle` makes usage lines of what stays."""
+    """What a message is known to have used. `settle` makes usage lines of what stays."""
 
     usage: Usage
 
@@ -89,7 +90,8 @@ class Spool:
         self.end: EventType | None = None  #: the event that ended the attempt, once it is here
         self.end_n = 0
         self.closed: Closed | None = None
-        self._drafts: dict[str, Usage] = {}  # by source: what no usage line has told yet
+        self.unsettled = Unsettled()
+        self.drafted = 0  #: records up to the last that changed what is unsettled
         self._fd = fd
         self._size = 0
         self._starts = array("Q")  # where each record begins
@@ -122,7 +124,7 @@ class Spool:
 
     def settle(self) -> None:
         """Count what was only drafted: nobody will tell the sums any more."""
-        for usage in list(self._drafts.values()):
+        for usage in self.unsettled.lines:
             self.append_usage(usage)
 
     def close(self, why: str) -> None:
@@ -206,16 +208,12 @@ class Spool:
             self.last_n = n
             if isinstance(line, Event) and line.type in ENDS_ATTEMPT:
                 self.end, self.end_n = line.type, n
-            self._keep_draft(line)
+            if isinstance(line, Drafted):
+                self.unsettled.draft(line.usage)
+                self.drafted = self.count
+            elif isinstance(line, Spent) and self.unsettled.spend(line.usage):
+                self.drafted = self.count
         self._size += length
-
-    def _keep_draft(self, line: Line) -> None:
-        if isinstance(line, Drafted):
-            self._drafts[line.usage.source] = line.usage
-        elif isinstance(line, Spent) and line.usage.estimated:
-            self._drafts.pop(line.usage.source, None)
-        elif isinstance(line, Spent):
-            self._drafts.clear()  # a turn's sums hold all that was drafted before
 
 
 def create(folder: Path, held: Held, *, first: int = 0) -> Spool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from corral.platform.database import Unit, sql
+from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, inputs, log, placements, resuming, states
 from corral.runs.hints import Hints
 from corral.runs.states import NOW, Changes, Expression
@@ -43,7 +43,58 @@ def fold_waiting(run_no: int, hints: Hints) -> Unit[None]:
         "UPDATE approvals SET status = 'withdrawn', answered_at = now_ms() WHERE run_no = $1 AND status = 'pending'",
         run_no,
     )
-    yield from inputs.resume(run_no, hints)
+    rows = yield sql("SELECT cancel_requested_at, cancel_by, pause_requested FROM runs WHERE no = $1", run_no)
+    run = rows[0]
+    if run["cancel_requested_at"] is not None:
+        yield from cancel(run_no, run["cancel_by"], hints)
+    elif run["pause_requested"] is not None:
+        yield from rest(run_no, _asked(run), hints)
+    else:
+        yield from inputs.resume(run_no, hints)
+
+
+def fold_paused(run_no: int, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
+    """Close an attempt so that another goes on with it once somebody says so. A cancelled run ends instead."""
+    run = yield from _whole(run_no)
+    if run["cancel_requested_at"] is not None:
+        yield from cancel(run_no, run["cancel_by"], hints)
+    else:
+        yield from _put_down(run, _asked(run) or reason, hints)
+
+
+def pause(run_no: int, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
+    """Pause a run on the server's own word; whoever still has its attempt is fenced."""
+    yield from log.append(run_no, EventType.RUN_PAUSED, reason, hints)
+    yield from _put_down((yield from _whole(run_no)), reason, hints)
+
+
+def rest(run_no: int, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
+    """Pause a run that has ended its turn: nothing was cut off, so its next attempt has nothing to make up for."""
+    yield from log.append(run_no, EventType.RUN_PAUSED, reason, hints)
+    yield from states.advance(run_no, RunStatus.PAUSED, hints, **_paused(reason))
+
+
+def _put_down(run: Row, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
+    start = yield from resuming.next_start(run, resuming.PAUSED)
+    placement = yield from placements.home(run, start.get("session_id", run["session_id"]))
+    also = {"attempt_open": False, "unreachable_since": None, "placement_id": placement, **start, **_paused(reason)}
+    yield from states.advance(run["no"], RunStatus.PAUSED, hints, **also)
+    yield from commands.close(run["no"])
+
+
+def _paused(reason: Mapping[str, Any]) -> Changes:
+    return {"reason": msgspec.json.encode(reason).decode(), "pause_requested": None}
+
+
+def _asked(run: Row) -> dict[str, Any]:
+    """Return why the run's pause was asked for; empty if it was not."""
+    asked: dict[str, Any] = msgspec.json.decode(run["pause_requested"] or "{}")
+    return asked
+
+
+def _whole(run_no: int) -> Unit[Row]:
+    rows = yield sql("SELECT * FROM runs WHERE no = $1", run_no)
+    return rows[0]
 
 
 def cancel(run_no: int, by: str, hints: Hints) -> Unit[None]:
@@ -59,11 +110,16 @@ def interrupt(run_no: int, message: str, hints: Hints) -> Unit[None]:
 
 
 def fold_interrupted(run_no: int, hints: Hints) -> Unit[None]:
-    """Queue the next attempt: on the same machine if a CLI session is there to resume. A cancelled run ends instead."""
-    rows = yield sql("SELECT * FROM runs WHERE no = $1", run_no)
-    run = rows[0]
+    """Queue the next attempt: on the same machine if a CLI session is there to resume.
+
+    A cancelled run ends instead, and one that was to be paused is.
+    """
+    run = yield from _whole(run_no)
     if run["cancel_requested_at"] is not None:
         yield from cancel(run_no, run["cancel_by"], hints)
+        return
+    if run["pause_requested"] is not None:
+        yield from pause(run_no, _asked(run), hints)
         return
     start = yield from resuming.next_start(run)
     placement = yield from placements.home(run, start.get("session_id", run["session_id"]))

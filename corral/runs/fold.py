@@ -43,6 +43,8 @@ def fold(run_no: int, type_: EventType, event: Logged, hints: Hints) -> Unit[Non
         yield from approvals.withdraw(run_no, event.attempt, str(_object(event.payload).get("request_id", "")), hints)
     elif type_ == EventType.SESSION_WAITING:
         yield from ending.fold_waiting(run_no, hints)
+    elif type_ == EventType.RUN_PAUSED:
+        yield from ending.fold_paused(run_no, _object(event.payload), hints)
     elif type_ == EventType.SESSION_INTERRUPTED:
         yield from ending.fold_interrupted(run_no, hints)
 

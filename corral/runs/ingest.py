@@ -15,9 +15,8 @@ from corral.runs import fold, inputs, log, states
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
 from corral.runs.states import Changes, Expression
-from corral.usage import accounts, ledger, pricelists
+from corral.usage import accounts, drafts, ledger, pricelists
 from corral.usage.ledger import Spender
-from corral.usage.prices import Book
 from corral.wire.events import (
     ENDS_ATTEMPT,
     ENDS_RUN,
@@ -29,6 +28,7 @@ from corral.wire.events import (
     EventType,
     RunnerEvent,
 )
+from corral.wire.prices import Book
 
 _decode = msgspec.json.Decoder().decode
 #: So many brackets may be nested so deep that it matters where they are read: then there must be room for more.
@@ -53,7 +53,7 @@ async def ingest(org_id: int, run_id: str, batch: EventBatch, beside: Beside | N
     that it was stored before, so `beside` must bear to run twice.
     """
     payloads = _check(batch)
-    book = await pricelists.current(org_id) if batch.usage else None
+    book = await pricelists.current(org_id) if batch.usage or batch.drafts else None
     outcome = await decide(lambda hints: _store(_Arrived(org_id, run_id, batch, payloads, hints, beside, book)))
     if outcome.fenced:
         raise LeaseLost
@@ -73,7 +73,7 @@ class _Arrived(NamedTuple):
     payloads: list[str]
     hints: Hints
     beside: Beside | None = None
-    book: Book | None = None  #: what its usage costs
+    book: Book | None = None  #: what its usage and its drafts cost
     is_plain: bool = True  #: as if nobody followed its run; if somebody does, it turns out not to fit
 
 
@@ -138,6 +138,9 @@ def _store(arrived: _Arrived) -> Unit[_Outcome]:
         return (yield from _store_rest(arrived))
     run = rows[0]
     yield from _spend(arrived, run)
+    if batch.drafts is not None and run["attempt_open"]:  # with the attempt they go
+        assert arrived.book is not None
+        yield from drafts.replace(_spender(arrived, run), batch.drafts, arrived.book, run["now"])
     if arrived.beside is not None:
         yield from arrived.beside(run["no"])
     if not batch.events:
@@ -155,9 +158,12 @@ def _store(arrived: _Arrived) -> Unit[_Outcome]:
 def _spend(arrived: _Arrived, run: Row) -> Unit[None]:
     if arrived.batch.usage:
         assert arrived.book is not None
-        account = accounts.decode(run["account"], run["agent_id"])
-        spender = Spender(arrived.org_id, run["no"], arrived.run_id, account)
-        yield from ledger.record(spender, arrived.batch.usage, arrived.book, run["now"])
+        yield from ledger.record(_spender(arrived, run), arrived.batch.usage, arrived.book, run["now"])
+
+
+def _spender(arrived: _Arrived, run: Row) -> Spender:
+    account = accounts.decode(run["account"], run["agent_id"])
+    return Spender(arrived.org_id, run["no"], arrived.run_id, account)
 
 
 def _at_once(batch: EventBatch, payloads: list[str]) -> tuple[Changes, int]:
@@ -185,11 +191,12 @@ def _append(arrived: _Arrived, changes: Changes, *, whole: bool) -> Unit[Rows]:
     number = _NUMBER.format(
         also=f", {also}" if also else "",
         only=_FOLLOWED_BY_NOBODY if is_guarded else "",
-        usage=", agent_id, account" if batch.usage else "",
+        usage=", agent_id, account, attempt_open" if batch.usage or batch.drafts else "",
     )
     if batch.events and database.dialect() == "postgres":
         types, ages = [event.type.value for event in batch.events], [_age(event) for event in batch.events]
-        alone = whole and not batch.usage and arrived.is_plain and arrived.beside is None
+        plain = arrived.is_plain and arrived.beside is None and not batch.usage and batch.drafts is None
+        alone = whole and plain
         last = len(args)
         text = _APPEND_AT_ONCE.format(number=number, types=f"${last + 1}", payloads=f"${last + 2}", ages=f"${last + 3}")
         return (yield Statement(text, (*args, types, payloads, ages), alone=alone))
@@ -253,6 +260,9 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
     last = batch.events[-1].n if batch.events else 0
     if last <= run["spool_n"]:
         # All of it is stored: an answer was lost on its way. True also when the batch ended the attempt.
+        if batch.drafts is not None and run["attempt_open"]:  # these may be newer than those that came with it then
+            told = replace(batch, events=[], usage=[])
+            yield from _store(arrived._replace(batch=told, payloads=[], beside=None))
         return _Outcome(run["no"], run["spool_n"], live=False)
     if not run["attempt_open"]:
         return _Outcome(run["no"], run["spool_n"], fenced=True)
@@ -260,7 +270,7 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
     if known < 0:
         return _Outcome(run["no"], run["spool_n"])  # a gap: the runner sends again from what is stored
     rest = arrived._replace(
-        batch=EventBatch(batch.attempt, batch.lease, batch.events[known:], [], batch.tokens),
+        batch=replace(batch, events=batch.events[known:], usage=[]),
         payloads=arrived.payloads[known:],
         beside=None if known else arrived.beside,
     )

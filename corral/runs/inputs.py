@@ -25,18 +25,24 @@ def forget(run_no: int) -> Unit[None]:
 
 def tell(run: Row, text: str, hints: Hints, *, expected: bool = False) -> Unit[None]:
     """Tell a run that has not ended something; `run` is its locked row (no, id, org_id, attempt, …)."""
-    rows = yield sql(
-        "INSERT INTO inputs (org_id, run_no, text, created_at) VALUES ($1, $2, $3, now_ms()) RETURNING no",
-        run["org_id"],
-        run["no"],
-        text,
-    )
+    no = yield from keep(run["org_id"], run["no"], text)
     if not expected:
         yield from expect(run["no"])
     if run["attempt_open"] and run["started_at"] is not None:
-        yield from commands.issue(run, CommandKind.MESSAGE, Message(text, rows[0]["no"]), hints)
+        yield from commands.issue(run, CommandKind.MESSAGE, Message(text, no), hints)
     elif run["status"] == RunStatus.WAITING:
         yield from resume(run["no"], hints)
+
+
+def keep(org_id: int, run_no: int, text: str) -> Unit[int]:
+    """Keep something until the run is told it; returns its number."""
+    rows = yield sql(
+        "INSERT INTO inputs (org_id, run_no, text, created_at) VALUES ($1, $2, $3, now_ms()) RETURNING no",
+        org_id,
+        run_no,
+        text,
+    )
+    return int(rows[0]["no"])
 
 
 def give(run_no: int, hints: Hints) -> Unit[None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
 from corral.platform import database
 from corral.platform.database import Unit, sql
 from corral.runs import ending, log, states
@@ -37,7 +39,7 @@ def _expire(run_no: int, lost_after: int, hints: Hints) -> Unit[None]:
     rows = yield sql(
         "UPDATE runs SET followups = followups WHERE no = $1 AND attempt_open AND runner_no IN "
         "(SELECT no FROM runners WHERE seen_at < now_ms() - $2) RETURNING started_at, unreachable_since, placement_id, "
-        "cancel_requested_at, cancel_by, now_ms() AS now, "
+        "cancel_requested_at, cancel_by, pause_requested, now_ms() AS now, "
         "(SELECT m.org_id = 0 FROM runners m WHERE m.no = runs.runner_no) AS is_platform",
         run_no,
         _LEASE_MS,
@@ -58,6 +60,8 @@ def _expire(run_no: int, lost_after: int, hints: Hints) -> Unit[None]:
         yield sql("UPDATE runs SET unreachable_since = now_ms() WHERE no = $1", run_no)
         message = "The runner has not been heard of for 90 s; the run goes on there if the machine is well"
         yield from log.append(run_no, EventType.SESSION_UNREACHABLE, {"message": message}, hints)
+    elif run["unreachable_since"] < run["now"] - lost_after and run["pause_requested"] is not None:
+        yield from ending.pause(run_no, msgspec.json.decode(run["pause_requested"]), hints)
     elif run["unreachable_since"] < run["now"] - lost_after:
         reason = {
             "code": "runner_lost",

@@ -105,6 +105,7 @@ class Run(Model):
     unreachable_since = fields.BigIntField(null=True)
     cancel_requested_at = fields.BigIntField(null=True)
     cancel_by = fields.CharField(max_length=64, null=True)
+    pause_requested = fields.TextField(null=True)  # JSON of wire.Pause, until the attempt has ended
     reason = fields.TextField(null=True)  # JSON {code, message, hint} of a failure, cancellation or pause
 
     class Meta:
@@ -113,6 +114,20 @@ class Run(Model):
             ("org_id", "no"),
             ("org_id", "status", "no"),
         )  # beside the partial ones of migration 0002
+
+
+class Reservation(Model):
+    """Money that budgets keep for a run, or, of a run that is held or paused for want of it, none."""
+
+    run_no = fields.BigIntField(primary_key=True, generated=False)
+    org_id = fields.BigIntField()
+    attempt = fields.IntField(default=0)  # the attempt that was told how much it may spend; 0: none yet
+    base_micros = fields.BigIntField()  # what the run had spent before
+    granted_micros = fields.BigIntField()  # what it may spend from there on
+
+    class Meta:
+        table = "reservations"
+        indexes = (("org_id",),)
 
 
 class Command(Model):

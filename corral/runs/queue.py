@@ -15,11 +15,11 @@ from corral.base.ids import new_id
 from corral.base.paths import covers, parse
 from corral.platform import database, keys
 from corral.platform.database import Duplicate, Row, Statement, Unit, sql
-from corral.runs import commands, ending, inputs, log, placements, reads, runners, states
+from corral.runs import admission, commands, ending, inputs, log, placements, reads, runners, states
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.runs.runners import Machine
-from corral.usage import accounts
+from corral.usage import accounts, budgets
 from corral.usage.accounts import Account
 from corral.wire.agents import AgentSnapshot
 from corral.wire.events import EventType
@@ -44,6 +44,7 @@ class Launch(msgspec.Struct, kw_only=True):
     priority: int = 0
     agent: AgentSnapshot | None = None  #: whom it executes
     task_id: str | None = None  #: the task it works on
+    tree_id: str | None = None  #: the task at the top of that one's tree
     epic_id: str | None = None  #: which that belongs to
 
 
@@ -68,6 +69,7 @@ async def prepare(org_id: int, wanted: Launch) -> Prepared:
         agent_id=wanted.agent.id if wanted.agent else None,
         team=wanted.agent.team if wanted.agent else None,
         task_id=wanted.task_id,
+        tree_id=wanted.tree_id,
         epic_id=wanted.epic_id,
         key_id=key_id,
         user_id=user_id,
@@ -91,15 +93,10 @@ def enqueue(org_id: int, prepared: Prepared, hints: Hints) -> Unit[Row]:
     """Queue what was prepared; Duplicate if its id was launched before."""
     placement = yield from placements.ensure(org_id, *prepared.needs)
     wanted, pinned_no = prepared.wanted, prepared.needs[2]
-    more: dict[str, Any] = {"pinned_no": pinned_no, "hold": None, "account": accounts.encode(prepared.account)}
+    more: dict[str, Any] = {"pinned_no": pinned_no}
     if wanted.agent is not None:
-        more |= {
-            "agent_id": wanted.agent.id,
-            "agent": _json(wanted.agent),
-            "task_id": wanted.task_id,
-            "hold": states.NEW,
-        }
-    return (yield from _enqueue(org_id, wanted, placement, more, hints))
+        more |= {"agent_id": wanted.agent.id, "agent": _json(wanted.agent), "task_id": wanted.task_id}
+    return (yield from _enqueue(org_id, wanted, placement, hints, account=prepared.account, more=more))
 
 
 async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: str | None = None) -> Run:
@@ -113,7 +110,8 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
         )
         parent = _found(rows, parent_id)
         if parent["status"] not in ENDED:
-            raise Conflict(f"The run is {parent['status']}; wait for its end, or send it a message")
+            way = "continue it" if parent["status"] == RunStatus.PAUSED else "wait for its end, or send it a message"
+            raise Conflict(f"The run is {parent['status']}; {way}")
         if parent["session_id"] is None or parent["runner_no"] is None:
             raise Conflict("The run ended before its CLI session began, so nothing can be resumed; launch a new one")
         placement = yield from placements.home(parent, parent["session_id"])
@@ -140,10 +138,9 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             "pinned_no": parent["runner_no"] if parent["engine"] != Engine.PROVIDER else None,
             "agent_id": parent["agent_id"],
             "agent": parent["agent"],
-            "account": accounts.encode(replace(account, key_id=key_id, user_id=user_id)),
-            "hold": states.NEW if parent["agent_id"] is not None else None,
         }
-        return (yield from _enqueue(org_id, child, placement, resumed, hints))
+        account = replace(account, key_id=key_id, user_id=user_id)
+        return (yield from _enqueue(org_id, child, placement, hints, account=account, more=resumed))
 
     return await _launched(org_id, child_id, unit)
 
@@ -154,7 +151,7 @@ async def say(org_id: int, run_id: str, text: str, by: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         run = yield from locked(org_id, run_id)
         if run["status"] not in LIVE:
-            raise Conflict(f"The run is {run['status']}; only a live run takes messages. Follow it up instead")
+            raise Conflict(f"The run is {run['status']}; only a live run takes messages. {_INSTEAD[run['status']]}")
         yield from log.append(run["no"], EventType.USER_MESSAGE, {"text": text, "by": by}, hints)
         if run["attempt_open"]:
             yield from commands.issue(run, CommandKind.MESSAGE, Message(text=text), hints)
@@ -235,7 +232,11 @@ def _root(machines: Sequence[Machine], pinned: Machine | None, cwd: str) -> str:
     raise BadRequest(f"cwd: {cwd} is in no directory that {whose} ({allowed})", field="cwd")
 
 
-def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], hints: Hints) -> Unit[Row]:
+def _enqueue(
+    org_id: int, run: Launch, placement_id: int, hints: Hints, *, account: Account, more: dict[str, Any]
+) -> Unit[Row]:
+    is_agents = more.get("agent_id") is not None
+    hold = states.NEW if is_agents or budgets.over(org_id, account) else None
     columns = {
         "id": run.id,
         "org_id": org_id,
@@ -252,6 +253,8 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         "placement_id": placement_id,
         "priority": run.priority,
         "fork": False,
+        "account": accounts.encode(account),
+        "hold": hold,
         **more,
     }
     created = {
@@ -265,7 +268,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
     }
     insert, args = _insert(tuple(columns)), tuple(columns.values())
     if database.dialect() == "postgres":
-        at_once = Statement(_insert_at_once(insert, len(args)), (*args, _json(created)), alone=more["hold"] is None)
+        at_once = Statement(_insert_at_once(insert, len(args)), (*args, _json(created)), alone=hold is None)
         rows = yield at_once
     else:
         rows = yield sql(insert, *args)
@@ -273,10 +276,12 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
             log.INSERT, rows[0]["no"], 1, org_id, 0, None, EventType.RUN_CREATED.value, _json(created),
             rows[0]["created_at"],
         )  # fmt: skip
-    if more["hold"] is None:
+    if hold is None:
         hints.placement(placement_id)
-    else:
+    elif is_agents:
         yield from states.entered(rows[0], hints)
+    else:
+        rows = yield from admission.settle(rows[0], hints)
     return rows[0]
 
 
@@ -301,6 +306,14 @@ def _insert_at_once(insert: str, columns: int) -> str:
         f"created_at) SELECT no, 1, org_id, 0, NULL, '{EventType.RUN_CREATED}', ${columns + 1}, created_at FROM run) "
         "SELECT * FROM run"
     )
+
+
+#: What to do with a run that takes no messages.
+_INSTEAD = {
+    RunStatus.QUEUED: "Wait until it has started",
+    RunStatus.PAUSED: "Continue it with your message instead",
+    **dict.fromkeys(ENDED, "Follow it up, or continue it with your message instead"),
+}
 
 
 def locked(org_id: int, run_id: str) -> Unit[Row]:

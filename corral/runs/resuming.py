@@ -17,6 +17,13 @@ INTERRUPTED = (
     "You were interrupted because the machine's runner stopped; the work so far is in this session. "
     "Continue where you left off, and do not repeat what is already done."
 )
+#: The same of one that was paused.
+PAUSED = (
+    "You were paused; the work so far is in this session. "
+    "Continue where you left off, and do not repeat what is already done."
+)
+#: What a person who lets a run go on that had failed or was cancelled means, if they say nothing else.
+GO_ON = "Continue where you left off, and do not repeat what is already done."
 _SAID = "In the meantime a person said:"
 _ALWAYS = 2**62
 #: A CLI that has come so far has its prompt on disk; one that has merely named its session may not.
@@ -25,24 +32,45 @@ _SPOKE = ", ".join(
 )
 
 
-def next_start(run: Row) -> Unit[dict[str, Any]]:
-    """Return the columns that say how the next attempt starts; `run` is the whole row."""
+def next_start(run: Row, told: str = INTERRUPTED) -> Unit[dict[str, Any]]:
+    """Return the columns that say how the next attempt starts; `run` is the whole row, `told` tells of the cut."""
+    spoke = yield from _last_word(run)
+    if spoke is None:
+        start = yield from _anew(run, run["next_prompt"])
+    elif spoke["attempt"] == run["attempt"]:
+        start = {"next_prompt": told}
+    else:
+        start = yield from _back_in(run, spoke["attempt"])
+    unheard = yield from _unheard(run, _heard_until(run, spoke))
+    if unheard:
+        start["next_prompt"] = also_said(start.get("next_prompt", run["next_prompt"]) or run["prompt"], *unheard)
+    return start
+
+
+def next_turn(run: Row, message: str) -> Unit[dict[str, Any]]:
+    """Return the columns that say how a run begins that had ended and is told something new."""
+    spoke = yield from _last_word(run)
+    if spoke is None:
+        return (yield from _anew(run, message))
+    start = {} if spoke["attempt"] == run["attempt"] else (yield from _back_in(run, spoke["attempt"]))
+    start |= {"next_prompt": message, "resume": Resume.CONTINUE.value}
+    if start.get("fork") or run["followups"] > 0:  # another run has gone on with its session
+        start |= {"fork": True, "followups": 0}
+    return start
+
+
+def also_said(told: str, *texts: str) -> str:
+    """Return what the next attempt is told, with what a person said before it could begin."""
+    return "\n\n".join([told, *(() if _SAID in told else (_SAID,)), *texts])
+
+
+def _last_word(run: Row) -> Unit[Row | None]:
+    """Return the last event in which the run's agent said something."""
     rows = yield sql(
         f"SELECT attempt, created_at FROM events WHERE run_no = $1 AND type IN ({_SPOKE}) ORDER BY seq DESC LIMIT 1",  # noqa: S608 - constants
         run["no"],
     )
-    spoke = rows[0] if rows else None
-    if spoke is None:
-        start = yield from _anew(run)
-    elif spoke["attempt"] == run["attempt"]:
-        start = {"next_prompt": INTERRUPTED}
-    else:
-        start = {}
-    unheard = yield from _unheard(run, _heard_until(run, spoke))
-    if unheard:
-        told = start.get("next_prompt", run["next_prompt"]) or run["prompt"]
-        start["next_prompt"] = "\n\n".join([told, _SAID, *unheard])
-    return start
+    return rows[0] if rows else None
 
 
 def _heard_until(run: Row, spoke: Row | None) -> int:
@@ -52,15 +80,30 @@ def _heard_until(run: Row, spoke: Row | None) -> int:
     return spoke["created_at"] if spoke and spoke["attempt"] == run["attempt"] else 0
 
 
-def _anew(run: Row) -> Unit[dict[str, Any]]:
-    """The agent never said a word: what it was told counts as never said."""
+def _anew(run: Row, also: str | None) -> Unit[dict[str, Any]]:
+    """The agent never said a word: what it was told counts as never said, and is told with what came after."""
+    told = also if also is None or also.startswith(run["prompt"]) else f"{run['prompt']}\n\n{also}"
     if run["parent_no"] is None:
-        return {"session_id": None, "resume": None, "fork": False}
+        return {"session_id": None, "resume": None, "fork": False, "next_prompt": told}
     parent: Rows = yield sql("SELECT session_id FROM runs WHERE no = $1", run["parent_no"])
     session = parent[0]["session_id"]
     # A fork that began has another session than its parent.
     fork = bool(run["fork"]) or run["session_id"] != session
-    return {"session_id": session, "resume": Resume.FOLLOWUP.value, "fork": fork}
+    return {"session_id": session, "resume": Resume.FOLLOWUP.value, "fork": fork, "next_prompt": told}
+
+
+def _back_in(run: Row, attempt: int) -> Unit[dict[str, Any]]:
+    """The agent said no word in this attempt: of a fork of its session there may be nothing but the name."""
+    if run["engine"] == Engine.PROVIDER:
+        return {}  # all of it is stored
+    rows = yield sql(
+        "SELECT payload FROM events WHERE run_no = $1 AND type = $2 AND attempt <= $3 ORDER BY seq DESC LIMIT 1",
+        run["no"], EventType.SESSION_INIT.value, attempt,
+    )  # fmt: skip
+    session = str(msgspec.json.decode(rows[0]["payload"]).get("session_id") or "")[:100] if rows else ""
+    if not session or session == run["session_id"]:
+        return {}
+    return {"session_id": session, "fork": True}
 
 
 def _unheard(run: Row, spoke_at: int) -> Unit[list[str]]:

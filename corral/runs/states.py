@@ -21,7 +21,7 @@ class Change(msgspec.Struct, frozen=True):
     agent_id: str
     task_id: str | None
     status: RunStatus
-    told: Mapping[str, Any]  #: what the event that ended it says: its final text, or code and message
+    told: Mapping[str, Any]  #: what the event that ended it says: its final text, or code and message; or AGAIN
 
 
 #: Called inside the transaction that moves the run; later sub-packages register here.
@@ -29,6 +29,8 @@ Hook = Callable[[Change, Hints], Unit[None]]
 _hooks: list[Hook] = []
 
 _NOTHING: Mapping[str, Any] = {}
+#: What is told of a run that is queued after its end.
+AGAIN: Mapping[str, Any] = {"again": True}
 #: What tells whether anybody follows a run, and whether there is something it must still be told.
 _FOLLOWED = "id, org_id, agent_id, task_id, awaits"
 

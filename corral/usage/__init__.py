@@ -1,8 +1,9 @@
 """What every token cost: the ledger that reports and budgets are sums of, and the prices it is computed with.
 
     ledger.py       lines, recorded once
+    drafts.py       what is known of a turn before its line
     accounts.py     whom a run's lines are for
-    prices.py       which price counts; the built-in list
+    prices.py       the built-in list of prices; `wire.prices` says which counts
     pricelists.py   versions of prices, stored
     reports.py      sums of lines
     periods.py      whole days of a time zone

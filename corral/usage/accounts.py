@@ -11,6 +11,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     agent_id: str | None = None
     team: str | None = None
     task_id: str | None = None
+    tree_id: str | None = None  #: the task at the top of that one's tree
     epic_id: str | None = None
     key_id: str | None = None  #: at the beginning: a delegated run counts for whoever gave the first task
     user_id: str | None = None  #: likewise; of a key its owner

@@ -9,8 +9,8 @@ import msgspec
 from corral.platform import database
 from corral.platform.database import Unit, many
 from corral.usage.accounts import Account
-from corral.usage.prices import Book
 from corral.wire.events import Usage
+from corral.wire.prices import Book
 
 MS_A_DAY = 86_400_000
 #: What a line costs: as the CLI reported, else as computed.
@@ -64,10 +64,11 @@ def sum_of(parts: Iterable[Totals]) -> Totals:
     return Totals(*map(sum, zip(*map(msgspec.structs.astuple, parts), strict=True)))
 
 
+#: Whom a line is for.
+WHOM = ("agent_id", "team", "task_id", "tree_id", "epic_id", "key_id", "user_id", "labels")
 _COLUMNS = (
     "org_id", "run_no", "run_id", "source", "day", "model", "input_tokens", "output_tokens", "cache_read_tokens",
-    "cache_write_tokens", "cost_micros", "computed_micros", "price_version", "estimated", "created_at", "agent_id",
-    "team", "task_id", "epic_id", "key_id", "user_id", "labels",
+    "cache_write_tokens", "cost_micros", "computed_micros", "price_version", "estimated", "created_at", *WHOM,
 )  # fmt: skip
 _INSERT = (
     f"INSERT INTO usage_lines ({', '.join(_COLUMNS)}) "  # noqa: S608 - our columns
@@ -83,12 +84,17 @@ class Spender(msgspec.Struct, frozen=True):
     run_id: str
     account: Account
 
+    @property
+    def whom(self) -> tuple[str | None, ...]:
+        """Whom its lines are for, as WHOM."""
+        it = self.account
+        labels = msgspec.json.encode(it.labels).decode() if it.labels else None
+        return it.agent_id, it.team, it.task_id, it.tree_id, it.epic_id, it.key_id, it.user_id, labels
+
 
 def record(spender: Spender, lines: Sequence[Usage], book: Book, now: int) -> Unit[None]:
     """Add the lines that are not there yet; a source that is there keeps its first numbers."""
-    day, account = now // MS_A_DAY, spender.account
-    labels = msgspec.json.encode(account.labels).decode() if account.labels else None
-    whom = (account.agent_id, account.team, account.task_id, account.epic_id, account.key_id, account.user_id, labels)
+    day, whom = now // MS_A_DAY, spender.whom
     rows = []
     for line in lines:
         computed = book.cost(line, day)
@@ -115,6 +121,22 @@ def record(spender: Spender, lines: Sequence[Usage], book: Book, now: int) -> Un
     yield many(_INSERT, rows)
 
 
+class SoFar(Totals, frozen=True):
+    """Sums of a run, its turn in progress included."""
+
+    is_estimated: bool = False  #: some of it is of answers that are still being written, or were broken off
+
+
+def so_far(runs: str) -> str:
+    """Return a table of the lines and the drafts of runs, which `runs` says of `run_no` in SQL."""
+    tokens = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens"
+    return (
+        f"(SELECT run_no, model, {tokens}, cost_micros, computed_micros, estimated FROM usage_lines "  # noqa: S608 - ours
+        f"WHERE run_no {runs} UNION ALL SELECT run_no, model, {tokens}, NULL, micros, TRUE FROM usage_drafts "
+        f"WHERE run_no {runs} AND source <> '') AS so_far"
+    )
+
+
 async def newest(org_id: int) -> tuple[int, int] | None:
     """Return the id of the newest line and when it was recorded; None if there is none."""
     rows = await database.fetch(
@@ -123,29 +145,35 @@ async def newest(org_id: int) -> tuple[int, int] | None:
     return (rows[0]["id"], rows[0]["created_at"]) if rows else None
 
 
-async def totals(run_nos: Iterable[int]) -> dict[int, Totals]:
-    """Return the sums of each run; a run without lines is not in the answer."""
+async def totals(run_nos: Iterable[int]) -> dict[int, SoFar]:
+    """Return the sums of each run so far; a run that has used nothing is not in the answer."""
     wanted = ",".join(str(int(no)) for no in run_nos)
     if not wanted:
         return {}
-    rows = await database.fetch(
-        f"SELECT run_no, {SUMS} FROM usage_lines WHERE run_no IN ({wanted}) GROUP BY run_no"  # noqa: S608 - integers
-    )
-    return {row["run_no"]: totals_of(row) for row in rows}
+    rows = await database.fetch(f"SELECT run_no, {_SO_FAR} FROM {so_far(f'IN ({wanted})')} GROUP BY run_no")  # noqa: S608
+    return {row["run_no"]: _so_far(row) for row in rows}
 
 
-async def by_model(run_no: int) -> dict[str, Totals]:
-    """Return the sums of one run for each model it used."""
+async def by_model(run_no: int) -> dict[str, SoFar]:
+    """Return the sums of one run so far, for each model it used."""
     rows = await database.fetch(
-        f"SELECT model, {SUMS} FROM usage_lines WHERE run_no = $1 GROUP BY model ORDER BY model",  # noqa: S608
+        f"SELECT model, {_SO_FAR} FROM {so_far('= $1')} GROUP BY model ORDER BY model",  # noqa: S608 - our words
         run_no,
     )
-    return {row["model"]: totals_of(row) for row in rows}
+    return {row["model"]: _so_far(row) for row in rows}
+
+
+_SO_FAR = f"{SUMS}, max(CASE WHEN estimated THEN 1 ELSE 0 END) AS is_estimated"
 
 
 def totals_of(row: database.Row) -> Totals:
     """Return the sums of a row of SUMS."""
     return Totals(*(row[name] for name in Totals.__struct_fields__))
+
+
+def _so_far(row: database.Row) -> SoFar:
+    sums = {name: row[name] for name in Totals.__struct_fields__}
+    return SoFar(**sums, is_estimated=bool(row["is_estimated"]))
 
 
 class Line(msgspec.Struct, frozen=True):

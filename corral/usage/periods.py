@@ -11,11 +11,11 @@ import msgspec
 
 from corral.base.errors import BadRequest
 from corral.usage.ledger import MS_A_DAY
-from corral.usage.prices import date_of, day_of
 
 #: Days of each period: today, and those before it.
 PERIODS = {"day": 1, "week": 7, "month": 30}
 _LONGEST = 3_700
+_EPOCH = date(1970, 1, 1)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -83,6 +83,16 @@ def later(parts: list[Part]) -> str | None:
     return f"created_at % {MS_A_DAY} >= {shift}"
 
 
+def day_of(when: date) -> int:
+    """Return a date as days since 1970."""
+    return (when - _EPOCH).days
+
+
+def date_of(day: int) -> date:
+    """Return days since 1970 as a date."""
+    return date.fromordinal(_EPOCH.toordinal() + day)
+
+
 def zone(name: str) -> tzinfo:
     """Return the time zone of an IANA name."""
     if name == "UTC":
@@ -97,6 +107,20 @@ def lately(period: str, zone: tzinfo, now: int) -> Span:
     """Return the days of a period that ends today."""
     today = _date(now, zone)
     return Span(today - timedelta(days=PERIODS[period] - 1), today, zone)
+
+
+def present(period: str, zone: tzinfo, now: int) -> Span | None:
+    """Return the calendar's day, week (from Monday) or month that it is now; None of a total: it never ends."""
+    today = _date(now, zone)
+    match period:
+        case "day":
+            return Span(today, today, zone)
+        case "week":
+            monday = today - timedelta(days=today.weekday())
+            return Span(monday, monday + timedelta(days=6), zone)
+        case "month":
+            return month(f"{today:%Y-%m}", zone)
+    return None
 
 
 def between(first: date, last: date, zone: tzinfo) -> Span:

@@ -15,7 +15,9 @@ import msgspec
 from corral.base.errors import BadRequest, NotFound
 from corral.platform import orgs
 from corral.platform.database import Row, Unit, commit, fetch, many, sql
-from corral.usage.prices import BUILTIN, Book, Price, Rates, Tier, date_of
+from corral.usage.periods import date_of
+from corral.usage.prices import BUILTIN
+from corral.wire.prices import Book, Price, Rates, Tier
 
 BUILTIN_ORG = 0
 #: Prices of its own that an org may have.

@@ -14,7 +14,7 @@ class EventType(StrEnum):
     RUN_CREATED = "run.created"  # S {task, cwd, engine, permission_mode, model, parent_run_id, by}
     RUN_STARTED = "run.started"  # R {pid, runner, engine, cwd}
     RUN_RESULT = "run.result"  # R {text, turns, duration_seconds, cost_usd, subtype, is_error, session_id}
-    RUN_PAUSED = "run.paused"  # SR {reason}
+    RUN_PAUSED = "run.paused"  # SR {code, message, hint, by}: the attempt has ended, the run goes on when it is told to
     RUN_COMPLETED = "run.completed"  # R {text, inputs}: the final text of the agent; the messages it has taken up
     RUN_FAILED = "run.failed"  # SR {code, message, hint}
     RUN_CANCELLED = "run.cancelled"  # SR {message, by}
@@ -62,7 +62,7 @@ SERVER_WRITES = frozenset(
 )
 #: Types that end an attempt; the first of them to commit wins, later events of the attempt are fenced.
 ENDS_RUN = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
-ENDS_ATTEMPT = ENDS_RUN | {EventType.SESSION_INTERRUPTED}
+ENDS_ATTEMPT = ENDS_RUN | {EventType.RUN_PAUSED, EventType.SESSION_INTERRUPTED}
 #: Types whose arrival changes the run's row or a row beside it; the others only append.
 FOLDED = ENDS_ATTEMPT | {
     EventType.RUN_STARTED,
@@ -110,6 +110,13 @@ class Usage(msgspec.Struct, forbid_unknown_fields=True):
     longest: Count | None = None  #: of a line that sums up several requests, with how many tokens the longest asked
 
 
+class Drafts(msgspec.Struct, forbid_unknown_fields=True):
+    """What an attempt has used that no usage line tells yet: all of it, in place of what was said before."""
+
+    at: Count  #: grows within the attempt: what comes late does not count
+    lines: list[Usage] = []  #: the newest word on each message whose turn has not told its sums
+
+
 class EventBatch(msgspec.Struct, forbid_unknown_fields=True):
     """`POST /api/v1/runs/:id/events`: what an attempt has spooled since the server last said what it has."""
 
@@ -118,6 +125,7 @@ class EventBatch(msgspec.Struct, forbid_unknown_fields=True):
     events: list[RunnerEvent] = []
     usage: list[Usage] = []
     tokens: list[TokenFrame] = []
+    drafts: Drafts | None = None  #: if they have changed
 
 
 class EventsStored(msgspec.Struct):

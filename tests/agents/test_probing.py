@@ -14,7 +14,7 @@ from corral.base.ids import new_id
 from corral.mcp import servers
 from corral.mcp.servers import Health, Server
 from corral.platform.database import fetch
-from corral.runs import commands
+from corral.runs import outcomes
 from corral.secrets import vault
 from corral.wire.runner import Command, CommandResult, CommandStatus, McpTest, McpTested, McpTool
 from tests.agents.office import PERSON, Office
@@ -34,7 +34,7 @@ async def on_the_runner(office: Office, server: Server, status: CommandStatus, m
         await asyncio.sleep(0.01)
     assert await office.commands() == []  # it is offered once
     result = CommandResult(office.box.session, status, message)
-    await commands.finish(office.org_id, office.box.id, asked[0].id, result)
+    await outcomes.finish(office.org_id, office.box.id, asked[0].id, result)
     return await testing, asked[0]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from corral.agents import supplies
+from corral.agents.needs import lacked
+from corral.agents.unmet import unmet
 from corral.base.ids import new_id
 from corral.secrets import vault
 from tests.agents.office import Office
@@ -17,7 +19,9 @@ async def test_a_run_whose_secret_is_missing_waits_says_which_and_goes_on_when_i
     await supplies.add_server(office.org_id, new_id(), FIELDS)
     task = await office.started(await office.agent(), "first")
     assert await told(office) == []
-    assert await office.why(task) == "the secret GITHUB_TOKEN is missing, which MCP server github needs"
+    why = await office.why(task)
+    assert why == "the secret GITHUB_TOKEN is missing, which MCP server github needs"
+    assert (lacked(why), lacked("agent Ada is busy"), lacked(None)) == ("GITHUB_TOKEN", None, None)
     await supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v")
     (work,) = await office.claim()
     assert work.assignment.mcp_servers[0].env == {"TOKEN": "v"}
@@ -33,6 +37,17 @@ async def test_a_secret_of_one_agent_lets_its_runs_go_and_no_others(office: Offi
     await supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v", agent_id=ada.id)
     assert await told(office) == ["Ada's"]
     assert "GITHUB_TOKEN" in (await office.why(held) or "")
+    (need,) = await unmet(office.org_id)
+    assert (need.key, need.server.name, [agent.name for agent in need.agents]) == ("GITHUB_TOKEN", "github", ["Bob"])
+    await supplies.put_secret(office.org_id, "GITHUB_TOKEN", "v")
+    assert await unmet(office.org_id) == []
+
+
+async def test_a_secret_is_missing_before_there_is_anybody_to_miss_it(office: Office) -> None:
+    await supplies.add_server(office.org_id, new_id(), {**FIELDS, "enabled_for": "teams", "teams": ["red"]})
+    await office.agent("Ada")
+    (need,) = await unmet(office.org_id)
+    assert (need.key, need.agents) == ("GITHUB_TOKEN", [])
 
 
 async def test_a_run_that_is_ready_is_held_when_its_secret_or_its_server_changes(office: Office) -> None:

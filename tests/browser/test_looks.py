@@ -18,8 +18,9 @@ from tests.support.server import Server
 PAGES = (
     "/app/runs", "/app/runs/new", "/app/inbox", "/app/runners", "/app/runners/new", "/app/keys", "/app/settings",
     "/app/agents", "/app/agents?show=chart", "/app/agents/new", "/app/board", "/app/tasks/new", "/app/epics",
-    "/app/bus", "/app/bus?dead=true", "/app/messages/new", "/app/usage", "/app/usage?period=day&by=team",
-    "/app/usage?team=nobody", "/app/usage?tz=Mars", "/app/prices", "/app/prices/set",
+    "/app/bus", "/app/bus?dead=true", "/app/messages/new", "/app/secrets", "/app/secrets/new", "/app/mcps",
+    "/app/mcps/new", "/app/usage", "/app/usage?period=day&by=team", "/app/usage?team=nobody", "/app/usage?tz=Mars",
+    "/app/prices", "/app/prices/set",
 )  # fmt: skip
 _LONG = "averyveryverylongwordwithoutanybreak"
 
@@ -51,9 +52,26 @@ def team(api: Api) -> list[str]:
     work.spend("2", "nobody-knows-" + _LONG, input_tokens=1_000)
     for to, text in ((boss, f"How far are you? {_LONG * 4}"), (lost, "Are you there?")):
         assert api.post("/api/messages", body={"to": to, "text": text, "type": "question"}).status_code == 200
+    supplies = supplied(api, boss)
     agents = [f"/app/agents/{boss}", f"/app/agents/{boss}/edit", f"/app/agents/{lost}"]
     tasks = [f"/app/tasks/{whole}", f"/app/tasks/{whole}/edit", f"/app/tasks/{failed}", f"/app/bus/tasks/{failed}"]
-    return [*agents, *tasks, f"/app/epics/{epic}"]
+    return [*agents, *tasks, *supplies, f"/app/epics/{epic}"]
+
+
+def supplied(api: Api, agent: str) -> list[str]:
+    """Give an agent a secret and a server that lacks one, with long names; returns their own pages."""
+    key = _LONG.upper() * 4
+    assert api.post("/api/secrets", body={"key": key, "value": "short", "agentId": agent}).status_code == 200
+    name = f"looks-{uuid.uuid4().hex}"
+    rules = {"deny": [_LONG * 4], "env": {_LONG * 3: f"${{{key}}}", "A": f"${{{key}_MISSING}}" * 4}}
+    body = {"name": name, "transport": "stdio", "command": f"/{_LONG * 4}", "args": [_LONG] * 4, **rules}
+    # Of a team that nobody is in: no run is to wait for it.
+    answer = api.post("/api/mcps", body={**body, "enabled_for": "teams", "teams": [_LONG * 4]})
+    assert answer.status_code == 201, answer.text
+    server = answer.json()["id"]
+    assert api.post("/api/mcps/:id/test", server, body={"agent": agent}).json()["ok"] is False
+    secret = f"/app/secrets/one?key={key}&agent={agent}"
+    return [secret, secret.replace("one", "new"), f"/app/mcps/{server}", f"/app/mcps/{server}/edit"]
 
 
 @pytest.mark.parametrize("look", [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")])

@@ -17,6 +17,8 @@ def test_a_secret_is_set_listed_rotated_and_deleted(corral: Command, hand_server
     assert line.split()[1:3] == ["org", "2"]
     assert line.split()[-1] == "never"
     assert VALUE not in listed.out
+    assert "never used" in corral("secrets", "uses", "CLI_TOKEN", server=hand_server).err
+    assert corral("secrets", "uses", "CLI_TOKEN", "--json", server=hand_server).out == "[]\n"
     rotated = corral("secrets", "rotate", server=hand_server)
     assert rotated.code == 0, rotated.err
     assert "Encrypted anew" in rotated.out

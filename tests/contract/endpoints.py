@@ -57,6 +57,7 @@ GET    /api/messages/stream
 GET    /api/messages/dead
 POST   /api/messages/:id/replay
 GET    /api/agents/world
+GET    /api/secrets/uses
 POST   /api/secrets/rotate
 POST   /api/mcps/:id/test
 GET    /api/v1/policy
@@ -65,6 +66,11 @@ GET    /api/usage/ledger
 GET    /api/usage/statement
 GET    /api/usage/prices
 PUT    /api/usage/prices
+GET    /api/budgets
+POST   /api/budgets
+GET    /api/budgets/:id
+PATCH  /api/budgets/:id
+DELETE /api/budgets/:id
 """
 
 #: What the references share (CONTRACT §2), and what the first console and the CLI stand on.
@@ -80,6 +86,8 @@ POST   /api/v1/sign-in-links
 GET    /api/runs/:id/events
 GET    /api/runs/:id/events/stream
 POST   /api/runs/:id/cancel
+POST   /api/runs/:id/pause
+POST   /api/runs/:id/continue
 POST   /api/runs/:id/message
 GET    /api/approvals
 GET    /api/approvals/:id

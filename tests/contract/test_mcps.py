@@ -13,6 +13,8 @@ from tests.support.second_org import second_org
 from tests.support.server import Server
 
 UNKNOWN = "0190f0f0-0000-7000-8000-000000000000"
+#: A server whose secret is missing holds up the runs of those it is for: here nobody's.
+FOR_NOBODY = {"enabled_for": "teams", "teams": ["nobody's"]}
 
 
 def fresh() -> str:
@@ -33,6 +35,7 @@ def test_a_stdio_server_is_added_and_listed_with_its_references_as_given(quiet: 
         "command": "npx",
         "args": ["-y", "@modelcontextprotocol/server-github"],
         "env": {"GITHUB_TOKEN": "${GITHUB_TOKEN}", "someCase": "kept_as_is"},
+        **FOR_NOBODY,
     }
     answer = quiet.post("/api/mcps", body=body)
     assert answer.status_code == 201
@@ -48,8 +51,9 @@ def test_a_stdio_server_is_added_and_listed_with_its_references_as_given(quiet: 
 
 def test_an_http_server_is_added(quiet: Api) -> None:
     headers = {"Authorization": "Bearer ${LINEAR_KEY}"}
-    made = added(quiet, transport="http", url="https://mcp.linear.app/mcp", command=None, headers=headers)
-    assert (made["transport"], made["url"], made["command"]) == ("http", "https://mcp.linear.app/mcp", None)
+    address = "https://mcp.linear.app/mcp"
+    made = added(quiet, transport="http", url=address, command=None, headers=headers, **FOR_NOBODY)
+    assert (made["transport"], made["url"], made["command"]) == ("http", address, None)
     assert (made["args"], made["env"], made["headers"]) == ([], {}, headers)
 
 

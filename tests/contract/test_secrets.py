@@ -156,3 +156,35 @@ def test_the_master_key_is_changed_and_secrets_stay(quiet: Api, key_for: Callabl
     assert again.json() == {**answer.json(), "orgs": 0}
     assert "ROTATED" in names(quiet)
     assert key_for("secrets:read").post("/api/secrets/rotate", body={}).status_code == 403
+
+
+def test_the_uses_of_a_secret_are_listed_and_lead_on(quiet: Api, quiet_server: Server) -> None:
+    quiet.post("/api/secrets", body={"key": "TESTED_WITH", "value": VALUE})
+    headers = {"Authorization": "Bearer ${TESTED_WITH}"}
+    body = {"name": "uses", "transport": "http", "url": "http://127.0.0.1:9/mcp", "headers": headers}
+    server = quiet.post("/api/mcps", body=body).json()["id"]
+    for _ in range(2):
+        assert quiet.post("/api/mcps/:id/test", server, body={}).status_code == 200
+    answer = quiet.get("/api/secrets/uses", query={"key": "TESTED_WITH", "limit": 1})
+    (use,) = answer.json()
+    assert set(use) == {"id", "key", "scope", "agentId", "version", "usedBy", "attempt", "usedAt"}
+    assert (use["key"], use["scope"], use["agentId"], use["version"]) == ("TESTED_WITH", "org", None, 1)
+    assert use["usedBy"].startswith("key:")
+    assert RFC3339.fullmatch(use["usedAt"])
+    path = answer.headers["Link"].partition(">")[0].lstrip("<")
+    (earlier,) = quiet.call("GET", path).json()
+    assert earlier["id"] < use["id"]
+    assert use in quiet.get("/api/secrets/uses").json()
+    for query, field in (
+        ({"key": "NOBODY"}, "key"),
+        ({"agent": UNKNOWN}, "key"),
+        ({"key": "TESTED_WITH", "agent": UNKNOWN}, "agent"),
+        ({"before": "x"}, "before"),
+    ):
+        refused = quiet.get("/api/secrets/uses", query=query)
+        assert refused.status_code == 400
+        assert field in refused.json()["error"]
+    with second_org(quiet_server) as other:
+        assert other.get("/api/secrets/uses").json() == []
+        assert other.get("/api/secrets/uses", query={"key": "TESTED_WITH"}).status_code == 400
+    assert quiet.delete("/api/mcps/:id", server).status_code == 200

@@ -11,8 +11,9 @@ from corral import bus
 from corral.base.errors import Unavailable
 from corral.providers.provider import Spent
 from corral.runs.hints import log_topic
-from corral.usage.prices import BUILTIN, Book
+from corral.usage.prices import BUILTIN
 from corral.wire.events import Usage
+from corral.wire.prices import Book
 from tests.providers.world import MODELS, World
 
 PATHS = {"anthropic": "/v1/messages", "openai": "/v1/responses", "openrouter": "/api/v1/chat/completions"}

@@ -16,8 +16,9 @@ from corral.runner import outbox as outbox_module
 from corral.runner import spool
 from corral.runner.client import Client, Refused, Retryable
 from corral.runner.outbox import Outbox
-from corral.wire.events import EventBatch, EventsStored, EventType, Usage
+from corral.wire.events import Drafts, EventBatch, EventsStored, EventType, Usage
 from corral.wire.runner import Held
+from tests.runner.conftest import until
 
 #: What happens to a POST: stored and answered; lost on the way; stored, but its answer lost; the server loses power.
 MISFORTUNES = st.lists(st.sampled_from(["ok", "ok", "lost", "unanswered", "power cut", "refused"]), max_size=25)
@@ -48,7 +49,7 @@ class Server:
 
 
 @given(st.integers(0, 12), MISFORTUNES, st.integers(1, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_whatever_befalls_the_posts_everything_is_stored_once_and_in_order(
     count: int, misfortunes: list[str], most: int
 ) -> None:
@@ -76,7 +77,7 @@ def test_whatever_befalls_the_posts_everything_is_stored_once_and_in_order(
 
 
 @given(st.integers(0, 6), MISFORTUNES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_restart_sends_what_is_missing_wherever_the_server_is(count: int, misfortunes: list[str]) -> None:
     async def story() -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -96,3 +97,83 @@ def test_a_restart_sends_what_is_missing_wherever_the_server_is(count: int, misf
             assert server.stored == [*map(str, range(count)), "end"]
 
     asyncio.run(story())
+
+
+class Ledger(Server):
+    """A server that also counts: lines once, and drafts as they were told last. A power cut takes drafts with it."""
+
+    def __init__(self, misfortunes: list[str]) -> None:
+        super().__init__(misfortunes)
+        self.told = Drafts(0)
+
+    async def send(self, run_id: str, batch: EventBatch) -> EventsStored:
+        is_lost = self.misfortunes[:1] == ["lost"]
+        if self.misfortunes[:1] == ["power cut"]:
+            self.told = Drafts(0)
+        try:
+            answer = await super().send(run_id, batch)
+        except Retryable:
+            self._note(batch if not is_lost else EventBatch(1, ""))
+            raise
+        if batch.events and answer.n < batch.events[-1].n:
+            return answer  # a gap
+        self._note(batch)
+        return answer
+
+    def _note(self, batch: EventBatch) -> None:
+        if batch.drafts is not None and batch.drafts.at > self.told.at:
+            self.told = batch.drafts
+        turns = {source.partition("/")[0] for source in self.usage}
+        assert not {line.source.partition("/")[0] for line in self.told.lines} & turns  # never both
+
+
+@given(st.lists(st.sampled_from(["say", "draft", "draft", "settle"]), max_size=25), MISFORTUNES)
+@settings(max_examples=60, deadline=None)
+def test_the_server_knows_of_each_message_by_its_draft_or_by_its_turn_and_never_by_both(
+    done: list[str], misfortunes: list[str]
+) -> None:
+    async def story() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            server = Ledger(misfortunes)
+            sender = Outbox(spool.create(Path(name), Held("run", 1, "lease")), cast("Client", server))
+            sender._backoff.first = sender._backoff.most = 0.0
+            sender.start()
+            turn = 0
+            open_: dict[str, Usage] = {}
+            for number, what in enumerate(done):
+                if what == "say":
+                    sender.event(EventType.AGENT_MESSAGE, json.dumps({"text": f"{number}"}).encode())
+                elif what == "settle":
+                    sender.usage(Usage(f"{turn}/turn", "m", output_tokens=number, estimated=number % 2 == 0))
+                    turn, open_ = turn + 1, {}
+                else:
+                    draft = Usage(f"{turn}/message-{number % 3}", "m", output_tokens=number, estimated=True)
+                    open_[draft.source] = draft
+                    sender.draft(draft)
+                if number % 3 == 0:
+                    await asyncio.sleep(0)
+            await until(lambda: sender._next == sender.spool.count and sender._drafted == sender.spool.drafted)
+            assert {line.source: line for line in server.told.lines} == open_
+            sender.spool.settle()
+            sender.event(EventType.RUN_COMPLETED, b'{"text":"end"}')
+            await asyncio.wait_for(sender.delivered.wait(), 20)
+            assert server.usage == {f"{one}/turn" for one in range(turn)} | set(open_)
+
+    asyncio.run(story())
+
+
+async def test_a_server_that_takes_no_drafts_gets_everything_else(folder: Path) -> None:
+    class Old(Server):
+        async def send(self, run_id: str, batch: EventBatch) -> EventsStored:
+            if batch.drafts is not None:
+                raise Refused("Object contains unknown field `drafts`", status=400)
+            return await super().send(run_id, batch)
+
+    server = Old([])
+    sender = Outbox(spool.create(folder, Held("run", 1, "lease")), cast("Client", server))
+    sender.draft(Usage("1/message-a", "m", output_tokens=1, estimated=True))
+    sender.event(EventType.AGENT_MESSAGE, b'{"text":"said"}')
+    sender.start()
+    sender.event(EventType.RUN_COMPLETED, b'{"text":"end"}')
+    await asyncio.wait_for(sender.delivered.wait(), 20)
+    assert server.stored == ["said", "end"]

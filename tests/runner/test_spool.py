@@ -46,7 +46,7 @@ def read_all(
 
 
 @given(records)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_written_is_read_in_order_before_and_after_a_restart(reported: list[tuple[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         made = fill(Path(name), reported)
@@ -62,7 +62,7 @@ def test_what_is_written_is_read_in_order_before_and_after_a_restart(reported: l
 
 
 @given(records, st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_file_cut_off_anywhere_loses_only_its_end(reported: list[tuple[str, object]], share: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         made = fill(Path(name), reported)
@@ -89,7 +89,7 @@ def test_a_file_cut_off_anywhere_loses_only_its_end(reported: list[tuple[str, ob
 
 
 @given(records, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_going_back_to_any_event_sends_everything_after_it_again(
     reported: list[tuple[str, object]], data: st.DataObject
 ) -> None:
@@ -133,6 +133,15 @@ def test_what_was_only_drafted_counts_once_when_its_turn_tells_no_sums(folder: P
     again.settle()
     assert [line.output_tokens for line in again.read(0, 100, 10_000).usage] == [9, 4, 20]
     again.release()
+
+
+def test_a_turns_line_holds_what_was_drafted_even_if_it_is_an_estimate(folder: Path) -> None:
+    made = spool.create(folder, HELD)
+    made.append_draft(Usage("1/message-a", "m", output_tokens=9, estimated=True))
+    made.append_usage(Usage("1/turn-1/m", "m", output_tokens=9, estimated=True))  # one of its answers was broken off
+    made.settle()
+    assert [line.source for line in made.read(0, 100, 10_000).usage] == ["1/turn-1/m"]
+    made.release()
 
 
 def test_a_full_disk_leaves_no_half_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

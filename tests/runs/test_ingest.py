@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from corral.base.errors import BadRequest, LeaseLost
 from corral.platform import database
 from corral.platform.settings import Settings
-from corral.runs import approvals, commands, feed, ingest, queue
+from corral.runs import approvals, feed, ingest, outcomes, queue
 from corral.runs.hints import Hints
 from corral.usage import ledger
 from corral.wire.events import EventBatch, EventType, RunnerEvent, Usage
@@ -190,7 +190,7 @@ async def test_what_a_person_said_to_an_attempt_that_did_not_answer_reaches_the_
     await queue.say(world.org_id, work.run_id, "heard, not answered", "user:me")
     (told,) = (await box.poll()).commands
     result = CommandResult(box.session, CommandStatus.DONE)
-    await commands.finish(world.org_id, box.id, told.id, result)
+    await outcomes.finish(world.org_id, box.id, told.id, result)
     await queue.say(world.org_id, work.run_id, "never heard", "user:me")
     third = await interrupted(world, box, again, 4)
     assert "Continue where you left off" in third.prompt
@@ -259,7 +259,7 @@ async def test_an_answer_that_may_have_reached_the_agent_is_not_given_again_thou
     await approvals.answer(world.org_id, asked.id, "allow", "user:me")
     (command,) = (await box.poll()).commands
     again = await interrupted(world, box, work, 3, MESSAGE)
-    await commands.finish(world.org_id, box.id, command.id, CommandResult(box.session, status))
+    await outcomes.finish(world.org_id, box.id, command.id, CommandResult(box.session, status))
     await world.send(again, 2, (EventType.PERMISSION_REQUESTED, ASK))
     assert (await box.poll()).commands == []
     assert [a.attempt for a in await approvals.page(world.org_id)] == [2]
@@ -418,7 +418,7 @@ def test_duplicated_reordered_split_and_replayed_batches_make_the_same_log(
             "UPDATE runs SET spool_n = spool_n - $2, last_seq = last_seq - $2 WHERE no = $1", run_no, lost
         )
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(pieces)
     def property_(steps: list[tuple[int, int, str]]) -> None:
         one_loop.run(story(steps))

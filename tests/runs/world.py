@@ -13,8 +13,8 @@ from corral.platform import database
 from corral.platform.settings import Settings
 from corral.runs import feed, ingest, placements, poll, queue, reads, runners, waiting
 from corral.runs.models import Run
-from corral.usage import pricelists
-from corral.wire.events import EventBatch, EventsStored, EventType, RunnerEvent, Usage
+from corral.usage import alerts, budgets, meter, pricelists
+from corral.wire.events import Drafts, EventBatch, EventsStored, EventType, RunnerEvent, Usage
 from corral.wire.runner import Assignment, Cli, Held, Poll, PollAnswer, Register
 from corral.wire.runs import Engine
 
@@ -79,8 +79,9 @@ class World:
         first: int,
         *types: EventType | tuple[EventType, dict[str, Any]],
         usage: Sequence[Usage] = (),
+        drafts: Drafts | None = None,
     ) -> EventsStored:
-        batch = EventBatch(work.attempt, work.lease, numbered(first, *types), list(usage))
+        batch = EventBatch(work.attempt, work.lease, numbered(first, *types), list(usage), drafts=drafts)
         return await ingest.ingest(self.org_id, work.run_id, batch)
 
     async def log(self, run: Run) -> list[str]:
@@ -108,6 +109,9 @@ async def opened(settings: Settings) -> World:
     placements.forget()
     runners.forget()
     pricelists.forget()
+    budgets.forget()
+    meter.forget()
+    alerts.forget()
     feed.reset()
     waiting.reset().open()
     await database.connect(settings)

@@ -11,9 +11,10 @@ from corral.base.errors import NotFound
 from corral.platform import database
 from corral.runs.models import Run
 from corral.usage import pricelists, reports
-from corral.usage.prices import BUILTIN, Price, Rates, Tier
+from corral.usage.prices import BUILTIN
 from corral.usage.reports import Only
 from corral.wire.events import EventType, Usage
+from corral.wire.prices import Price, Rates, Tier
 from tests.agents.office import Office, Work
 
 ONE = Price("m", Rates(1_000_000, 2_000_000, 3_000_000, 4_000_000), since=20_000, tiers=(Tier(5, Rates(9, 9, 9, 9)),))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from corral.usage.prices import BUILTIN, Book, Price, Rates, Tier
+from corral.usage.prices import BUILTIN
 from corral.wire.events import Usage
+from corral.wire.prices import Book, Price, Rates, Tier
 
 TODAY = 20_781
 

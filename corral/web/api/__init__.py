@@ -5,6 +5,7 @@ from __future__ import annotations
 from corral.web.api import (
     agents,
     approvals,
+    budgets,
     epics,
     execution,
     keys,
@@ -38,6 +39,7 @@ _RESOURCES = (
     approvals,
     usage,
     prices,
+    budgets,
     secrets,
     mcps,
     keys,

@@ -10,11 +10,12 @@ import msgspec
 from corral.base.errors import BadRequest
 from corral.platform.access import Role
 from corral.usage import pricelists
-from corral.usage.prices import MILLION, Price, Rates, Tier, day_of
+from corral.usage.periods import day_of
 from corral.web.api.paging import Count
 from corral.web.call import Call
 from corral.web.present.prices import PricesView, prices_view
 from corral.web.routes import Routes
+from corral.wire.prices import MILLION, Price, Rates, Tier
 
 route = Routes("usage")
 

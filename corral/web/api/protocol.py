@@ -6,7 +6,7 @@ import msgspec
 
 from corral.base.errors import BadRequest
 from corral.base.paths import parse
-from corral.runs import commands, ingest, poll, runners
+from corral.runs import ingest, outcomes, poll, runners
 from corral.web.call import Call
 from corral.web.routes import Routes
 from corral.wire.events import EventBatch, EventsStored
@@ -52,5 +52,5 @@ async def store_run_events(call: Call, id: str, body: EventBatch) -> EventsStore
 )
 async def finish_command(call: Call, id: str, command_id: str, body: CommandResult) -> Stored:
     """Store how a command ended."""
-    await commands.finish(call.org_id, id, command_id, body)
+    await outcomes.finish(call.org_id, id, command_id, body)
     return Stored()

@@ -10,10 +10,10 @@ from corral.agents import roster, supplies
 from corral.base.errors import BadRequest
 from corral.platform.access import Role
 from corral.secrets import rotation, vault
-from corral.web.api.paging import Id, Page, cut
+from corral.web.api.paging import MOST, Count, Id, Limit, Page, cut
 from corral.web.api.runs import Done
 from corral.web.call import Call
-from corral.web.present.secrets import SecretView, secret_view
+from corral.web.present.secrets import SecretView, UseView, secret_view, use_view
 from corral.web.routes import Routes
 
 route = Routes("secrets")
@@ -28,6 +28,15 @@ class SecretsAsked(Page):
     scope: Scope | None = None  #: org, unless an agent is named
     agent: Id | None = None  #: an agent's id; without it scope agent lists those of all agents
     before: Annotated[str, msgspec.Meta(min_length=1, max_length=250)] | None = None  #: as in the link to the next page
+
+
+class UsesAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """Which uses to list."""
+
+    limit: Limit = MOST
+    key: Name | None = None  #: of this secret, which is there; without it all, those of deleted ones as well
+    agent: Id | None = None  #: whose it is; the org's, if left out
+    before: Count | None = None  #: a use's id: those that are older
 
 
 class PutSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -70,6 +79,22 @@ async def list_secrets(call: Call, query: SecretsAsked) -> list[SecretView]:
     found = await vault.page(call.org_id, scope=scope, agent_id=query.agent, limit=query.size + 1, before=query.before)
     cursors = [f"{entry.agent_id}/{entry.key}" if entry.agent_id else entry.key for entry in found]
     return [secret_view(entry) for entry in cut(call, found, query, cursors, scope=scope, agent=query.agent)]
+
+
+@route.get("/api/secrets/uses", scope="secrets:read")
+async def list_secret_uses(call: Call, query: UsesAsked) -> list[UseView]:
+    """List when secrets were opened, and for whom, newest first."""
+    if query.agent is not None and query.key is None:
+        raise BadRequest("key is missing: agent says whose secret by that name is meant", field="key")
+    agent_id = await _whose(call, None, query.agent, "agent")
+    if query.key is not None:
+        await vault.get(call.org_id, query.key, agent_id=agent_id, field="key")
+    size = min(query.limit, MOST)
+    found = await vault.uses(call.org_id, query.key, agent_id=agent_id, limit=size + 1, before=query.before)
+    if len(found) > size:
+        found = found[:size]
+        call.link_next(key=query.key, agent=query.agent, limit=size, before=found[-1].no)
+    return [use_view(use) for use in found]
 
 
 @route.post("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,))

@@ -16,6 +16,7 @@ from corral.usage.reports import Only
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
+from corral.web.console import mcp_views, secret_views
 from corral.web.console.agent_form import AgentForm, fields, filled, problems
 from corral.web.console.agent_views import ENGINES, chart, names, view, views
 from corral.web.console.message_views import message_views
@@ -151,6 +152,8 @@ async def _show(call: Call, agent_id: str, *, problem: str | None = None, status
         agent=await view(call.org_id, agent), is_archived=agent.state == roster.ARCHIVED,
         manager=everybody.agents.get(agent.manager_id or ""), instructions=agent.instructions, role=agent.role,
         month=[day.cost_usd for day in month.values()],
+        mcps=await mcp_views.of_agent(call.org_id, agent) if call.caller.has("mcps:read") else [],
+        secrets=await secret_views.of_agent(call.org_id, agent) if call.caller.has("secrets:read") else [],
         talk=message_views(list(reversed(talk)), everybody, whole=True),
         tasks=await task_views(call.org_id, tasks), runs=await run_views(call.org_id, found), problem=problem,
     )  # fmt: skip

@@ -8,7 +8,8 @@ from datetime import date
 
 import msgspec
 
-from corral.usage.prices import MILLION, Price, Rates, Tier, date_of, day_of
+from corral.usage.periods import date_of, day_of
+from corral.wire.prices import MILLION, Price, Rates, Tier
 
 #: What has a rate → what it is called.
 RATES = {"input": "Input", "output": "Output", "cache_read": "Cache read", "cache_write": "Cache write"}

@@ -13,7 +13,7 @@ from corral.base.errors import BadRequest, CorralError
 from corral.platform import database, orgs
 from corral.platform.access import Role
 from corral.usage import periods, pricelists, reports
-from corral.usage.prices import MILLION, Book, Price, Rates, date_of, day_of
+from corral.usage.periods import date_of, day_of
 from corral.usage.reports import Unpriced
 from corral.web import answers
 from corral.web.answers import Answer, redirect
@@ -23,6 +23,7 @@ from corral.web.console.page import page
 from corral.web.console.price_form import RATES, PriceForm, filled, price_of
 from corral.web.console.runs import said
 from corral.web.routes import Routes
+from corral.wire.prices import MILLION, Book, Price, Rates
 
 route = Routes("console", hidden=True, content=answers.HTML)
 

@@ -38,7 +38,10 @@ NAV = (
     NavItem("runs", "Runs", "/app/runs", "r"),
     NavItem("bus", "Bus", "/app/bus", "u", tucked=True),
     NavItem("runners", "Runners", "/app/runners", "m", tucked=True),
+    NavItem("mcps", "MCP servers", "/app/mcps", "t", tucked=True),
+    NavItem("secrets", "Secrets", "/app/secrets", "e", tucked=True),
     NavItem("usage", "Usage", "/app/usage", "c", tucked=True),
+    NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True),
 )
@@ -99,6 +102,7 @@ def _environment() -> Environment:
         "ago": words.ago,
         "until": words.until,
         "money": words.money,
+        "dollars": words.dollars,
         "exact_money": words.exact_money,
         "tokens": words.tokens,
         "number": words.number,
@@ -106,7 +110,7 @@ def _environment() -> Environment:
     }
     environment.filters.update(filters)
     macros = environment.get_template("parts/macros.html").module
-    for name in ("ago", "until", "status", "copyable", "live", "sends", "glyph", "wrong", "invalid"):
+    for name in ("ago", "until", "status", "cost_of", "copyable", "live", "sends", "glyph", "wrong", "invalid"):
         environment.globals[name] = getattr(macros, name)
     return environment
 

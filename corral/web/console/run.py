@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from corral.agents import needs
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import orgs
+from corral.platform.access import Role
 from corral.runs import approvals, life, queue, reads
 from corral.runs.life import Span
 from corral.runs.models import Run
@@ -16,11 +18,12 @@ from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
 from corral.web.console.cards import card
-from corral.web.console.page import away_to, back_to, page
+from corral.web.console.page import away_to, back_to, may, page
 from corral.web.console.run_views import agent_name, usage, view
+from corral.web.console.secret_views import address
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
-from corral.wire.runs import ENDED, LIVE
+from corral.wire.runs import ENDED, LIVE, RunStatus
 
 route = Routes("console", hidden=True, content=answers.HTML)
 
@@ -102,8 +105,15 @@ async def show(call: Call, run_id: str, *, problem: str | None = None, status: i
         usage=await usage(run),
         asks=[card(approval, run=run, people=people) for approval in reversed(asked)],
         composer=_composer(run, agent_name(run.agent) or "Claude"),
+        lacks=lacks(call, run),
         problem=problem,
     )
+
+
+def lacks(call: Call, run: Run | None) -> str | None:
+    """Return the form that stores the secret which a run is held for, if the caller may use it."""
+    key = needs.lacked(run.hold) if run is not None and run.status == RunStatus.QUEUED else None
+    return address("new", key) if key and may(call, "secrets:write", Role.ADMIN) else None
 
 
 def _composer(run: Run, who: str) -> Composer:

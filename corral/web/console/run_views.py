@@ -12,7 +12,7 @@ import msgspec
 from corral.runs import approvals, reads, runners
 from corral.runs.models import Approval, Run
 from corral.usage import ledger
-from corral.usage.ledger import Totals
+from corral.usage.ledger import SoFar
 from corral.web.console.words import STATUS_WORDS, duration
 from corral.wire.events import ApprovalKind
 from corral.wire.runs import ENDED, RunStatus
@@ -49,7 +49,8 @@ class RunView:
     time: str
     tokens: int
     cached: int | None  #: per cent of what went in
-    cost: float | None
+    cost: float | None  #: so far
+    is_estimated: bool  #: some of it is of answers that are still being written, or were broken off
     created_at: int
     ended_at: int | None
     attempt: int
@@ -138,7 +139,7 @@ def short(run_id: str) -> str:
     return run_id.replace("-", "")[-8:]
 
 
-def _view(run: Run, machines: dict[int, runners.Machine], sums: Totals | None, why: str | None) -> RunView:
+def _view(run: Run, machines: dict[int, runners.Machine], sums: SoFar | None, why: str | None) -> RunView:
     machine = machines.get(run.runner_no or run.pinned_no or 0)
     reason = _reason(run)
     status, word = _status(run)
@@ -160,6 +161,7 @@ def _view(run: Run, machines: dict[int, runners.Machine], sums: Totals | None, w
         tokens=sums.tokens if sums else 0,
         cached=_cached(sums),
         cost=sums.cost_usd if sums else None,
+        is_estimated=sums.is_estimated if sums else False,
         created_at=run.created_at,
         ended_at=run.ended_at,
         attempt=run.attempt,
@@ -202,5 +204,5 @@ def _time(run: Run) -> str:
     return duration(((run.ended_at or time.time() * 1000) - run.started_at) / 1000)
 
 
-def _cached(sums: Totals | None) -> int | None:
+def _cached(sums: SoFar | None) -> int | None:
     return round(100 * sums.hit_rate) if sums and sums.hit_rate else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from corral.usage.prices import MILLION, Book, Price, Rates, date_of
+from corral.usage.periods import date_of
+from corral.wire.prices import MILLION, Book, Price, Rates
 
 
 class TierView(msgspec.Struct, kw_only=True):

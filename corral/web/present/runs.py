@@ -11,14 +11,14 @@ from corral.runs import reads, runners
 from corral.runs.models import Run
 from corral.runs.runners import Machine
 from corral.usage import ledger
-from corral.usage.ledger import Totals
+from corral.usage.ledger import SoFar, Totals
 from corral.web.present.entries import Entry, entries
 from corral.web.present.logs import pages
 from corral.web.present.statuses import fleet
 from corral.web.present.times import shown
 from corral.wire.runs import PermissionMode
 
-_NO_COST = Totals()
+_NO_COST = SoFar()
 
 
 class RunView(msgspec.Struct, rename="camel", kw_only=True):
@@ -55,7 +55,7 @@ class UsageView(msgspec.Struct, rename="camel"):
 
 
 class ModelUsage(msgspec.Struct, rename="camel"):
-    """What one model was used for in a run."""
+    """What one model was used for in a run, so far."""
 
     model: str
     cost_usd: float
@@ -69,7 +69,8 @@ class RunDetail(RunView, rename="camel", kw_only=True):
     session_id: str | None  #: the CLI's own session
     attempt: int
     logs: list[Entry]
-    cost_usd: float
+    cost_usd: float  #: so far: of a run that goes on also what its present turn is known to have used
+    cost_is_estimated: bool  #: some of it is of answers that are still being written, or were broken off
     usage: UsageView
     usage_by_model: list[ModelUsage]
 
@@ -100,6 +101,7 @@ async def detail(org_id: int, run: Run) -> RunDetail:
         attempt=run.attempt,
         logs=[entry async for page in pages(run.no) for entry in entries(page)],
         cost_usd=total.cost_usd,
+        cost_is_estimated=total.is_estimated,
         usage=_usage(total),
         usage_by_model=[ModelUsage(model, used.cost_usd, _usage(used)) for model, used in models.items()],
     )

@@ -1,0 +1,88 @@
+"""Warnings: so much of a budget is spent. Each is told once in a period, for as long as the limit stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from corral.platform.database import Unit, commit, fetch, sql
+from corral.usage.budgets import Budget
+
+#: Percent of a budget.
+LEVELS = (50, 80, 100)
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """A budget's level was reached."""
+
+    id: int
+    budget_no: int
+    period_start: int
+    percent: int
+    limit_micros: int
+    created_at: int
+
+
+_COLUMNS = ", ".join(Alert.__struct_fields__)
+#: What this process knows to be told: budget → beginning of the period, limit, percent.
+_told: dict[int, tuple[int, int, int]] = {}
+
+
+def forget() -> None:
+    """Drop what this process knows, because the database behind it is another one now."""
+    _told.clear()
+
+
+def reached(budget: Budget, spent: int) -> int:
+    """Return the highest level that is reached; 0 if none is."""
+    return max((level for level in LEVELS if spent * 100 >= budget.limit_micros * level), default=0)
+
+
+async def tell(budget: Budget, spent: int, now: int) -> None:
+    """Tell of the levels that are reached, unless that was told; take back what a higher limit has made untrue."""
+    state = budget.began(now), budget.limit_micros, reached(budget, spent)
+    if _told.get(budget.no) != state:
+        await commit(_tell(budget, spent, now))
+        _told[budget.no] = state
+
+
+def _tell(budget: Budget, spent: int, now: int) -> Unit[None]:
+    """Do so within a unit.
+
+    Nothing happens if the budget has another limit by now: whoever knows that will tell.
+    """
+    start, top = budget.began(now), reached(budget, spent)
+    is_same = "EXISTS (SELECT 1 FROM budgets WHERE no = $1 AND limit_micros = $3)"
+    yield sql(
+        f"DELETE FROM budget_alerts WHERE budget_no = $1 AND period_start = $2 AND limit_micros <> $3 AND percent > $4 "  # noqa: S608 - constants
+        f"AND {is_same}",
+        budget.no, start, budget.limit_micros, top,
+    )  # fmt: skip
+    for level in LEVELS:
+        if level <= top:
+            yield sql(
+                "INSERT INTO budget_alerts (org_id, budget_no, period_start, percent, limit_micros, created_at) "
+                "SELECT org_id, no, $2, $4, limit_micros, now_ms() FROM budgets WHERE no = $1 AND limit_micros = $3 "
+                "ON CONFLICT (budget_no, period_start, percent) DO NOTHING",
+                budget.no, start, budget.limit_micros, level,
+            )  # fmt: skip
+
+
+async def present(some: Sequence[Budget], now: int) -> dict[int, list[Alert]]:
+    """Return what was told in each budget's present period, lowest level first, by its number."""
+    if not some:
+        return {}
+    starts = {budget.no: budget.began(now) for budget in some}
+    numbers = ",".join(map(str, starts))
+    rows = await fetch(
+        f"SELECT {_COLUMNS} FROM budget_alerts WHERE budget_no IN ({numbers}) AND period_start >= $1 "  # noqa: S608 - integers
+        "ORDER BY percent",
+        min(starts.values()),
+    )
+    found: dict[int, list[Alert]] = {}
+    for row in rows:
+        alert = Alert(*(row[name] for name in Alert.__struct_fields__))
+        if alert.period_start == starts[alert.budget_no]:
+            found.setdefault(alert.budget_no, []).append(alert)
+    return found

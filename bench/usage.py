@@ -91,8 +91,8 @@ async def _fill(org_id: int, lines: int) -> None:
         "INSERT INTO usage_lines (org_id, run_no, run_id, agent_id, team, task_id, source, day, model, input_tokens, "
         "output_tokens, cache_read_tokens, cache_write_tokens, cost_micros, computed_micros, price_version, estimated, "
         f"created_at) WITH RECURSIVE n(i) AS (SELECT $2 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $3) "
-        f"SELECT {org_id}, {run}, {_id(run)}, {_id(f'{run} % {_AGENTS}')}, 'team ' || {run} % {_AGENTS} % {_TEAMS}, "
-        f"{_id(f'{run} % {_TASKS}')}, CAST(i AS text), {at} / {MS_A_DAY}, 'claude-model-' || {run} % {_MODELS}, "
+        f"SELECT {org_id}, {run}, {_id(run)}, {_id(f'{run} % {_AGENTS}')}, 'team ' || ({run} % {_AGENTS} % {_TEAMS}), "
+        f"{_id(f'{run} % {_TASKS}')}, CAST(i AS text), {at} / {MS_A_DAY}, 'claude-model-' || ({run} % {_MODELS}), "
         f"i % 900, i % 700, i % 90000, i % 5000, i % 30000, i % 30001, 1, FALSE, {at} FROM n"
     )
     if database.dialect() == "postgres":
@@ -111,4 +111,5 @@ async def _fill(org_id: int, lines: int) -> None:
 
 def _id(number: str) -> str:
     """Return SQL for something as long as an id."""
-    return f"'01a20e80-613b-72d2-8e6e-' || substr('000000000000', 1, 12 - length(CAST({number} AS text))) || {number}"
+    # In brackets: of `a || b % c` SQLite makes `(a || b) % c`.
+    return f"'01a20e80-613b-72d2-8e6e-' || substr('000000000000', 1, 12 - length(CAST({number} AS text))) || ({number})"

@@ -9,10 +9,11 @@ import msgspec
 from corral.agents import needs
 from corral.platform import database
 from corral.platform.database import Row, Unit, sql
+from corral.runs import admission
 from corral.runs.hints import Hints
+from corral.usage import accounts, budgets
 from corral.wire.agents import AgentSnapshot
 
-_LONGEST = 200
 _BLOCKED_BY = (
     "SELECT t.title FROM task_blocks b JOIN tasks t ON t.id = b.blocked_by "
     "WHERE b.task_id = runs.task_id AND t.status <> 'done' ORDER BY t.no LIMIT 1"
@@ -25,7 +26,7 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
     if not agents:
         return
     runs = yield sql(
-        f"SELECT no, status, hold, attempt_open, placement_id, agent, ({_BLOCKED_BY}) AS blocked_by FROM runs "  # noqa: S608
+        f"SELECT no, status, hold, attempt_open, placement_id, agent, account, ({_BLOCKED_BY}) AS blocked_by FROM runs "  # noqa: S608
         "WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') ORDER BY priority DESC, no",
         agent_id,
     )
@@ -35,13 +36,18 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
     lacks: dict[str | None, str | None] = {}
     for team in {_team(run) for run in queued if off_duty is None}:
         lacks[team] = yield from needs.lacking(agents[0]["org_id"], agent_id, team)
+    refused: dict[frozenset[int], str] = {}
     ready: Row | None = None
     for run in queued:
         blocked = f"blocked by {run['blocked_by']}" if run["blocked_by"] else None
         reason = off_duty or lacks[_team(run)] or blocked
         if reason is None and not busy and ready is None:
-            ready = run
-        elif not (yield from _hold(run, reason or f"agent {agents[0]['name']} is busy")):
+            if run["hold"] is not None:
+                reason = yield from _money(agents[0]["org_id"], agent_id, run, refused)
+            if reason is None:
+                ready = run
+                continue
+        if not (yield from _hold(run, reason or f"agent {agents[0]['name']} is busy")):
             busy = True  # it was claimed just now
     if ready is not None and ready["hold"] is not None and not busy:
         yield sql("UPDATE runs SET hold = NULL WHERE no = $1", ready["no"])
@@ -71,6 +77,18 @@ def lock(*agent_ids: str | None) -> Unit[None]:
     yield sql(f"SELECT 1 FROM agents WHERE id IN ({marks}) ORDER BY id FOR UPDATE", *ids)  # noqa: S608 - marks
 
 
+def _money(org_id: int, agent_id: str, run: Row, refused: dict[frozenset[int], str]) -> Unit[str | None]:
+    """Have money kept for a run before it may go, or say why not: once for all that the same budgets are over."""
+    account = accounts.decode(run["account"], agent_id)
+    over = frozenset(budget.no for budget in budgets.over(org_id, account))
+    if over not in refused:
+        why = yield from admission.admit(org_id, run["no"], account)
+        if why is None:
+            return None
+        refused[over] = why
+    return refused[over]
+
+
 def _off_duty(agent: Row) -> str | None:
     return f"agent {agent['name']} is {agent['state']}" if agent["state"] != "active" else None
 
@@ -82,11 +100,11 @@ def _team(run: Row) -> str | None:
 
 def _hold(run: Row, reason: str) -> Unit[bool]:
     """Hold a run; False if it was claimed before we could."""
-    if run["hold"] == reason[:_LONGEST]:
+    if run["hold"] == reason[: admission.LONGEST]:
         return True
     rows = yield sql(
         "UPDATE runs SET hold = $2 WHERE no = $1 AND status = 'queued' AND NOT attempt_open RETURNING no",
         run["no"],
-        reason[:_LONGEST],
+        reason[: admission.LONGEST],
     )
     return bool(rows)

@@ -13,7 +13,9 @@ from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, CorralError
 from corral.base.ids import new_id
 from corral.mcp import client, servers
+from corral.mcp.pool import User
 from corral.mcp.servers import Health, Server
+from corral.mcp.uses import PLATFORM
 from corral.platform import database
 from corral.runs import commands, outfit, runners
 from corral.runs.hints import decide
@@ -21,7 +23,6 @@ from corral.runs.outfit import Asked
 from corral.runs.runners import Machine
 from corral.wire.runner import CommandKind, CommandResult, CommandStatus, McpTested, McpTool
 
-PLATFORM = "the platform"
 #: Until a server must have told its tools; and until the runner must have told us, within what proxies wait.
 _SERVER_SECONDS = 12.0
 _RUNNER_SECONDS = 20.0
@@ -31,22 +32,25 @@ _LOOK_EVERY = 0.2
 async def test(org_id: int, server_id: str, by: str, *, agent_id: str | None, runner: str | int | None) -> Health:
     """List a server's tools as an agent would have them, and keep the result."""
     server = await servers.get(org_id, server_id)
-    agent = await roster.get(org_id, agent_id, field="agent") if agent_id is not None else None
+    agent = await _agent(org_id, server, agent_id)
     asked = Asked(server.id, agent.id if agent else None, agent.team if agent else None, by)
-    machine = await _machine(org_id, server, agent, runner)
+    machine = await _machine(org_id, agent, runner)
     if machine is None:
         return await servers.tested(org_id, server.id, await _here(org_id, asked), PLATFORM)
     return await servers.tested(org_id, server.id, await _there(org_id, asked, machine), machine.name)
 
 
-async def _machine(org_id: int, server: Server, agent: Agent | None, runner: str | int | None) -> Machine | None:
-    """Return the runner that would start it; None is the platform itself."""
-    if server.transport == servers.HTTP:
-        if runner is not None:
-            raise BadRequest(
-                "runner is for servers that are started: one over http is tested from here", field="runner"
-            )
+async def _agent(org_id: int, server: Server, agent_id: str | None) -> Agent | None:
+    """Return for whom it is tested: who was named, else one of those it is for; None for one that is for all."""
+    if agent_id is not None:
+        return await roster.get(org_id, agent_id, field="agent")
+    if server.enabled_for == servers.ALL:
         return None
+    return next((agent for agent in await roster.page(org_id) if server.is_for(agent.id, agent.team)), None)
+
+
+async def _machine(org_id: int, agent: Agent | None, runner: str | int | None) -> Machine | None:
+    """Return the runner that would use it; None is the platform itself."""
     if runner is None and agent is not None and agent.cli_name is None:
         return None
     there: Sequence[Machine] = await runners.page(org_id)
@@ -62,7 +66,8 @@ async def _machine(org_id: int, server: Server, agent: Agent | None, runner: str
 async def _here(org_id: int, asked: Asked) -> McpTested:
     try:
         rendered = await outfit.render_one(org_id, asked)
-        async with client.connect(rendered, start_seconds=_SERVER_SECONDS) as session:
+        user = User(org_id, asked.agent_id or "", "")
+        async with client.once(rendered, user, start_seconds=_SERVER_SECONDS) as session:
             return McpTested([McpTool(spec.name, spec.description[:300]) for spec in session.specs])
     except CorralError as error:
         return McpTested(error=error.message)

@@ -50,6 +50,7 @@ async def _decide(org_id: int, agent_id: str | None, change: Callable[[], Unit[T
         yield from _lock(org_id, agent_id)
         changed = yield from change()
         yield from holds.refresh_org(org_id, agent_id, hints)
+        hints.supplies(org_id)
         return changed
 
     return await decide(unit)

@@ -106,10 +106,7 @@ class Client:
         """Yield the run's events and live tokens until it ends."""
         path = f"/api/runs/{segment(run_id)}/events/stream"
         hint = f"The run goes on. Look again with: corral logs {run_id} --follow"
-        for event in self.watch(path, last_id=str(after), patience=patience, hint=hint, on_away=on_away):
-            yield event
-            if event.get("event_type") in _LAST:
-                return
+        yield from self.watch(path, last_id=str(after), patience=patience, hint=hint, on_away=on_away, is_last=_ends)
 
     def watch(
         self,
@@ -120,14 +117,16 @@ class Client:
         patience: float = 300.0,
         hint: str = "",
         on_away: Callable[[str], None] = lambda _: None,
+        is_last: Callable[[Any], bool] = lambda _: False,
     ) -> Iterator[Any]:
         """Yield what a stream sends until it has nothing more; reconnect after the last id seen when the line breaks.
 
         Where no id was seen yet, what `first` finds once the line is open comes before: nothing falls between the two.
+        A stream that the server ends after what `is_last` says of has ended for good.
         Tells `on_away` once when the server stays away, and gives up with `Unreachable` after `patience` seconds of it.
         """
         failed_since: float | None = None
-        tries, is_told = 0, False
+        tries, is_told, is_over = 0, False, False
         while True:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
             try:
@@ -139,7 +138,10 @@ class Client:
                         yield from first()
                     for sent_id, data in _server_sent(response):
                         last_id, tries = sent_id or last_id, 0
+                        is_over = is_last(data)
                         yield data
+                    if is_over:
+                        return
             except Refused as error:
                 if error.status not in _PASSING:
                     raise
@@ -202,8 +204,12 @@ class Client:
         )
 
 
-#: After one of these nothing follows but a new attempt.
+#: After one of these nothing follows, unless the run is continued.
 _LAST = frozenset({"run.completed", "run.failed", "run.cancelled"})
+
+
+def _ends(event: Any) -> bool:
+    return event.get("event_type") in _LAST
 
 
 def segment(text: str) -> str:

@@ -11,6 +11,7 @@ from corral.cli import (
     agents,
     approvals,
     ask,
+    budgets,
     doctor,
     keys,
     mcps,
@@ -36,8 +37,10 @@ def build() -> typer.Typer:
     command: Callable[..., None]
     for command in (processes.up, processes.demo):
         app.command(rich_help_panel="Start here")(command)
-    for command in (runs.run, runs.runs, runs.logs, runs.followup, runs.cancel):
+    for command in (runs.run, runs.runs, runs.logs, runs.followup, runs.pause):
         app.command(rich_help_panel="Runs")(command)
+    app.command("continue", rich_help_panel="Runs")(runs.continue_)
+    app.command(rich_help_panel="Runs")(runs.cancel)
     app.add_typer(approvals.app, name="approvals", rich_help_panel="Runs")
     app.add_typer(agents.app, name="agents", rich_help_panel="Agents")
     app.add_typer(tasks.app, name="tasks", rich_help_panel="Agents")
@@ -45,6 +48,7 @@ def build() -> typer.Typer:
     app.add_typer(messages.app, name="messages", rich_help_panel="Agents")
     app.command(rich_help_panel="Look after it")(runners.runners)
     app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
+    app.add_typer(budgets.app, name="budgets", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")

@@ -34,6 +34,8 @@ def follow(client: Client, run_id: str, out: Terminal, *, as_json: bool = False,
             else:
                 log.show(event)
             last = event.get("event_type") or last
+            if last == "run.paused" and not as_json:
+                _say(f"  Let it go on: corral continue {run_id}   Or: corral cancel {run_id}")
     except KeyboardInterrupt:
         log.close()
         if out.is_terminal:

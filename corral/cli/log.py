@@ -79,7 +79,7 @@ class Log:
         self._note("runner is back", payload)
 
     def _run_paused(self, payload: Payload) -> None:
-        self._note("paused", {"message": payload.get("reason")})
+        self._note("paused", payload)
 
     def _agent_message(self, payload: Payload) -> None:
         text, streamed = clean(str(payload.get("text", ""))).rstrip("\n"), self._streamed

@@ -37,6 +37,11 @@ def epic_id(client: Client, typed: str) -> str:
     return _full_id(typed) or _called(client.get("/api/epics"), typed, "title", "epic")
 
 
+def key_id(client: Client, typed: str) -> str:
+    """Return the API key's full id; its name may be typed."""
+    return _full_id(typed) or _called(client.get("/api/v1/keys", limit=1000)["data"], typed, "name", "key")
+
+
 def mcp_id(client: Client, typed: str) -> str:
     """Return the MCP server's full id; its name may be typed."""
     return _full_id(typed) or _called(client.get("/api/mcps", limit=1000), typed, "name", "MCP server")

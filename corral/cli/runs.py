@@ -1,4 +1,4 @@
-"""`corral run`, `runs`, `logs`, `followup` and `cancel`."""
+"""`corral run`, `runs`, `logs`, `followup`, `pause`, `continue` and `cancel`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _CLASSES = {
     "cacheReadTokens": "cache read",
     "cacheWriteTokens": "cache write",
 }
+#: Higher than any event's.
+_LAST = 2**53
 _PROMPT = typer.Argument(metavar="PROMPT", help="What to do; - reads it from standard input.", show_default=False)
 
 
@@ -118,6 +120,37 @@ def logs(
         _cost(client, run, out)
 
 
+def pause(id: options.RunId, as_json: options.Json = False, data: options.Data = None) -> None:
+    """Stop a run that is at work or waits, so that it can go on later."""
+    with connected(data) as client:
+        run = run_id(client, id)
+        answer = client.post(f"/api/runs/{run}/pause")
+    if as_json:
+        stdout().json(answer)
+    else:
+        stdout().line(f"Pausing {run}")
+        stderr().line(f"Let it go on: corral continue {run}", "dim")
+
+
+def continue_(
+    id: options.RunId,
+    message: Annotated[
+        str | None,
+        typer.Argument(metavar="[MESSAGE]", help="What to go on with; - reads it from standard input."),
+    ] = None,
+    follow: options.Follow = False,
+    as_json: options.Json = False,
+    data: options.Data = None,
+) -> None:
+    """Let a run that is paused or has ended go on, in its own log and session."""
+    body = {} if message is None else {"message": text_of(message, "message")}
+    with connected(data, live=True) as client:
+        run = run_id(client, id)
+        last = client.get(f"/api/runs/{run}/events", before=_LAST, limit=1)
+        answer = client.launch(f"/api/runs/{run}/continue", body)
+        _launched(client, answer, follow=follow, as_json=as_json, after=last[-1]["sequence"] if last else 0)
+
+
 def cancel(id: options.RunId, as_json: options.Json = False, data: options.Data = None) -> None:
     """Cancel a run that has not ended."""
     with connected(data) as client:
@@ -134,21 +167,25 @@ def absolute(cwd: str) -> str:
     return cwd if parse(cwd) else str(Path(cwd).expanduser().absolute())
 
 
-def _launched(client: Client, run: dict[str, Any], *, follow: bool, as_json: bool) -> None:
+def _launched(client: Client, run: dict[str, Any], *, follow: bool, as_json: bool, after: int = 0) -> None:
     out = stdout()
     if not follow:
         if as_json:
             out.json(run)
         else:
             out.line(run["id"])
-            stderr().line(f"Queued. Watch it: corral logs {run['id']} --follow", "dim")
+            stderr().line(f"{_QUEUED[run['status'].lower()]} Watch it: corral logs {run['id']} --follow", "dim")
         return
     if not as_json:
         stderr().line(f"run {run['id']}", "dim")
-    code = watch(client, run["id"], out, as_json=as_json)
+    code = watch(client, run["id"], out, as_json=as_json, after=after)
     if not as_json:
         _cost(client, run["id"], out)
     raise typer.Exit(code)
+
+
+#: A run that had ended its turn before it was paused waits on for what it has to be told.
+_QUEUED = {"queued": "Queued.", "running": "It waits on."}
 
 
 def _cost(client: Client, id: str, out: Terminal) -> None:

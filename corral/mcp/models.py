@@ -1,4 +1,4 @@
-"""The table of MCP servers."""
+"""The tables of MCP servers, and of how runs find them."""
 
 from __future__ import annotations
 
@@ -32,4 +32,22 @@ class Server(Model):
     class Meta:
         table = "mcp_servers"
         unique_together = (("org_id", "name"),)
+        indexes = (("org_id", "no"),)
+
+
+class Use(Model):
+    """How the runs on one machine found an MCP server when they last used it."""
+
+    no = fields.BigIntField(primary_key=True)
+    org_id = fields.BigIntField()
+    server_no = fields.BigIntField()
+    machine = fields.CharField(max_length=100)  # a runner's name, or `the platform`
+    ok = fields.BooleanField()
+    error = fields.TextField(null=True)
+    run_id = fields.CharField(max_length=36)
+    at = fields.BigIntField()
+
+    class Meta:
+        table = "mcp_uses"
+        unique_together = (("server_no", "machine"),)
         indexes = (("org_id", "no"),)

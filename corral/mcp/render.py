@@ -46,6 +46,7 @@ def render(servers: Sequence[Server], values: Mapping[str, str]) -> Rendered:
                 allow=tuple(server.allow),
                 ask=tuple(server.ask),
                 deny=tuple(server.deny),
+                id=server.id,
             )
         )
     return rendered

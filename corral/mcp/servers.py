@@ -12,6 +12,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
+from corral.mcp import uses
 from corral.platform.database import Duplicate, Row, Unit, alone, commit, fetch, sql
 from corral.wire.runner import McpTested, McpTool
 from corral.wire.tools import SERVER
@@ -161,6 +162,7 @@ def removing(org_id: int, server_id: str) -> Unit[None]:
     rows = yield sql("DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no", org_id, server_id)
     if not rows:
         raise NotFound(f"There is no MCP server {server_id} here")
+    yield from uses.forgetting(rows[0]["no"])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class Settings:
     approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
     public_url: str = ""  #: how people reach this server, when a proxy is in front
     provider_urls: Mapping[str, str] = field(default_factory=dict)  #: provider → its API, if not at its maker's
+    provider_stdio: bool | None = None  #: whether commands of MCP servers are started here; None: if it is embedded
+    provider_hosts: Sequence[str] = ()  #: what MCP servers may be at beside public hosts; empty: any if it is embedded
     provider_keys: Mapping[str, str] = field(default_factory=dict)  #: the demo's, where an org has stored none
 
     @property
@@ -49,6 +51,9 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
     sync = read(env, "CORRAL_SYNC", "normal").lower()
     if sync not in {"normal", "full"}:
         raise BadRequest(f"CORRAL_SYNC must be normal or full, not {sync!r}", field="CORRAL_SYNC")
+    stdio = read(env, "CORRAL_PROVIDER_STDIO").lower()
+    if stdio not in {"", "on", "off"}:
+        raise BadRequest(f"CORRAL_PROVIDER_STDIO must be on or off, not {stdio!r}", field="CORRAL_PROVIDER_STDIO")
     return Settings(
         data=data,
         host=host or read(env, "CORRAL_HOST", "127.0.0.1"),
@@ -63,4 +68,6 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),
         public_url=read(env, "CORRAL_PUBLIC_URL"),
         provider_urls={name: url for name in PROVIDERS if (url := read(env, f"{name.upper()}_BASE_URL"))},
+        provider_stdio=stdio == "on" if stdio else None,
+        provider_hosts=tuple(read(env, "CORRAL_PROVIDER_HOSTS").replace(",", " ").split()),
     )

@@ -16,6 +16,7 @@ from corral.base.backoff import Backoff
 from corral.base.errors import LeaseLost, Unavailable
 from corral.base.logs import get_logger
 from corral.base.redactor import Redactor
+from corral.mcp.pool import User
 from corral.platform import database
 from corral.providers import conversation
 from corral.providers.approvals import Approvals
@@ -24,7 +25,7 @@ from corral.providers.conversation import Conversation
 from corral.providers.entries import Prompt
 from corral.providers.journal import Event, Journal
 from corral.providers.limits import Clocks
-from corral.providers.loop import Ending, Loop
+from corral.providers.loop import Broke, Ending, Loop
 from corral.providers.provider import Trouble
 from corral.providers.tools import Tools
 from corral.providers.toolset import Connect, Toolset
@@ -32,7 +33,8 @@ from corral.runs import outcomes
 from corral.runs.resuming import INTERRUPTED, PAUSED
 from corral.usage import pricelists
 from corral.wire.events import EventType
-from corral.wire.runner import Approve, Assignment, Cancel, CommandStatus, Held, Message, Pause, Resume
+from corral.wire.purse import Purse
+from corral.wire.runner import Approve, Assignment, Cancel, CommandStatus, Fund, Held, Message, Pause, Resume
 
 T = TypeVar("T")
 
@@ -69,6 +71,7 @@ class Attempt:
         self._work = assignment
         self._means = means
         self._clocks = Clocks(assignment.limits, on_waiting)
+        self._purse = Purse(assignment.limits, assignment.money)
         self._journal: Journal | None = None
         self._loop: Loop | None = None
         self._approvals: Approvals | None = None
@@ -111,6 +114,10 @@ class Attempt:
         """End it so that another attempt goes on once the run is to."""
         self._pause = pause
         self._stop(Stop.PAUSE)
+
+    def fund(self, fund: Fund) -> None:
+        """Let it spend so much in all; whether that is spent already is seen before the model is asked again."""
+        self._purse.fund(fund.allowed_micros)
 
     def interrupt(self) -> None:
         """End it so that another process goes on with it: this one is ending."""
@@ -172,6 +179,8 @@ class Attempt:
                 raise error
             case Trouble():
                 return self._failed(error)
+            case Broke():
+                return [(EventType.RUN_PAUSED, msgspec.to_builtins(error.pause))]
             case _:
                 self._log.error("the engine made a mistake", exc_info=error)
                 return self._failed(_mistake(repr(error)))
@@ -184,7 +193,8 @@ class Attempt:
             raise LeaseLost
         org_id, parent_id = int(rows[0]["org_id"]), rows[0]["parent_id"]
         work = self._work
-        journal = self._journal = Journal(org_id, rows[0]["no"], work, self.lose)
+        journal = Journal(org_id, rows[0]["no"], work, purse=self._purse, on_lost=self.lose)
+        self._journal = journal
         talk = await self._patiently(lambda: self._open(org_id, parent_id))
         approvals = self._approvals = Approvals(journal, self._clocks)
         tools = Tools(work, self._means.toolset, self._clocks, approvals.ask, journal.redactor)
@@ -195,11 +205,14 @@ class Attempt:
             raise Trouble("no_model", "The agent has no model", "Set the agent's model, then launch it anew.")
         provider = await self._means.clients.get(work.agent.provider if work.agent else None, work.env)
         async with AsyncExitStack() as stack:
-            problems = await tools.connect(stack, self._means.connect)
+            user = User(org_id, work.agent.id if work.agent else work.run_id, work.run_id)
+            problems = await tools.connect(stack, self._means.connect, user)
             if problems:
                 await journal.write([(EventType.AGENT_NEEDS_ATTENTION, {"message": why}) for why in problems])
             book = await self._patiently(lambda: pricelists.current(org_id))
-            self._loop = Loop(work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book)
+            self._loop = Loop(
+                work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book, purse=self._purse
+            )
             self._is_ready.set()
             await self._loop.run()
 

@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, ExitStack
 
 import msgspec
 
 import corral
+from corral import bus
 from corral.base.backoff import Backoff
 from corral.base.errors import Conflict, NotFound, Unavailable
 from corral.base.logs import get_logger
-from corral.mcp import client
+from corral.mcp import client, uses
+from corral.mcp.pool import Pool, User
+from corral.mcp.uses import Seen
 from corral.platform import database
 from corral.platform.settings import Settings
 from corral.providers.attempt import Attempt, Means
 from corral.providers.clients import Clients
 from corral.providers.identity import identity
-from corral.providers.toolset import Connect, Toolset
+from corral.providers.toolset import Connect, Connection, Toolset
 from corral.runs import outcomes, poll, runners, waiting
+from corral.runs.hints import SUPPLIES
 from corral.runs.placements import PLATFORM
+from corral.wire.agents import McpServer
 from corral.wire.runner import (
     Approve,
     Assignment,
@@ -30,6 +36,7 @@ from corral.wire.runner import (
     Command,
     CommandKind,
     CommandStatus,
+    Fund,
     Message,
     Pause,
     Poll,
@@ -55,14 +62,15 @@ class Engine:
         settings: Settings,
         toolset: Toolset,
         *,
-        connect: Connect = client.connect,
+        connect: Connect | None = None,
         max_pods: int = MAX_PODS,
     ) -> None:
         """Take Corral's own tools, and how MCP servers are reached."""
         self._data = settings.data
         self._max_pods = max_pods
         self._clients = Clients(settings)
-        self._toolset, self._connect = toolset, connect
+        self._pool = Pool()
+        self._toolset, self._connect = toolset, connect or self._reach
         self._holding = ExitStack()
         self._uid = ""
         self._given = Registered(0, "")
@@ -72,10 +80,12 @@ class Engine:
         self._commands: set[str] = set()  #: under way
         self._again = asyncio.Event()  #: what the server would hear has changed
         self._serving: asyncio.Task[None] | None = None
+        self._deaf: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Begin to take runs."""
         self._uid = self._holding.enter_context(identity(self._data))
+        self._deaf = bus.current().listen(SUPPLIES, lambda org_id: self._pool.change(int(org_id)))
         self._serving = asyncio.create_task(self._serve(), name="provider engine")
 
     async def stop(self, grace: float = 2.0) -> None:
@@ -90,6 +100,8 @@ class Engine:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        self._deaf()
+        await self._pool.close()
         await self._clients.close()
         self._holding.close()
 
@@ -169,6 +181,15 @@ class Engine:
 
         self._keep(asyncio.create_task(run(), name=f"attempt {assignment.run_id}/{assignment.attempt}"))
 
+    # MCP servers
+
+    def _reach(self, server: McpServer, user: User) -> AbstractAsyncContextManager[Connection]:
+        def note(why: str | None) -> None:
+            seen = uses.note(user.org_id, uses.PLATFORM, user.run_id, [Seen(server.id, why)])
+            self._keep(asyncio.create_task(seen))
+
+        return client.connect(server, user, self._pool, note=note)
+
     # Commands
 
     async def _carry_out(self, command: Command) -> None:
@@ -193,6 +214,8 @@ class Engine:
                 attempt.cancel(msgspec.json.decode(command.payload, type=Cancel))
             case CommandKind.PAUSE:
                 attempt.pause(msgspec.json.decode(command.payload, type=Pause))
+            case CommandKind.FUND:
+                attempt.fund(msgspec.json.decode(command.payload, type=Fund))
             case CommandKind.APPROVE:
                 if not attempt.approve(msgspec.json.decode(command.payload, type=Approve)):
                     return CommandStatus.FAILED, "Nobody asks that any more"

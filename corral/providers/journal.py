@@ -21,7 +21,8 @@ from corral.runs import ingest
 from corral.runs.frames import token_hint
 from corral.runs.hints import Hints
 from corral.runs.ingest import Beside
-from corral.wire.events import EventBatch, EventType, RunnerEvent, TokenFrame, Usage
+from corral.wire.events import Drafts, EventBatch, EventType, RunnerEvent, TokenFrame, Usage
+from corral.wire.purse import Purse
 from corral.wire.runner import Assignment, secrets_of
 
 Event = tuple[EventType, Mapping[str, Any]]
@@ -37,7 +38,9 @@ _decode = msgspec.json.Decoder(Entry).decode
 class Journal:
     """The one writer of an attempt's events. Raises LeaseLost once the attempt is another's."""
 
-    def __init__(self, org_id: int, run_no: int, assignment: Assignment, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, org_id: int, run_no: int, assignment: Assignment, *, purse: Purse, on_lost: Callable[[], None]
+    ) -> None:
         """Go on after what is stored; `on_lost` is called when the lease is found to be gone while text streams."""
         self._org_id, self._run_no = org_id, run_no
         self._run_id = assignment.run_id
@@ -45,6 +48,7 @@ class Journal:
         self._lease = assignment.lease
         self._n = assignment.stored_n
         self._is_in_doubt = False  #: whether the last batch is stored is not known
+        self._purse = purse
         self._on_lost = on_lost
         self._turn = asyncio.Lock()
         #: Masks all that is stored or shown, the conversation included.
@@ -52,6 +56,10 @@ class Journal:
         self._frames: list[TokenFrame] = []
         self._sending: asyncio.Task[None] | None = None
         self._checked = time.monotonic()
+        #: What the answer that comes now has cost so far.
+        self.so_far: Callable[[], Sequence[Usage]] = tuple
+        self._has_drafts = False  #: the server knows of some of that
+        self._drafted_at = 0
 
     async def write(
         self,
@@ -78,7 +86,7 @@ class Journal:
                 numbered = [
                     RunnerEvent(n, kind, payload, age) for n, (kind, payload) in enumerate(payloads, self._n + 1)
                 ]
-                batch = EventBatch(self._attempt, self._lease, numbered, list(usage))
+                batch = EventBatch(self._attempt, self._lease, numbered, list(usage), drafts=self._drafts())
                 try:
                     await self._send(batch, beside)
                     break
@@ -86,6 +94,9 @@ class Journal:
                     log.warning("the database is away", run=self._run_id, error=error.message)
                     await asyncio.sleep(backoff.next())
             self._n += len(events)
+            self._note_drafts(batch)
+            for line in usage:
+                self._purse.spend(line)
             if talk is not None:
                 talk.take(kept)
 
@@ -136,7 +147,9 @@ class Journal:
             await asyncio.sleep(FRAME_SECONDS)
             self._show()
             if time.monotonic() - self._checked > CHECK_SECONDS:
-                await ingest.ingest(self._org_id, self._run_id, EventBatch(self._attempt, self._lease))
+                batch = EventBatch(self._attempt, self._lease, drafts=self._drafts())
+                await ingest.ingest(self._org_id, self._run_id, batch)
+                self._note_drafts(batch)
                 self._checked = time.monotonic()
         except LeaseLost:
             self._on_lost()
@@ -146,6 +159,18 @@ class Journal:
             self._sending = None
             if self._frames:
                 self._sending = asyncio.create_task(self._send_frames())
+
+    def _drafts(self) -> Drafts | None:
+        """Return what is to be told of the answer that comes now, or that there is none any more."""
+        lines = list(self.so_far())
+        if not lines and not self._has_drafts:
+            return None
+        self._drafted_at = max(self._drafted_at + 1, time.time_ns() // 1000)  # this attempt may have begun elsewhere
+        return Drafts(self._drafted_at, lines)
+
+    def _note_drafts(self, stored: EventBatch) -> None:
+        if stored.drafts is not None:
+            self._has_drafts = bool(stored.drafts.lines)
 
     def _show(self) -> None:
         """Let whoever watches see what came; nobody else needs to know, so it costs no transaction."""

@@ -27,7 +27,8 @@ from corral.providers.tools import CUT_OFF, Tools
 from corral.providers.window import SUMMARISE, Window
 from corral.wire.events import EventType, Usage
 from corral.wire.prices import Book
-from corral.wire.runner import Assignment
+from corral.wire.purse import Purse
+from corral.wire.runner import Assignment, Pause
 
 #: How often a request is sent again, and the pauses where the provider names none.
 MOST_RETRIES = 8
@@ -46,6 +47,15 @@ class Ending(Exception):
     """Whoever is told something now is told too late."""
 
 
+class Broke(Exception):
+    """The attempt has spent what it was given."""
+
+    def __init__(self, pause: Pause) -> None:
+        """Take why the run pauses."""
+        super().__init__(pause.message)
+        self.pause = pause
+
+
 class Loop:
     """The conversation of one attempt."""
 
@@ -59,6 +69,7 @@ class Loop:
         journal: Journal,
         clocks: Clocks,
         book: Book,
+        purse: Purse,
     ) -> None:
         """Take what the attempt works with; nothing is asked yet."""
         assert assignment.model is not None
@@ -70,6 +81,7 @@ class Loop:
         self._journal = journal
         self._clocks = clocks
         self._book = book
+        self._purse = purse
         self._can = catalog.find(self._model)
         self._window = Window(self._can, assignment.system_prompt or "", tools.specs)
         self._began = time.monotonic()
@@ -78,12 +90,14 @@ class Loop:
         self._asked = 0  #: requests of this attempt: each has a ledger line of its own
         self._cut = 0  #: answers in a row that reached their limit
         self._heard: _Heard | None = None  #: the answer that comes now
+        journal.so_far = lambda: self._heard.lines() if self._heard is not None else ()
 
     async def run(self) -> None:
-        """Go on until the end is stored. Raises Trouble, LeaseLost."""
+        """Go on until the end is stored. Raises Trouble, Broke, LeaseLost."""
         await self._settle()
         while not await self._is_over():
             limits.check(self._work.limits, self.talk)
+            await self._tools.renew()
             await self._make_room()
             reply, seen = await self._ask_with_room()
             if await self._keep(reply, seen):
@@ -175,6 +189,8 @@ class Loop:
         """Ask, and ask again for as long as the provider lets us."""
         backoff, retries = Backoff(FIRST_PAUSE, LONGEST_PAUSE), 0
         while True:
+            if (broke := self._purse.pause()) is not None:
+                raise Broke(broke)
             self._asked += 1
             source = f"{self._work.attempt}/{what}"
             heard = _Heard(self._model, f"{source}/cut-{self._asked}", self._window.used(self.talk))

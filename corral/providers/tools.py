@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -13,6 +14,8 @@ from corral.base.backoff import Backoff
 from corral.base.errors import CorralError, LeaseLost, Unavailable
 from corral.base.logs import get_logger
 from corral.base.redactor import Redactor
+from corral.mcp.client import CALL_SECONDS
+from corral.mcp.pool import User
 from corral.providers.entries import Call, Result
 from corral.providers.limits import Clocks
 from corral.providers.provider import NOT_AN_OBJECT, clean
@@ -21,12 +24,10 @@ from corral.wire.agents import McpServer, Ruling
 from corral.wire.runner import Approve, Assignment, Held
 from corral.wire.tools import ToolAnswer, ToolSpec
 
-#: A server that takes longer to say what it has is done without.
-CONNECT_SECONDS = 30.0
-#: How long a tool may take where the run has no limit of silence.
-_CALL_SECONDS = 600.0
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME = 64
+#: Characters of a result that are masked while all others wait.
+_LONG = 200_000
 CUT_OFF = (
     "This call was cut off before its result was known: it may have happened, in part or as a whole, or not at all. "
     "Look at what is there before you call it again."
@@ -52,20 +53,32 @@ class Tools:
         own = toolset.specs(assignment)
         self.specs = list(own)
         self._own = frozenset(spec.name for spec in own)
+        self._connections: dict[str, Connection] = {}  #: by their servers' names
         self._served: dict[str, tuple[Connection, str]] = {}
         self._asked: set[str] = set()  #: which people are asked about
 
-    async def connect(self, stack: AsyncExitStack, connect: Connect) -> list[str]:
+    async def connect(self, stack: AsyncExitStack, connect: Connect, user: User) -> list[str]:
         """Reach the assignment's MCP servers for as long as `stack` lives; returns why some could not be reached."""
-        problems = []
-        for server in self._assignment.mcp_servers:
+        problems: dict[str, str] = {}
+
+        async def reach(server: McpServer) -> None:
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    self._offer(server, await stack.enter_async_context(connect(server)))
+                self._connections[server.name] = await stack.enter_async_context(connect(server, user))
             except Exception as error:  # noqa: BLE001 - whatever it was, the run goes on without that server
-                why = f"no answer in {CONNECT_SECONDS:g} seconds" if isinstance(error, TimeoutError) else _why(error)
-                problems.append(f"The MCP server {server.name} cannot be used: {why}")
-        return problems
+                problems[server.name] = f"The MCP server {server.name} cannot be used: {_why(error)}"
+
+        servers = self._assignment.mcp_servers
+        async with asyncio.TaskGroup() as group:  # those that hang do so together
+            for server in servers:
+                group.create_task(reach(server))
+        self._offer()
+        return [problems[server.name] for server in servers if server.name in problems]
+
+    async def renew(self) -> None:
+        """Offer what servers have since then; most never change."""
+        changed = [await connection.renew() for connection in self._connections.values()]
+        if any(changed):
+            self._offer()
 
     def is_own(self, name: str) -> bool:
         """Tell whether this is one of Corral's own, which may be called twice."""
@@ -74,8 +87,15 @@ class Tools:
     async def call(self, call: Call, most: int) -> Result:
         """Carry a call out. Its result has at most so many characters."""
         answer = await self._answer(call)
-        # Masked before it is cut: half of a secret is not found any more.
-        return Result(call.id, shorten(self._redactor.text(clean(answer.text)), most), answer.is_error)
+        # Masked before it is cut: half of a secret is not found any more. Nobody waits for what takes long.
+        if len(answer.text) > _LONG:
+            text = await asyncio.to_thread(self._shown, answer.text, most)
+        else:
+            text = self._shown(answer.text, most)
+        return Result(call.id, text, answer.is_error)
+
+    def _shown(self, text: str, most: int) -> str:
+        return shorten(self._redactor.text(clean(text)), most)
 
     async def _answer(self, call: Call) -> ToolAnswer:
         arguments: dict[str, object] = msgspec.json.decode(call.input)
@@ -91,12 +111,8 @@ class Tools:
             said = await self._ask(call)
             if said.decision != "allow":
                 return _mistake(said.reason or "A person denied this.")
-        seconds = self._clocks.idle_seconds or _CALL_SECONDS
         try:
-            async with asyncio.timeout(seconds):
-                return await connection.call(name, arguments)
-        except TimeoutError:
-            return _mistake(f"{call.name} gave no answer in {seconds:g} seconds; it may still have an effect")
+            return await connection.call(name, arguments, self._clocks.idle_seconds or CALL_SECONDS)
         except Exception as error:  # noqa: BLE001 - the model may find another way
             log.warning("a tool failed", tool=call.name, run=self._assignment.run_id, error=repr(error))
             return _mistake(f"{call.name} failed: {_why(error)}")
@@ -118,21 +134,38 @@ class Tools:
                     log.exception("a tool of our own failed", tool=call.name, run=work.run_id)
                     return _mistake(f"{call.name} failed: {_why(error)}")
 
-    def _offer(self, server: McpServer, connection: Connection) -> None:
-        for spec in connection.specs:
-            ruling = server.ruling(spec.name)
-            if ruling is Ruling.DENY:
-                continue
-            name = _NO_NAME.sub("_", f"{server.name}__{spec.name}")[:_LONGEST_NAME]
-            if name in self._served or name in self._own:
-                log.warning("two tools have one name", tool=name, run=self._assignment.run_id)
-                continue
-            self._served[name] = (connection, spec.name)
-            if ruling is Ruling.ASK:
-                self._asked.add(name)
-            # Providers refuse what does not say that it is an object with properties.
-            schema = {"type": "object", "properties": {}, **spec.input_schema}
-            self.specs.append(ToolSpec(name, spec.description, schema))
+    def _offer(self) -> None:
+        """Put together what the model may call."""
+        del self.specs[len(self._own) :]
+        self._served.clear()
+        self._asked.clear()
+        for server in self._assignment.mcp_servers:
+            if (connection := self._connections.get(server.name)) is not None:
+                for spec in connection.specs:
+                    self._offer_one(server, connection, spec)
+
+    def _offer_one(self, server: McpServer, connection: Connection, spec: ToolSpec) -> None:
+        ruling = server.ruling(spec.name)
+        if ruling is Ruling.DENY:
+            return
+        name = _named(server.name, spec.name)
+        if name in self._served or name in self._own:
+            log.warning("two tools have one name", tool=name, run=self._assignment.run_id)
+            return
+        self._served[name] = (connection, spec.name)
+        if ruling is Ruling.ASK:
+            self._asked.add(name)
+        # Providers refuse what does not say that it is an object with properties.
+        schema = {"type": "object", "properties": {}, **spec.input_schema}
+        self.specs.append(ToolSpec(name, spec.description, schema))
+
+
+def _named(server: str, tool: str) -> str:
+    """Return the name that a tool has here. One that is too long keeps what tells it from others."""
+    name = _NO_NAME.sub("_", f"{server}__{tool}")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def shorten(text: str, most: int) -> str:

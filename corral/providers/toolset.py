@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from corral.mcp.pool import User
 from corral.wire.agents import McpServer
 from corral.wire.runner import Assignment, Held
 from corral.wire.tools import ToolAnswer, ToolSpec
@@ -30,9 +31,12 @@ class Connection(Protocol):
     def specs(self) -> Sequence[ToolSpec]:
         """Return its tools, by its own names."""
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolAnswer:
-        """Call one of them."""
+    async def call(self, name: str, arguments: Mapping[str, Any], seconds: float) -> ToolAnswer:
+        """Call one of them, which has so many seconds to answer."""
+
+    async def renew(self) -> bool:
+        """Hear of tools that have changed; tell whether any have."""
 
 
-#: Reach an MCP server; raises whatever keeps it from being reached.
-Connect = Callable[[McpServer], AbstractAsyncContextManager[Connection]]
+#: Reach an MCP server for a run; raises whatever keeps it from being reached.
+Connect = Callable[[McpServer, User], AbstractAsyncContextManager[Connection]]

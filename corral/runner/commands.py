@@ -20,6 +20,7 @@ from corral.wire.runner import (
     CommandKind,
     CommandResult,
     CommandStatus,
+    Fund,
     McpTest,
     McpTested,
     Message,
@@ -162,5 +163,7 @@ def _hand_over(job: Job, kind: CommandKind, payload: msgspec.Raw) -> None:
             job.say(msgspec.json.decode(payload, type=Message))
         case CommandKind.CANCEL:
             job.cancel(msgspec.json.decode(payload, type=Cancel))
+        case CommandKind.FUND:
+            job.fund(msgspec.json.decode(payload, type=Fund))
         case CommandKind.PAUSE:
             job.pause(msgspec.json.decode(payload, type=Pause))

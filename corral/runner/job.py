@@ -47,7 +47,8 @@ from corral.runner.locks import Locks
 from corral.runner.outbox import Outbox
 from corral.runner.workers import Worker, Workers
 from corral.wire.events import ENDS_ATTEMPT, SERVER_WRITES, EventType
-from corral.wire.runner import Approve, Assignment, Cancel, Held, Message, Pause, secrets_of
+from corral.wire.purse import Purse
+from corral.wire.runner import Approve, Assignment, Cancel, Fund, Held, Message, Pause, secrets_of
 
 T = TypeVar("T")
 
@@ -83,6 +84,7 @@ class Stop(Enum):
     CANCEL = "cancel"
     INTERRUPT = "interrupt"
     PAUSE = "pause"
+    LIMIT = "limit"  #: of what it may cost
     FENCED = "fenced"  #: the attempt is another's: end the tree and say nothing
 
 
@@ -117,6 +119,7 @@ class Job:
         self._private: Path | None = None
         self._tools = tools
         self._clocks = Clocks(assignment.limits, time.monotonic())
+        self._purse = Purse(assignment.limits, assignment.money)
         self._worker: Worker | None = None
         self._roots: set[tree.Process] = set()
         self._told_early: list[ToWorker] = []
@@ -163,6 +166,14 @@ class Job:
             self._pause = pause
         self._stop(Stop.PAUSE)
 
+    def fund(self, fund: Fund) -> None:
+        """Let it spend so much in all. If that is spent already it pauses, unless it waits and so spends nothing."""
+        if self._is_ending or self._asked is not None:
+            raise Failure("ending", "The run is ending")
+        self._purse.fund(fund.allowed_micros)
+        if not self._clocks.is_asking:
+            self._look_into_purse()
+
     def hurry(self) -> None:
         """The server is back: ask it now."""
         self._calls.hurry()
@@ -188,6 +199,7 @@ class Job:
         await self._finish(ending)
 
     async def _carry_out(self) -> Ending:
+        self._look_into_purse()
         await self._lock()
         cwd = await self._unless_stopped(workspace.resolve(self.assignment.cwd, self._tools.allowed_dirs))
         worker = await self._start(cwd)
@@ -267,8 +279,15 @@ class Job:
                 return self._emit(type, bytes(payload))
             case Spend(usage):
                 self.outbox.usage(usage)
-            case Draft(usage):
+                self._purse.spend(usage)
+                self._look_into_purse()
+            case Draft(usage, is_whole, ends_turn):
                 self.outbox.draft(usage)
+                if not is_whole:  # one that begins with an empty purse is one too many; others may come to their end
+                    self._look_into_purse()
+                self._purse.draft(usage)
+                if is_whole and not ends_turn:
+                    self._look_into_purse()
             case Token(frame):
                 self.outbox.token(frame)
             case Child(pid):
@@ -300,6 +319,15 @@ class Job:
         self.outbox.event(type, payload)
         return None
 
+    def _look_into_purse(self) -> None:
+        """See whether there is money left; if not, the attempt ends, unless it is ending already."""
+        if self._is_ending or self._asked is not None:
+            return
+        if self._purse.is_at_its_limit:
+            self._stop(Stop.LIMIT)
+        elif (pause := self._purse.pause()) is not None:
+            self.pause(pause)
+
     def _adopt(self, pid: int) -> None:
         process = tree.identify(pid)
         if process is not None and process not in self._roots:
@@ -319,7 +347,7 @@ class Job:
                 self._log.warning("the worker did not end in time; killing its tree")
         ending = await self._last_ending(reading, self._ending_when_stopped())
         is_cut = ending.type == EventType.SESSION_INTERRUPTED
-        return self._ending_when_stopped() if is_cut and self._asked == Stop.PAUSE else ending
+        return self._ending_when_stopped() if is_cut and self._asked in {Stop.PAUSE, Stop.LIMIT} else ending
 
     async def _cut_off(self, failure: Failure, reading: asyncio.Task[Ending]) -> Ending:
         self._log.warning("run cut off", code=failure.code)
@@ -342,6 +370,10 @@ class Job:
                 return Ending(EventType.SESSION_INTERRUPTED, msgspec.json.encode({"message": self._interrupt.message}))
             case Stop.PAUSE:
                 return Ending(EventType.RUN_PAUSED, msgspec.json.encode(self._pause))
+            case Stop.LIMIT:
+                most = self.assignment.limits.max_cost_usd
+                hint = "Raise the budget, or continue the run with a new one."
+                return failed("max_budget", f"Reached the maximum cost (${most:g})", hint)
             case _:
                 return Ending(None)
 

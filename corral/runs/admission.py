@@ -7,25 +7,29 @@ be given back when a run ends, whoever ends it. It is decided under the locks of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from corral.platform import database
-from corral.platform.database import Row, Unit, sql
+from corral.platform.database import Row, Rows, Unit, sql
+from corral.runs.hints import Hints
 from corral.usage import accounts, budgets, meter
 from corral.usage.accounts import Account
-from corral.usage.budgets import Budget
+from corral.usage.budgets import CENT, Budget, Whose
 from corral.usage.ledger import COST
 from corral.wire.runs import RunStatus
 
 #: How a hold begins that a budget is the reason of, and the code of a pause.
 HELD, CODE = "budget ", "budget"
+#: Characters of a hold.
+LONGEST = 200
 
 #: What is kept for which runs, and what they have spent in all.
 _KEPT = (
-    "SELECT v.run_no, v.attempt, v.base_micros, v.granted_micros, r.id, r.status, r.attempt AS run_attempt, "  # noqa: S608
-    "r.attempt_open, r.hold, r.reason, r.account, r.agent_id, r.priority, r.runner_no, "
+    "SELECT v.attempt AS told, v.base_micros, v.granted_micros, r.no, r.id, r.org_id, r.status, r.attempt, "  # noqa: S608
+    "r.attempt_open, r.hold, r.reason, r.pause_requested, r.account, r.agent_id, r.task_id, r.priority, r.runner_no, "
     "CAST(coalesce(u.cost, 0) + coalesce(d.cost, 0) AS bigint) AS spent "
     "FROM reservations v JOIN runs r ON r.no = v.run_no "
     f"LEFT JOIN (SELECT run_no, sum({COST}) AS cost FROM usage_lines WHERE run_no IN "
@@ -35,20 +39,27 @@ _KEPT = (
 )
 
 
+_HELD = (
+    "SELECT id, account, agent_id FROM runs WHERE org_id = $1 AND status = 'queued' "  # noqa: S608 - a constant
+    f"AND hold LIKE '{HELD}%'"
+)
+
+
 class Kept(msgspec.Struct):
     """What is kept for a run."""
 
-    run_no: int
-    attempt: int  #: that was told; 0: none
+    run: Row
+    account: Account
+    whose: frozenset[Whose]  #: whose budgets are over it
+    told: int  #: the attempt that knows what it may spend; 0: none does
     base: int
     granted: int
     spent: int  #: by the run, in all
-    status: RunStatus
-    run_attempt: int
-    attempt_open: bool
-    hold: str | None
-    account: Account
-    row: Row
+
+    @property
+    def status(self) -> RunStatus:
+        """The run's state."""
+        return RunStatus(self.run["status"])
 
     @property
     def used(self) -> int:
@@ -58,7 +69,7 @@ class Kept(msgspec.Struct):
     @property
     def is_live(self) -> bool:
         """Whether the run may spend it: it is ready, or has a process."""
-        return self.attempt_open or (self.status == RunStatus.QUEUED and self.hold is None)
+        return bool(self.run["attempt_open"]) or (self.status == RunStatus.QUEUED and self.run["hold"] is None)
 
     @property
     def reserved(self) -> int:
@@ -68,22 +79,27 @@ class Kept(msgspec.Struct):
     @property
     def is_held(self) -> bool:
         """Whether a budget keeps it from being claimed."""
-        return self.status == RunStatus.QUEUED and not self.attempt_open and (self.hold or "").startswith(HELD)
+        return self.status == RunStatus.QUEUED and (self.run["hold"] or "").startswith(HELD)
 
     @property
     def is_paused(self) -> bool:
         """Whether a budget has paused it."""
-        reason = self.row["reason"] if self.status == RunStatus.PAUSED else None
-        return reason is not None and msgspec.json.decode(reason).get("code") == CODE
+        return is_paused(self.run)
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """How a budget stands."""
+def is_paused(run: Row) -> bool:
+    """Tell whether a budget has paused a run."""
+    reason = run["reason"] if run["status"] == RunStatus.PAUSED else None
+    return reason is not None and msgspec.json.decode(reason).get("code") == CODE
+
+
+class Standing(msgspec.Struct):
+    """How a budget stands at a moment."""
 
     budget: Budget
     now: int
     spent: int
-    reserved: int
+    reserved: int  #: for runs that may spend it; grows with what is lent on
     paused: int = 0
     held: int = 0
 
@@ -93,48 +109,205 @@ class Standing(msgspec.Struct, frozen=True):
         return self.budget.limit_micros - self.spent - self.reserved
 
 
-def standings(org_id: int, some: Sequence[Budget], now: int) -> Unit[tuple[list[Standing], list[Kept]]]:
-    """Return how budgets stand, those that are counted; and all that is kept in the org.
+class Books(msgspec.Struct):
+    """How all hard budgets over a run, or of an org, stand; and what is kept for whom."""
+
+    standings: list[Standing]
+    kept: list[Kept]
+    uncounted: list[Budget]  #: whose sums are still being made
+
+    def over(self, account: Account) -> list[Standing]:
+        """Return those that are over a run with this account."""
+        mine = set(budgets.whose(account))
+        return [standing for standing in self.standings if standing.budget.whose in mine]
+
+    def of(self, run_no: int) -> Kept | None:
+        """Return what is kept for a run."""
+        return next((one for one in self.kept if one.run["no"] == run_no), None)
+
+    def lend(self, account: Account, spent: int, *, own: int = 0, least: int | None = None) -> int | str:
+        """Lend to a run that has spent so much in all, and that `own` of what is kept is for; or say why not.
+
+        It is lent a slice at first and then, so that it needn't come back after every answer, as much as it has spent.
+        """
+        over = self.over(account)
+        for budget in self.uncounted:
+            if budget.whose in set(budgets.whose(account)):
+                return f"{HELD}{budget.name}: what it has spent is being counted"
+        for standing in over:
+            if standing.room + own < (standing.budget.slice if least is None else least):
+                return refusal(standing)
+        wishes = (min(one.budget.most, max(one.budget.slice, spent), one.room + own) for one in over)
+        lent = min(wishes, default=0)
+        for standing in over:
+            standing.reserved += lent - own
+        return lent
+
+    def take_back(self, kept: Kept) -> None:
+        """Keep less for a run, so that none of its budgets has lent more than there is, if that can be."""
+        over = self.over(kept.account)
+        taken = min(kept.reserved, max(-standing.room for standing in over))
+        kept.granted -= taken
+        for standing in over:
+            standing.reserved -= taken
+
+
+def refusal(standing: Standing) -> str:
+    """Say why a budget lends nothing, in the words of a hold and of a pause."""
+    budget = standing.budget
+    if standing.spent + CENT > budget.limit_micros:
+        return f"{HELD}{budget.name}: all of its {budget.told()} is spent"
+    return f"{HELD}{budget.name}: what is left of its {budget.told()} is kept for runs under way"
+
+
+def is_limited(run: Row) -> bool:
+    """Tell whether a hard budget is over a run; without a statement."""
+    return bool(budgets.over(run["org_id"], _account(run)))
+
+
+def admit(org_id: int, run_no: int, account: Account) -> Unit[str | None]:
+    """Keep money for a run that is to become ready, or say what it must wait for. Without budgets: no statement."""
+    over = budgets.over(org_id, account)
+    if not over:
+        return None
+    books = yield from open_books(org_id, over)
+    kept = books.of(run_no)
+    own = kept.reserved if kept is not None else 0
+    spent = kept.spent if kept is not None else (yield from _spent(run_no))
+    lent = books.lend(account, spent, own=own)
+    yield from keep(org_id, run_no, base=spent, granted=lent if isinstance(lent, int) else 0)
+    return lent if isinstance(lent, str) else None
+
+
+def settle(run: Row, hints: Hints) -> Unit[Rows]:
+    """Make a queued run that is nobody's ready, or let it say what it waits for; return its row."""
+    why = yield from admit(run["org_id"], run["no"], accounts.decode(run["account"]))
+    rows = yield sql(
+        "UPDATE runs SET hold = $2 WHERE no = $1 AND status = 'queued' AND NOT attempt_open RETURNING *",
+        run["no"],
+        why[:LONGEST] if why is not None else None,
+    )
+    if rows and why is None:
+        hints.placement(run["placement_id"])
+    return rows
+
+
+def keep(org_id: int, run_no: int, *, base: int, granted: int, told: int = 0) -> Unit[None]:
+    """Write down what is kept for a run."""
+    yield sql(
+        "INSERT INTO reservations (run_no, org_id, attempt, base_micros, granted_micros) VALUES ($1, $2, $3, $4, $5) "
+        "ON CONFLICT (run_no) DO UPDATE SET attempt = $3, base_micros = $4, granted_micros = $5",
+        run_no, org_id, told, base, granted,
+    )  # fmt: skip
+
+
+def fund(run: Row) -> Unit[int | str | None]:
+    """Return what an attempt that was claimed may spend in all, or why it may not begin; None: as much as it likes."""
+    org_id, account = run["org_id"], _account(run)
+    over = budgets.over(org_id, account)
+    if not over:
+        return None
+    books = yield from open_books(org_id, over)
+    if not books.standings and not books.uncounted:
+        return None
+    kept = books.of(run["no"])
+    if kept is not None and kept.told == run["attempt"]:
+        return kept.granted  # told before, and not heard
+    own = kept.reserved if kept is not None else 0
+    spent = kept.spent if kept is not None else (yield from _spent(run["no"]))
+    lent = books.lend(account, spent, own=own, least=CENT if own else None)
+    if isinstance(lent, str):
+        yield from keep(org_id, run["no"], base=spent, granted=0)
+    else:
+        yield from keep(org_id, run["no"], base=spent, granted=lent, told=run["attempt"])
+    return lent
+
+
+def open_books(org_id: int, over: Sequence[Budget]) -> Unit[Books]:
+    """Take the locks of these budgets, and find out how they stand."""
+    locked, now = yield from budgets.lock(over)
+    return (yield from read(org_id, [budget for budget in locked if budget.hard], now))
+
+
+def read(org_id: int, some: Sequence[Budget], now: int) -> Unit[Books]:
+    """Return how budgets stand.
 
     What is kept is read first: a line that is written meanwhile makes a budget look fuller than it is, never emptier.
     """
     kept = yield from _kept(org_id)
     spent = yield from meter.spent(org_id, some, now)
-    found = []
-    for budget in some:
-        if budget.no not in spent:
-            continue
-        under = [one for one in kept if budget.whose in budgets.whose(one.account)]
-        standing = Standing(budget, now, spent[budget.no], sum(one.reserved for one in under) if budget.hard else 0)
-        if budget.hard and standing.room < budget.slice:
-            held, paused = sum(one.is_held for one in under), sum(one.is_paused for one in under)
-            standing = msgspec.structs.replace(standing, held=held, paused=paused)
-        found.append(standing)
-    return found, kept
+    reserved = Counter[Whose]()
+    for one in kept:
+        if one.reserved:
+            reserved.update(dict.fromkeys(one.whose, one.reserved))
+    standings = [
+        Standing(budget, now, spent[budget.no], reserved[budget.whose] if budget.hard else 0)
+        for budget in some
+        if budget.no in spent
+    ]
+    return Books(standings, kept, [budget for budget in some if budget.no not in spent])
 
 
 async def look(org_id: int, some: Sequence[Budget]) -> list[Standing]:
-    """Return how budgets stand right now."""
+    """Return how budgets stand right now, and what they have stopped."""
     await meter.count(org_id, some)
-    found, _ = await database.commit(standings(org_id, some, await database.now()))
-    return found
+    books = await database.commit(read(org_id, some, await database.now()))
+    full = [standing for standing in books.standings if standing.budget.hard and standing.room < standing.budget.slice]
+    if full:
+        held = Counter[Whose]()
+        for row in await database.fetch(_HELD, org_id):
+            held.update(budgets.whose(_account(row)))
+        paused = Counter(whose for one in books.kept if one.is_paused for whose in one.whose)
+        for standing in full:
+            standing.held, standing.paused = held[standing.budget.whose], paused[standing.budget.whose]
+    return books.standings
+
+
+async def stopped(budget: Budget) -> list[str]:
+    """Return the ids of the runs that budgets over them keep from going on, of one budget: the paused ones first."""
+    rows = await database.fetch(_HELD, budget.org_id)
+    held = [row["id"] for row in rows if budget.whose in budgets.whose(_account(row))]
+    kept = await database.commit(_kept(budget.org_id))
+    return [one.run["id"] for one in kept if one.is_paused and budget.whose in one.whose] + held
+
+
+def begin(org_id: int, run_no: int) -> Unit[None]:
+    """Keep nothing yet for a run that is at work, but count what it spends from here on."""
+    yield sql(
+        "INSERT INTO reservations (run_no, org_id, attempt, base_micros, granted_micros) VALUES ($1, $2, 0, $3, 0) "
+        "ON CONFLICT (run_no) DO NOTHING",
+        run_no,
+        org_id,
+        (yield from _spent(run_no)),
+    )
+
+
+def _spent(run_no: int) -> Unit[int]:
+    rows = yield sql(
+        f"SELECT CAST(coalesce((SELECT sum({COST}) FROM usage_lines WHERE run_no = $1), 0) + "  # noqa: S608 - a constant
+        "coalesce((SELECT sum(micros) FROM usage_drafts WHERE run_no = $1), 0) AS bigint) AS spent",
+        run_no,
+    )
+    return int(rows[0]["spent"])
 
 
 def _kept(org_id: int) -> Unit[list[Kept]]:
     rows = yield sql(_KEPT, org_id)
-    return [
-        Kept(
-            run_no=row["run_no"],
-            attempt=row["attempt"],
-            base=row["base_micros"],
-            granted=row["granted_micros"],
-            spent=row["spent"],
-            status=RunStatus(row["status"]),
-            run_attempt=row["run_attempt"],
-            attempt_open=bool(row["attempt_open"]),
-            hold=row["hold"],
-            account=accounts.decode(row["account"], row["agent_id"]),
-            row=row,
-        )
-        for row in rows
-    ]
+    return [_of(row) for row in rows]
+
+
+def _of(row: Row) -> Kept:
+    account = _account(row)
+    return Kept(
+        run=row,
+        account=account,
+        whose=frozenset(budgets.whose(account)),
+        told=row["told"],
+        base=row["base_micros"],
+        granted=row["granted_micros"],
+        spent=row["spent"],
+    )
+
+
+def _account(run: Row) -> Account:
+    return accounts.decode(run["account"], run["agent_id"])

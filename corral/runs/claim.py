@@ -1,4 +1,7 @@
-"""Take queued runs for a runner: one statement, no policy, never the same run twice."""
+"""Take queued runs for a runner: one statement, no policy, never the same run twice.
+
+Only a run under a hard budget takes more: it is told how much it may spend, or put back if there is nothing left.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ import msgspec
 
 from corral.base.ids import new_token
 from corral.platform import database
-from corral.platform.database import Row, Rows, Statement, Unit, alone
+from corral.platform.database import Row, Rows, Statement, Unit, alone, sql
+from corral.runs import admission, states
+from corral.runs.hints import Hints, decide
 from corral.wire.agents import AgentSnapshot, system_prompt
-from corral.wire.runner import Assignment, Limits, Resume
-from corral.wire.runs import Engine, PermissionMode
+from corral.wire.runner import Assignment, Limits, Money, Resume
+from corral.wire.runs import Engine, PermissionMode, RunStatus
 
 #: What makes a run one that may be claimed, as the partial index has it.
 READY = "status = 'queued' AND hold IS NULL AND NOT attempt_open"
@@ -24,13 +29,16 @@ _TAKE = (
 async def claim(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> list[Assignment]:
     """Open an attempt of up to `most` ready runs in these placements: highest priority first, then oldest."""
     statement = _taking(runner_no, session, placement_ids, most)
-    return _assignments(await database.fetch(statement.sql, *statement.args)) if statement else []
+    rows = await database.fetch(statement.sql, *statement.args) if statement else ()
+    if any(admission.is_limited(row) for row in rows):
+        return await decide(lambda hints: _given(rows, hints))
+    return [assignment(row) for row in _in_order(rows)]
 
 
-def take(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> Unit[list[Assignment]]:
+def take(runner_no: int, session: str, placement_ids: Sequence[int], most: int, hints: Hints) -> Unit[list[Assignment]]:
     """Do the same within another unit."""
     statement = _taking(runner_no, session, placement_ids, most)
-    return _assignments((yield statement)) if statement else []
+    return (yield from _given((yield statement), hints)) if statement else []
 
 
 def _taking(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> Statement | None:
@@ -47,8 +55,35 @@ def _taking(runner_no: int, session: str, placement_ids: Sequence[int], most: in
     )
 
 
-def _assignments(rows: Rows) -> list[Assignment]:
-    return [assignment(row) for row in sorted(rows, key=lambda row: row["no"])]
+def give(run: Row, hints: Hints) -> Unit[Assignment | None]:
+    """Return what the runner is given of a run that it has claimed; None if that must wait for money."""
+    lent = yield from admission.fund(run)
+    if not isinstance(lent, str):
+        work = assignment(run)
+        work.money = Money(lent) if lent is not None else None
+        return work
+    rows = yield sql(
+        "UPDATE runs SET attempt_open = FALSE, hold = $3 WHERE no = $1 AND attempt = $2 AND attempt_open "
+        "AND started_at IS NULL RETURNING no",
+        run["no"], run["attempt"], lent[: admission.LONGEST],
+    )  # fmt: skip
+    if not rows:  # it is at work already, and only has not said so
+        return assignment(run)
+    yield from states.advance(run["no"], RunStatus.QUEUED, hints)
+    return None
+
+
+def _given(rows: Rows, hints: Hints) -> Unit[list[Assignment]]:
+    found = []
+    for row in _in_order(rows):
+        work = yield from give(row, hints)
+        if work is not None:
+            found.append(work)
+    return found
+
+
+def _in_order(rows: Rows) -> list[Row]:
+    return sorted(rows, key=lambda row: int(row["no"]))
 
 
 async def ready_placements() -> list[int]:
@@ -60,7 +95,7 @@ async def ready_placements() -> list[int]:
 #: What an assignment is made of.
 COLUMNS = (
     "no, id, attempt, lease, engine, prompt, next_prompt, cwd, permission_mode, model, session_id, resume, fork, "
-    "allowed_tools, limits, spool_n, status, agent"
+    "allowed_tools, limits, spool_n, status, agent, org_id, agent_id, account"
 )
 
 

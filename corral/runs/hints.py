@@ -45,6 +45,10 @@ class Hints:
         """A message was sent on the org's bus: for those who watch it."""
         self._hints.append((bus_topic(org_id), b""))
 
+    def supplies(self, org_id: int) -> None:
+        """The org's secrets or MCP servers have changed: connections that were made with them are of no more use."""
+        self._hints.append((SUPPLIES, str(org_id).encode()))
+
     def publish(self) -> None:
         """Publish and forget them."""
         hints, self._hints = self._hints, []
@@ -57,6 +61,8 @@ class Hints:
 
 #: One topic for all placements: a process listens once and wakes the polls that wait in it.
 PLACEMENTS = "placements"
+#: One topic for what all orgs' runs are given; a hint is the org's number.
+SUPPLIES = "supplies"
 
 
 def log_topic(run_no: int) -> str:

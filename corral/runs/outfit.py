@@ -1,4 +1,4 @@
-"""What an agent's run is given beside its assignment: secrets and MCP servers, for the lease holder alone.
+"""What a run is given beside its assignment: an agent's secrets and MCP servers, for the lease holder alone; prices.
 
 Nothing of this is stored with the run, published or logged: it is read anew for each attempt.
 """
@@ -18,9 +18,10 @@ from corral.platform.database import Unit, sql
 from corral.runs import commands, ending, outcomes
 from corral.runs.hints import Hints, decide
 from corral.secrets import vault
+from corral.usage import pricelists
 from corral.wire.agents import McpServer
 from corral.wire.events import EventType
-from corral.wire.runner import Assignment, Command, CommandKind, CommandStatus, McpTest
+from corral.wire.runner import Assignment, Command, CommandKind, CommandStatus, McpTest, Money
 from corral.wire.runs import RunStatus
 
 log = get_logger()
@@ -31,7 +32,7 @@ async def outfit(assignments: Sequence[Assignment]) -> list[Assignment]:
 
     A run that lacks something ends here, saying what.
     """
-    if all(work.agent is None for work in assignments):
+    if all(work.agent is None and not _is_limited(work) for work in assignments):
         return list(assignments)
     ready = []
     for work in assignments:
@@ -85,11 +86,22 @@ async def render_one(org_id: int, asked: Asked) -> McpServer:
     return rendered.servers[0]
 
 
+def _is_limited(work: Assignment) -> bool:
+    """Tell whether it may cost so much and no more."""
+    return work.money is not None or work.limits.max_cost_usd is not None
+
+
 async def _outfit(work: Assignment) -> Assignment:
-    if work.agent is None:
+    if work.agent is None and not _is_limited(work):
         return work
     rows = await database.fetch("SELECT org_id FROM runs WHERE id = $1", work.run_id)
-    org_id, agent_id = rows[0]["org_id"], work.agent.id
+    org_id = rows[0]["org_id"]
+    if _is_limited(work):
+        work.money = work.money or Money()
+        work.money.prices = list((await pricelists.current(org_id)).ordered)
+    if work.agent is None:
+        return work
+    agent_id = work.agent.id
     work.env = await vault.resolve(org_id, agent_id, f"run:{work.run_id}", work.attempt)
     rendered = render.render(await servers.for_agent(org_id, agent_id, work.agent.team), work.env)
     if rendered.missing:

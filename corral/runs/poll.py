@@ -53,8 +53,8 @@ async def _wait(arrival: _Arrival, body: Poll, heard: int, answer: PollAnswer) -
     room = waiting_room()
     with room.enter(arrival.offer, wants_runs=arrival.free_slots > 0) as waiter:
         if room.heard != heard:  # a run may have become ready between looking and entering
-            answer.assignments = await commit(
-                _claim(arrival.runner_no, body.session, arrival.offer, arrival.free_slots)
+            answer.assignments = await decide(
+                lambda hints: _claim(arrival.runner_no, body.session, arrival.offer, arrival.free_slots, hints)
             )
         deadline = time.monotonic() + min(max(body.wait_seconds, 0.0), WAIT_SECONDS)
         while not (answer.assignments or answer.commands or answer.lost):
@@ -79,7 +79,7 @@ async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: Pol
 
 
 _OPEN = (
-    f"SELECT {claim.COLUMNS}, org_id, started_at, runner_session, unreachable_since, "  # noqa: S608
+    f"SELECT {claim.COLUMNS}, started_at, runner_session, unreachable_since, "  # noqa: S608
     "cancel_requested_at FROM runs "
     "WHERE runner_no = $1 AND attempt_open ORDER BY no"
 )
@@ -95,11 +95,13 @@ _AT_ONCE = (
 )
 
 
-def _claim(runner_no: int, session: str, offer: Offer, most: int, among: int | None = None) -> Unit[list[Assignment]]:
+def _claim(
+    runner_no: int, session: str, offer: Offer, most: int, hints: Hints, *, among: int | None = None
+) -> Unit[list[Assignment]]:
     if most < 1:
         return []
     mine = yield from placements.satisfied_by(offer, among)
-    return (yield from claim.take(runner_no, session, mine, most))
+    return (yield from claim.take(runner_no, session, mine, most, hints))
 
 
 def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arrival]:
@@ -121,7 +123,8 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
             continue
         is_wanted = row["cancel_requested_at"] is None or row["started_at"] is not None
         if row["runner_session"] == body.session and is_wanted:
-            again.append(claim.assignment(row))
+            if (work := (yield from claim.give(row, hints))) is not None:
+                again.append(work)
         else:
             yield from _take_back(row, hints)
     if any(row["unreachable_since"] is not None or row["runner_session"] != body.session for row in mine):
@@ -132,12 +135,13 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     free_slots = 0 if body.draining else max(0, min(body.free_slots - len(again), room))
     offer = _offer(org_id, runner)
     most = free_slots if runner["ready"] else 0
+    claimed = yield from _claim(runner["no"], body.session, offer, most, hints, among=runner["placements"])
     return _Arrival(
         runner_no=runner["no"],
         void=False,
         offer=offer,
         free_slots=free_slots,
-        given=again + (yield from _claim(runner["no"], body.session, offer, most, runner["placements"])),
+        given=again + claimed,
         lost=[h for h in body.held if (h.run_id, h.attempt, h.lease) not in open_keys],
         commands=(yield from commands.open_for(runner["no"])) if runner["asked"] else [],
     )

@@ -15,11 +15,11 @@ from corral.base.ids import new_id
 from corral.base.paths import covers, parse
 from corral.platform import database, keys
 from corral.platform.database import Duplicate, Row, Statement, Unit, sql
-from corral.runs import commands, ending, inputs, log, placements, reads, runners, states
+from corral.runs import admission, commands, ending, inputs, log, placements, reads, runners, states
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.runs.runners import Machine
-from corral.usage import accounts
+from corral.usage import accounts, budgets
 from corral.usage.accounts import Account
 from corral.wire.agents import AgentSnapshot
 from corral.wire.events import EventType
@@ -93,15 +93,10 @@ def enqueue(org_id: int, prepared: Prepared, hints: Hints) -> Unit[Row]:
     """Queue what was prepared; Duplicate if its id was launched before."""
     placement = yield from placements.ensure(org_id, *prepared.needs)
     wanted, pinned_no = prepared.wanted, prepared.needs[2]
-    more: dict[str, Any] = {"pinned_no": pinned_no, "hold": None, "account": accounts.encode(prepared.account)}
+    more: dict[str, Any] = {"pinned_no": pinned_no}
     if wanted.agent is not None:
-        more |= {
-            "agent_id": wanted.agent.id,
-            "agent": _json(wanted.agent),
-            "task_id": wanted.task_id,
-            "hold": states.NEW,
-        }
-    return (yield from _enqueue(org_id, wanted, placement, more, hints))
+        more |= {"agent_id": wanted.agent.id, "agent": _json(wanted.agent), "task_id": wanted.task_id}
+    return (yield from _enqueue(org_id, wanted, placement, hints, account=prepared.account, more=more))
 
 
 async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: str | None = None) -> Run:
@@ -143,10 +138,9 @@ async def follow_up(org_id: int, parent_id: str, prompt: str, by: str, run_id: s
             "pinned_no": parent["runner_no"] if parent["engine"] != Engine.PROVIDER else None,
             "agent_id": parent["agent_id"],
             "agent": parent["agent"],
-            "account": accounts.encode(replace(account, key_id=key_id, user_id=user_id)),
-            "hold": states.NEW if parent["agent_id"] is not None else None,
         }
-        return (yield from _enqueue(org_id, child, placement, resumed, hints))
+        account = replace(account, key_id=key_id, user_id=user_id)
+        return (yield from _enqueue(org_id, child, placement, hints, account=account, more=resumed))
 
     return await _launched(org_id, child_id, unit)
 
@@ -238,7 +232,11 @@ def _root(machines: Sequence[Machine], pinned: Machine | None, cwd: str) -> str:
     raise BadRequest(f"cwd: {cwd} is in no directory that {whose} ({allowed})", field="cwd")
 
 
-def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], hints: Hints) -> Unit[Row]:
+def _enqueue(
+    org_id: int, run: Launch, placement_id: int, hints: Hints, *, account: Account, more: dict[str, Any]
+) -> Unit[Row]:
+    is_agents = more.get("agent_id") is not None
+    hold = states.NEW if is_agents or budgets.over(org_id, account) else None
     columns = {
         "id": run.id,
         "org_id": org_id,
@@ -255,6 +253,8 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
         "placement_id": placement_id,
         "priority": run.priority,
         "fork": False,
+        "account": accounts.encode(account),
+        "hold": hold,
         **more,
     }
     created = {
@@ -268,7 +268,7 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
     }
     insert, args = _insert(tuple(columns)), tuple(columns.values())
     if database.dialect() == "postgres":
-        at_once = Statement(_insert_at_once(insert, len(args)), (*args, _json(created)), alone=more["hold"] is None)
+        at_once = Statement(_insert_at_once(insert, len(args)), (*args, _json(created)), alone=hold is None)
         rows = yield at_once
     else:
         rows = yield sql(insert, *args)
@@ -276,10 +276,12 @@ def _enqueue(org_id: int, run: Launch, placement_id: int, more: dict[str, Any], 
             log.INSERT, rows[0]["no"], 1, org_id, 0, None, EventType.RUN_CREATED.value, _json(created),
             rows[0]["created_at"],
         )  # fmt: skip
-    if more["hold"] is None:
+    if hold is None:
         hints.placement(placement_id)
-    else:
+    elif is_agents:
         yield from states.entered(rows[0], hints)
+    else:
+        rows = yield from admission.settle(rows[0], hints)
     return rows[0]
 
 

@@ -53,9 +53,10 @@ def next_turn(run: Row, message: str) -> Unit[dict[str, Any]]:
     if spoke is None:
         return (yield from _anew(run, message))
     start = {} if spoke["attempt"] == run["attempt"] else (yield from _back_in(run, spoke["attempt"]))
-    # Another run may have gone on with its session.
-    fork = start.get("fork", False) or run["followups"] > 0
-    return {**start, "next_prompt": message, "resume": Resume.CONTINUE.value, "fork": fork}
+    start |= {"next_prompt": message, "resume": Resume.CONTINUE.value}
+    if start.get("fork") or run["followups"] > 0:  # another run has gone on with its session
+        start |= {"fork": True, "followups": 0}
+    return start
 
 
 def also_said(told: str, *texts: str) -> str:

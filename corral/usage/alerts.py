@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from corral.platform.database import Unit, fetch, sql
+from corral.platform.database import Unit, commit, fetch, sql
 from corral.usage.budgets import Budget
 
 #: Percent of a budget.
@@ -25,6 +25,13 @@ class Alert(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = ", ".join(Alert.__struct_fields__)
+#: What this process knows to be told: budget → beginning of the period, limit, percent.
+_told: dict[int, tuple[int, int, int]] = {}
+
+
+def forget() -> None:
+    """Drop what this process knows, because the database behind it is another one now."""
+    _told.clear()
 
 
 def reached(budget: Budget, spent: int) -> int:
@@ -32,8 +39,16 @@ def reached(budget: Budget, spent: int) -> int:
     return max((level for level in LEVELS if spent * 100 >= budget.limit_micros * level), default=0)
 
 
-def note(budget: Budget, spent: int, now: int) -> Unit[None]:
-    """Tell of the levels that are reached, unless that was told; take back what a higher limit has made untrue.
+async def tell(budget: Budget, spent: int, now: int) -> None:
+    """Tell of the levels that are reached, unless that was told; take back what a higher limit has made untrue."""
+    state = budget.began(now), budget.limit_micros, reached(budget, spent)
+    if _told.get(budget.no) != state:
+        await commit(_tell(budget, spent, now))
+        _told[budget.no] = state
+
+
+def _tell(budget: Budget, spent: int, now: int) -> Unit[None]:
+    """Do so within a unit.
 
     Nothing happens if the budget has another limit by now: whoever knows that will tell.
     """

@@ -21,8 +21,8 @@ from corral.usage.periods import Span
 
 ORG, TEAM, AGENT, TASK, KEY = "org", "team", "agent", "task", "key"
 TOTAL = "total"
-#: What a run is lent at least at a time: a dollar, or a tenth of the budget if that is less, but not nothing.
-_DOLLAR, _CENT = 1_000_000, 10_000
+#: What a run is lent at first: a dollar, or a tenth of the budget if that is less, but not nothing.
+DOLLAR, CENT = 1_000_000, 10_000
 
 #: Whose budget it is: scope and target.
 Whose = tuple[str, str]
@@ -52,13 +52,13 @@ class Budget(msgspec.Struct, frozen=True):
 
     @property
     def slice(self) -> int:
-        """What a run is lent at a time."""
-        return max(_CENT, min(_DOLLAR, self.most))
+        """What a run is lent at first."""
+        return max(CENT, min(DOLLAR, self.limit_micros // 10))
 
     @property
     def most(self) -> int:
-        """What a run is lent at most."""
-        return max(_CENT, self.limit_micros // 10)
+        """What a run is lent at most at a time, however much it has spent already."""
+        return max(CENT, self.limit_micros // 4)
 
     def span(self, now: int) -> Span | None:
         """Return its present period; None if that has no end."""

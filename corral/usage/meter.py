@@ -82,12 +82,14 @@ async def count(org_id: int, also: Sequence[Budget] = ()) -> None:
         if counted is None or time.monotonic() - counted.since > _FRESH:
             counted = await _begin(org_id, now)
         wanted = {(*budget.whose, budget.began(now)) for budget in known}
+        if counted.sums.keys() == wanted and now - counted.at < 2 * _SETTLED:
+            return
         kept = {key: cost for key, cost in counted.sums.items() if key in wanted}
         sums = kept | await _sums(org_id, wanted - kept.keys(), counted)
         recent = await database.fetch(_RECENT, org_id, counted.until, now - _SETTLED)
         rows = [row for row in recent if row["is_settled"]]
         until = max((int(row["last"]) for row in rows), default=counted.until)
-        _counted[org_id] = _Counted(until, now - _SETTLED, counted.since, _added(sums, rows))
+        _counted[org_id] = _Counted(until, max(counted.at, now - _SETTLED), counted.since, _added(sums, rows))
 
 
 def spent(org_id: int, some: Sequence[Budget], now: int) -> Unit[dict[int, int]]:

@@ -25,12 +25,13 @@ from corral.base.errors import BadRequest
 from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
+from corral.mcp import reach
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
 from corral.providers.engine import Engine
-from corral.runs import approvals, feed, loops, placements, runners, waiting
+from corral.runs import approvals, feed, loops, placements, runners, treasury, waiting
 from corral.secrets import keyring, vault
-from corral.usage import budgets, meter, pricelists
+from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
 from corral.web.answers import Answer
 from corral.web.call import AnyRequest, request_id
@@ -99,9 +100,10 @@ async def serve(settings: Settings, sock: socket.socket | None = None) -> AsyncI
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
-    for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter):
+    for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts):
         memory.forget()
     keyring.use(settings)
+    reach.use(settings)
     await database.connect(settings)
     try:
         await vault.check()
@@ -192,6 +194,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor = Supervisor()
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
+    supervisor.add("money", treasury.run_once, every=1)
     supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
     supervisor.add("retries", starting.retry_due, every=5)
     supervisor.add("overdue tasks", starting.end_overdue, every=5)

@@ -1,1 +1,1 @@
-"""Types that the server and a runner both speak. msgspec structs only; imports nothing but `corral.base`."""
+"""What the server and a runner both speak, and what both reckon alike. Knows msgspec and `corral.base` alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -48,6 +49,15 @@ class McpServer(msgspec.Struct, frozen=True):
     allow: tuple[str, ...] = ()
     ask: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    id: str = ""
+
+    @property
+    def secrets(self) -> Iterator[tuple[str, str]]:
+        """Yield what it is given that nobody is to read, by its names."""
+        for name, value in (*self.env.items(), *self.headers.items()):
+            yield f"{self.name}.{name}", value
+            if name in self.headers and " " in value:  # the scheme is not secret: `Bearer …`
+                yield f"{self.name}.{name}", value.partition(" ")[2]
 
     @property
     def is_ruled(self) -> bool:

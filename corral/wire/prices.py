@@ -56,16 +56,13 @@ class Price(msgspec.Struct, frozen=True):
         return rates
 
 
-class Book:
-    """The prices an org reckons with: its own before the built-in ones, the more exact name before the other."""
+class Prices:
+    """Prices in the order in which they count."""
 
-    def __init__(self, version: int, own: Sequence[Price], builtin: Sequence[Price]) -> None:
-        """Take the version that names both lists."""
-        self.version = version
-        self.own = tuple(own)
-        self.builtin = tuple(builtin)
-        self._ordered = [price for prices in (own, builtin) for price in sorted(prices, key=_exact_first)]
-        self._patterns = [re.compile(_pattern(price.model)) for price in self._ordered]
+    def __init__(self, ordered: Iterable[Price]) -> None:
+        """Take them in that order."""
+        self.ordered = tuple(ordered)
+        self._patterns = [re.compile(_pattern(price.model)) for price in self.ordered]
         self._found: dict[tuple[str, int], Price | None] = {}
 
     def find(self, model: str, day: int) -> Price | None:
@@ -93,10 +90,21 @@ class Book:
 
     def _look_up(self, model: str, day: int) -> Price | None:
         name = _SUFFIX.sub("", model)
-        for price, pattern in zip(self._ordered, self._patterns, strict=True):
+        for price, pattern in zip(self.ordered, self._patterns, strict=True):
             if (price.since is None or price.since <= day) and (pattern.fullmatch(model) or pattern.fullmatch(name)):
                 return price
         return None
+
+
+class Book(Prices):
+    """The prices an org reckons with: its own before the built-in ones, the more exact name before the other."""
+
+    def __init__(self, version: int, own: Sequence[Price], builtin: Sequence[Price]) -> None:
+        """Take the version that names both lists."""
+        super().__init__(price for prices in (own, builtin) for price in sorted(prices, key=_exact_first))
+        self.version = version
+        self.own = tuple(own)
+        self.builtin = tuple(builtin)
 
 
 #: A snapshot's date and a chosen window, at the end of a name.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from corral.wire.events import Usage
+from corral.wire.prices import MILLION, Prices
+from corral.wire.runner import Limits, Money, Pause
+
+_GO_ON = "It goes on where it stopped once the budget is raised, or a new period begins."
 
 
 class Unsettled:
@@ -30,3 +34,46 @@ class Unsettled:
         if self._drafts.pop(usage.source, None) is None:
             self._drafts.clear()
         return len(self._drafts) < before
+
+
+class Purse:
+    """The money of one attempt: any amount if nothing limits it."""
+
+    def __init__(self, limits: Limits, money: Money | None) -> None:
+        """Take what limits the attempt."""
+        self._prices = Prices(money.prices if money is not None else ())
+        self._allowed = money.allowed_micros if money is not None else None
+        self._most_usd = limits.max_cost_usd
+        self._spent = 0
+        self._unsettled = Unsettled()
+
+    def draft(self, usage: Usage) -> None:
+        """Take the newest word on a message."""
+        self._unsettled.draft(usage)
+
+    def spend(self, usage: Usage) -> None:
+        """Take a usage line."""
+        self._unsettled.spend(usage)
+        self._spent += self._prices.counted([usage])
+
+    def fund(self, allowed_micros: int) -> None:
+        """Let it spend so much in all."""
+        self._allowed = allowed_micros
+
+    @property
+    def spent(self) -> int:
+        """Return what is spent, in millionths of a dollar: as reported, else as the prices say."""
+        return self._spent + self._prices.counted(self._unsettled.lines)
+
+    @property
+    def is_at_its_limit(self) -> bool:
+        """Tell whether the run's own limit of its cost is reached."""
+        return self._most_usd is not None and self.spent >= self._most_usd * MILLION
+
+    def pause(self) -> Pause | None:
+        """Return why the run must pause, if what its budget gave it is spent."""
+        if self._allowed is None or (spent := self.spent) < self._allowed:
+            return None
+        of = f"${spent / MILLION:.4f} of the ${self._allowed / MILLION:.4f} that it was given"
+        message = f"Its budget is used up: this attempt has spent {of}"
+        return Pause("budget", message, _GO_ON)

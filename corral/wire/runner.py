@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from corral.wire.agents import AgentSnapshot, McpServer
+from corral.wire.prices import Price
 from corral.wire.runs import Engine, PermissionMode
 from corral.wire.tools import run_token
 
@@ -93,6 +94,14 @@ class Limits(msgspec.Struct):
     run_seconds: float | None = 14400.0
 
 
+class Money(msgspec.Struct):
+    """What an attempt may spend."""
+
+    #: In all, in millionths of a dollar; None: no budget says so, and the prices are for `limits.max_cost_usd`.
+    allowed_micros: int | None = None
+    prices: list[Price] = []  #: what is spent before anybody reports it, in the order in which they count
+
+
 class Assignment(msgspec.Struct):
     """One attempt of one run, given to the runner that holds its lease and to nobody else."""
 
@@ -113,6 +122,7 @@ class Assignment(msgspec.Struct):
     env: dict[str, str] = {}  #: the org's and the agent's secrets, by name
     agent: AgentSnapshot | None = None  #: whom it executes; such a run may call Corral's own tools
     mcp_servers: list[McpServer] = []
+    money: Money | None = None  #: what it may spend; None: as much as it likes
     stored_n: int = 0  #: events of this attempt that the server has (not 0 when an assignment is offered again)
 
 
@@ -121,10 +131,7 @@ def secrets_of(assignment: Assignment) -> Iterator[tuple[str, str]]:
     yield "CORRAL_RUN_TOKEN", run_token(assignment.run_id, assignment.lease)
     yield from assignment.env.items()
     for server in assignment.mcp_servers:
-        for name, value in (*server.env.items(), *server.headers.items()):
-            yield f"{server.name}.{name}", value
-            if name in server.headers and " " in value:  # the scheme is not secret: `Bearer …`
-                yield f"{server.name}.{name}", value.partition(" ")[2]
+        yield from server.secrets
 
 
 class CommandKind(StrEnum):
@@ -133,6 +140,7 @@ class CommandKind(StrEnum):
     APPROVE = "approve"
     CANCEL = "cancel"
     MESSAGE = "message"
+    FUND = "fund"
     PAUSE = "pause"
     MCP_TEST = "mcp_test"  #: about no run: `run_id` is empty, `attempt` 0
 
@@ -191,6 +199,12 @@ class Pause(msgspec.Struct, frozen=True):
     message: str = "Paused by a person"
     hint: str | None = None
     by: str | None = None
+
+
+class Fund(msgspec.Struct):
+    """Payload of `fund`: what the attempt may spend from now on."""
+
+    allowed_micros: int  #: in all, in place of what it was told before
 
 
 class Message(msgspec.Struct):

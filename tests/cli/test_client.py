@@ -118,8 +118,9 @@ def test_a_stream_goes_on_from_the_last_event_after_a_cut() -> None:
         for sequence, kind in events:
             data = json.dumps({"sequence": sequence, "event_type": kind, "payload": {}})
             request.wfile.write(f"id: {sequence}\ndata: {data}\n\n".encode())
-        token = json.dumps({"event_type": "agent.token", "payload": {}})
-        request.wfile.write(f"data: {token}\n\n".encode())
+        if n == 1:
+            token = json.dumps({"event_type": "agent.token", "payload": {}})
+            request.wfile.write(f"data: {token}\n\n".encode())
 
     with serving(answer) as client:
         kinds = [event["event_type"] for event in client.events("r")]

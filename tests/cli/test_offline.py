@@ -67,7 +67,21 @@ def test_a_command_that_is_not_called_right_exits_2(corral: Command) -> None:
 def test_help_and_version(corral: Command) -> None:
     assert corral("--version").out == f"corral {corral('version', '--json').json()['version']}\n"
     listed = corral("--help").out
-    for command in ("up", "serve", "runner", "demo", "run", "runs", "logs", "followup", "cancel", "approvals", "keys"):
+    for command in (
+        "up",
+        "serve",
+        "runner",
+        "demo",
+        "run",
+        "runs",
+        "logs",
+        "followup",
+        "pause",
+        "continue",
+        "cancel",
+        "approvals",
+        "keys",
+    ):
         assert command in listed
 
 

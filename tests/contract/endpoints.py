@@ -86,6 +86,8 @@ POST   /api/v1/sign-in-links
 GET    /api/runs/:id/events
 GET    /api/runs/:id/events/stream
 POST   /api/runs/:id/cancel
+POST   /api/runs/:id/pause
+POST   /api/runs/:id/continue
 POST   /api/runs/:id/message
 GET    /api/approvals
 GET    /api/approvals/:id

@@ -36,6 +36,8 @@ NEEDS_A_KEY = [
     ("GET", "/api/runs/x/events"),
     ("GET", "/api/runs/x/events/stream"),
     ("POST", "/api/runs/x/cancel"),
+    ("POST", "/api/runs/x/pause"),
+    ("POST", "/api/runs/x/continue"),
     ("GET", "/api/approvals"),
     ("POST", "/api/approvals/x"),
 ]
@@ -185,6 +187,8 @@ def test_nobody_hands_out_more_than_they_have(key_for: Callable[..., Api]) -> No
         ("GET", "/api/runs/x/events", "runs:read"),
         ("GET", "/api/runs/x/events/stream", "runs:read"),
         ("POST", "/api/runs/x/cancel", "runs:write"),
+        ("POST", "/api/runs/x/pause", "runs:write"),
+        ("POST", "/api/runs/x/continue", "runs:write"),
         ("GET", "/api/approvals", "approvals:read"),
         ("POST", "/api/approvals/x", "approvals:write"),
         ("GET", "/api/secrets", "secrets:read"),

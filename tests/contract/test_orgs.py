@@ -28,6 +28,8 @@ def test_nothing_of_another_org_is_found_by_its_id(both: tuple[Seeds, Api]) -> N
         stranger.get("/api/runs/:id/events", run),
         stranger.get("/api/runs/:id/events/stream", run),
         stranger.post("/api/runs/:id/cancel", claimed["run_id"]),
+        stranger.post("/api/runs/:id/pause", claimed["run_id"]),
+        stranger.post("/api/runs/:id/continue", run, body={"message": "go on"}),
         stranger.get("/runners/:id", runner),
         stranger.get("/runners/:id", seeds.hand.card["uid"]),
         stranger.get("/runners/:id/pods", runner),

@@ -78,6 +78,25 @@ def test_a_run_is_cancelled_and_its_follower_exits_1(cli: Cli) -> None:
     assert cli.err.strip()
 
 
+def test_a_run_is_paused_and_continued_and_its_follower_sees_both(cli: Cli) -> None:
+    run = cli.run("run", "%say One\n%bash tail -f /dev/null", "--mode", "bypassPermissions").split()[0]
+    follower = cli.start("logs", run, "--follow")
+    cli.fleet.wait_event(run, "agent.tool_call")
+    assert run in cli.run("pause", run)
+    cli.fleet.wait(run, "PAUSED")
+    cli.run("pause", run, code=1)
+    assert "paused already" in cli.err
+    assert "paused: Paused by a person" in cli.run("logs", run)
+    assert cli.run("continue", run, "%say Two").split() == [run]
+    out, err = follower.communicate(timeout=60 * PATIENCE)
+    assert (follower.returncode, "Two" in out) == (0, True)
+    assert f"corral continue {run}" in err
+    out = cli.run("continue", run, "%say Three", "--follow")
+    assert ("Three" in out, "Two" in out) == (True, False)  # what is followed begins where it goes on
+    cli.run("continue", run, code=1)
+    assert "message" in cli.err
+
+
 def test_doctor_says_what_is_reachable(cli: Cli) -> None:
     out = cli.run("doctor", code=None) + cli.err
     assert cli.fleet.server.url in out

@@ -123,6 +123,32 @@ def test_a_delegator_whose_machine_dies_while_it_waits_hears_what_came_meanwhile
     assert len(company.tree(task)) == 2
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_delegator_that_is_paused_hears_what_came_meanwhile_once_it_goes_on(company: Company, *, waits: bool) -> None:
+    lead, leaf = company.agent(f"Resting {waits}", "one"), company.agent(f"Busy {waits}", "two")
+    gate = company.machines["two"].work / f"busy-gate-{waits}"
+    script = lines(f"%bash {GATE.format(gate)}", "%say came meanwhile")
+    then = ["%say heard {{result}}"] if waits else ["%say handed out", "%next", "%say heard {{user}}"]
+    task = company.task(lead, lines("%keep", hand(lead, leaf, script, wait=waits), *then))
+    part = company.part(task, leaf)
+    lead_run = company.look(task)["run_id"]
+    company.wait(lead_run, "WAITING")
+    if not waits:
+        company.wait_event(lead_run, "session.waiting")
+    assert company.api.post("/api/runs/:id/pause", lead_run).status_code == 200
+    company.wait(lead_run, "PAUSED")
+    gate.touch()
+    company.status(part["id"], "done")
+    company.wait_event(lead_run, "bus.result")
+    assert (company.look(task)["status"], company.look(task)["why"]) == ("waiting", "Paused by a person")
+    assert company.api.post("/api/runs/:id/continue", lead_run, body={}).status_code == 200
+    heard = company.result(task)
+    assert (heard.startswith("heard "), "came meanwhile" in heard) == (True, True)
+    company.hold(lead_run)
+    assert len({one["session_id"] for one in company.payloads(lead_run, "session.init")}) == 1
+    assert len(company.tree(task)) == 2
+
+
 def test_who_waits_holds_no_slot_that_whom_it_waits_for_needs(company: Company) -> None:
     lead, leaf = company.agent("Above", "one"), company.agent("Below", "one")
     task = company.task(lead, lines(hand(lead, leaf, "%say from the same machine"), "%say heard {{result}}"))

@@ -3,99 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
+import functools
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
-from corral.mcp.client import Session, connect
+from corral.mcp.client import once
 from corral.mcp.link import Unreachable
+from corral.mcp.pool import User
 from corral.wire.agents import McpServer
 from tests.support import mcp_server
-from tests.support.processes import Process, base_env, free_port
+from tests.support.mcp_probe import Probe, start
+from tests.support.processes import free_port
 from tests.support.waiting import PATIENCE, eventually
 
-SCRIPT = str(Path(mcp_server.__file__))
 SECRET = "sk-the-value-itself"
-
-
-class Probe:
-    """The server as a test has it: started where the transport says so, with the pids of all it started."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.pids_file = folder / "pids"
-        self.env = {mcp_server.PIDS: str(self.pids_file)}
-
-    def stdio(self, *args: str, **env: str) -> McpServer:
-        words = ("-P", SCRIPT, *args)
-        return McpServer("probe", "stdio", command=sys.executable, args=words, env={**self.env, **env})
-
-    def pids(self) -> list[int]:
-        return [int(line) for line in self.pids_file.read_text().split()] if self.pids_file.exists() else []
-
-    def living(self) -> list[int]:
-        return [pid for pid in self.pids() if is_alive(pid)]
-
-
-@pytest.fixture
-def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Probe]:
-    for grace in ("PROCESS_TERMINATION_TIMEOUT", "FORCE_KILL_TIMEOUT"):
-        monkeypatch.setattr(f"mcp.client.stdio.{grace}", 0.3)
-    made = Probe(tmp_path)
-    yield made
-    for pid in made.living():
-        os.kill(pid, signal.SIGKILL)
-
-
-@pytest.fixture(params=["stdio", "http"])
-async def server(request: pytest.FixtureRequest, probe: Probe) -> AsyncIterator[McpServer]:
-    if request.param == "stdio":
-        yield probe.stdio()
-        return
-    async with over_http(probe) as (served, _):
-        yield served
-
-
-@asynccontextmanager
-async def over_http(probe: Probe, **env: str) -> AsyncIterator[tuple[McpServer, Process]]:
-    port = free_port()
-    process = Process(
-        "mcp server",
-        [sys.executable, "-P", SCRIPT, "--http", str(port)],
-        env={**base_env(probe.folder), **probe.env, **env},
-        log=probe.folder / "http.log",
-        cwd=probe.folder,
-    )
-    await asyncio.to_thread(http_start, process, port)
-    try:
-        yield McpServer("probe", "http", url=f"http://127.0.0.1:{port}/mcp"), process
-    finally:
-        await asyncio.to_thread(process.stop)
-
-
-def http_start(process: Process, port: int) -> None:
-    def answers() -> bool:
-        assert process.is_running(), process.output()
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", port)) == 0
-
-    process.start()
-    eventually(answers, what="the MCP server listens")
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+connect = functools.partial(once, user=User(1, "ada", "run"))
 
 
 async def test_tools_are_listed_and_called(server: McpServer, probe: Probe) -> None:
@@ -118,11 +43,11 @@ async def test_tools_are_listed_and_called(server: McpServer, probe: Probe) -> N
 
 
 async def test_a_tool_that_hangs_is_given_up_and_the_next_call_works(server: McpServer) -> None:
-    async with connect(server, call_seconds=0.5) as session:
-        hung = await session.call("hang", {})
+    async with connect(server) as session:
+        hung = await session.call("hang", {}, 0.5)
         assert hung.is_error
         assert "no answer in 0.5 seconds" in hung.text
-        assert (await patiently(session).call("echo", {"text": "still there"})).text == "still there"
+        assert (await session.call("echo", {"text": "still there"})).text == "still there"
 
 
 async def test_a_call_that_its_caller_gives_up_leaves_the_server_usable(server: McpServer) -> None:
@@ -162,9 +87,9 @@ async def test_a_server_that_crashes_is_started_again_by_the_next_call(probe: Pr
 
 async def test_a_server_that_froze_is_killed_and_started_again(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corral.mcp.link._SIGN_OF_LIFE", 0.3)
-    async with connect(probe.stdio(), call_seconds=0.5) as session:
-        assert "no answer" in (await session.call("freeze", {})).text
-        assert (await patiently(session).call("echo", {"text": "again"})).text == "again"
+    async with connect(probe.stdio()) as session:
+        assert "no answer" in (await session.call("freeze", {}, 0.5)).text
+        assert (await session.call("echo", {"text": "again"})).text == "again"
         assert len(probe.pids()) == 2
         assert len(probe.living()) == 1
     assert probe.living() == []
@@ -179,11 +104,11 @@ async def test_a_server_that_never_answers_is_given_up_and_does_not_outlive_that
 
 
 async def test_a_start_that_is_cut_off_leaves_no_process(probe: Probe) -> None:
-    async def start() -> None:
+    async def begin() -> None:
         async with connect(probe.stdio("--mute")):
             pass
 
-    task = asyncio.create_task(start())
+    task = asyncio.create_task(begin())
     async with asyncio.timeout(20 * PATIENCE):
         while not probe.pids():  # noqa: ASYNC110 - another process writes them
             await asyncio.sleep(0.02)
@@ -194,7 +119,7 @@ async def test_a_start_that_is_cut_off_leaves_no_process(probe: Probe) -> None:
 
 
 async def test_a_server_that_cannot_start_says_why_but_no_secret(probe: Probe) -> None:
-    with pytest.raises(Unreachable, match=r"it wrote: no such root; the token was \*\*\*") as failed:
+    with pytest.raises(Unreachable, match=r"it wrote: no such root; the token was \[redacted:probe.TOKEN\]") as failed:
         async with connect(probe.stdio("--fail", TOKEN=SECRET)):
             pass
     assert SECRET not in failed.value.message
@@ -215,7 +140,7 @@ async def test_a_server_that_always_ends_is_left_alone_at_last(probe: Probe, mon
 
 
 async def test_http_requests_carry_the_headers_and_a_refusal_is_told(probe: Probe) -> None:
-    async with over_http(probe, TOKEN=SECRET) as (served, _):
+    async with probe.http(TOKEN=SECRET) as (served, _):
         let_in = McpServer("probe", "http", url=served.url, headers={"Authorization": f"Bearer {SECRET}"})
         async with connect(let_in) as session:
             assert (await session.call("echo", {"text": "in"})).text == "in"
@@ -225,12 +150,12 @@ async def test_http_requests_carry_the_headers_and_a_refusal_is_told(probe: Prob
 
 
 async def test_an_http_server_that_went_away_and_came_back_is_used_again(probe: Probe) -> None:
-    async with over_http(probe) as (served, process), connect(served) as session:
+    async with probe.http() as (served, process), connect(served) as session:
         first = (await session.call("pid", {})).text
         await asyncio.to_thread(process.kill)
         assert (await session.call("pid", {})).is_error
         assert served.url is not None
-        await asyncio.to_thread(http_start, process, int(served.url.split(":")[2].split("/")[0]))
+        await asyncio.to_thread(start, process, int(served.url.split(":")[2].split("/")[0]))
         back = await session.call("pid", {})
         assert (back.is_error, back.text != first) == (False, True)
 
@@ -245,12 +170,14 @@ async def test_an_http_server_that_is_not_there_is_told(probe: Probe) -> None:
 def test_a_server_dies_with_a_platform_that_is_killed(probe: Probe) -> None:
     program = textwrap.dedent(f"""
         import asyncio
-        from corral.mcp.client import connect
+        from corral.mcp.client import once
+        from corral.mcp.pool import User
         from corral.wire.agents import McpServer
 
         async def main():
-            words = ("-P", {SCRIPT!r}, "--mute")
-            async with connect(McpServer("p", "stdio", {sys.executable!r}, words, env={probe.env!r})):
+            words = ("-P", {mcp_server.__file__!r}, "--mute")
+            server = McpServer("p", "stdio", {sys.executable!r}, words, env={probe.env!r})
+            async with once(server, User(1, "ada", "run")):
                 pass
 
         asyncio.run(main())
@@ -261,9 +188,3 @@ def test_a_server_dies_with_a_platform_that_is_killed(probe: Probe) -> None:
         finally:
             platform.kill()
     eventually(lambda: not probe.living(), what="the server is gone")
-
-
-def patiently(session: Session) -> Session:
-    """A busy machine may need longer than a test gives what hangs."""
-    session._call_seconds = 30
-    return session

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from corral.mcp.pool import User
 from corral.runs import queue
 from corral.wire.agents import McpServer
 from corral.wire.runs import RunStatus
@@ -135,7 +136,7 @@ async def test_a_slow_goodbye_of_a_server_keeps_nobody_from_going_on(
     leaving = asyncio.Event()
 
     @asynccontextmanager
-    async def slow(_server: McpServer) -> AsyncIterator[Server]:
+    async def slow(_server: McpServer, _user: User) -> AsyncIterator[Server]:
         try:
             yield world.server
         finally:

@@ -14,10 +14,11 @@ from corral.providers.entries import Answer, Prompt
 from corral.providers.journal import Journal
 from corral.providers.loop import Loop
 from corral.providers.provider import Reply
-from corral.runs import approvals, ingest, inputs, leases, queue
+from corral.runs import approvals, ingest, inputs, leases, pausing, queue
 from corral.runs.hints import decide
 from corral.runs.models import Run
 from corral.wire.events import EventType
+from corral.wire.purse import Purse
 from corral.wire.runner import Assignment
 from corral.wire.runs import Engine, RunStatus
 from tests.providers.world import World
@@ -84,6 +85,61 @@ async def test_a_run_that_is_told_to_stop_while_it_is_asked_to_wait_stops(
     await world.happens(lambda: len(world.served()) == 1)
     await queue.cancel(world.org_id, run.id, "user:me")
     assert (await world.until(run)).status == RunStatus.CANCELLED
+
+
+# Paused
+
+
+async def paused(world: World, run: Run) -> None:
+    await pausing.pause_by(world.org_id, run.id, "user:me")
+    await world.until(run, RunStatus.PAUSED)
+
+
+async def test_a_run_that_is_paused_in_mid_answer_pays_for_it_and_asks_again_when_it_goes_on(
+    world: World, provider: str
+) -> None:
+    await world.start()
+    run = await world.ask("%say some words\n%stall x1", provider)
+    await streaming(world, run)
+    await paused(world, run)
+    assert (await world.spent(run)).output_tokens >= 2
+    assert await count("commands WHERE done_at IS NULL") == 0
+    await pausing.continue_by(world.org_id, run.id, None, "user:me")
+    done = await world.until(run)
+    assert (done.status, done.attempt, await world.text(done)) == (RunStatus.COMPLETED, 2, "some words")
+    assert await prompts(world, run) == [run.prompt]
+    assert done.last_seq == len(await world.events(run))
+
+
+async def test_a_run_that_is_paused_in_a_call_of_its_own_makes_it_again_and_hears_what_is_said(world: World) -> None:
+    await world.start()
+    run = await world.ask("%keep\n%tool ask {}\n%say {{result}} and {{user}}")
+    await world.until(run, RunStatus.WAITING)
+    await paused(world, run)
+    await pausing.continue_by(world.org_id, run.id, "hurry", "user:me")
+    await world.happens(lambda: max(world.own.asked.values()) == 2)
+    world.own.answers.put_nowait("yes")
+    done = await world.until(run)
+    text = await world.text(done)
+    assert (text.startswith("yes and "), text.endswith("hurry"), "paused" in text) == (True, True, False)
+    assert world.own.done.total() == 1
+
+
+@BOTH
+async def test_a_run_that_goes_on_after_a_follow_up_has_a_conversation_of_its_own(world: World) -> None:
+    await world.start()
+    first = await world.done("%say one")
+    child = await world.until(await queue.follow_up(world.org_id, first.id, "%say two", "user:me"))
+    await pausing.continue_by(world.org_id, first.id, "%say three", "user:me")
+    await pausing.continue_by(world.org_id, child.id, "%say four", "user:me")
+    first, child = await world.until(first), await world.until(child)
+    assert (first.session_id != first.id, child.session_id) == (True, first.id)
+    assert await prompts(world, first) == ["%say one", "%say three"]
+    assert await prompts(world, child) == ["%say one", "%say two", "%say four"]
+    await pausing.continue_by(world.org_id, first.id, "%say five", "user:me")
+    again = await world.until(first)
+    assert (again.attempt, again.session_id) == (3, first.session_id)
+    assert await prompts(world, first) == ["%say one", "%say three", "%say five"]
 
 
 # Told something
@@ -329,7 +385,7 @@ async def test_a_write_that_is_cut_off_is_looked_for_before_the_end_is_written(
     run = await world.ask("x")
     await database.fetch("UPDATE runs SET attempt = 1, lease = 'mine', attempt_open = TRUE WHERE id = $1", run.id)
     work = Assignment(run.id, 1, "mine", Engine.PROVIDER, "x", "")
-    journal = Journal(world.org_id, run.no, work, lambda: None)
+    journal = Journal(world.org_id, run.no, work, purse=Purse(work.limits, None), on_lost=lambda: None)
     real, stored = ingest.ingest, asyncio.Event()
 
     async def slow(*args: Any) -> Any:

@@ -15,6 +15,7 @@ import pytest
 from corral.base.errors import Unavailable
 from corral.demo.ledger import Served
 from corral.demo.server import ModelServer
+from corral.mcp.pool import User
 from corral.platform import database
 from corral.platform.database import Unit, sql
 from corral.platform.settings import Settings
@@ -26,11 +27,11 @@ from corral.runs.frames import Logged
 from corral.runs.hints import Hints
 from corral.runs.models import Run
 from corral.runs.states import Change
-from corral.usage import ledger
-from corral.usage.ledger import Totals
+from corral.usage import ledger, pricelists
+from corral.usage.ledger import SoFar
 from corral.wire import runs as wire
 from corral.wire.agents import AgentSnapshot, McpServer
-from corral.wire.runner import Assignment, Held, Limits
+from corral.wire.runner import Assignment, Held, Limits, Money
 from corral.wire.runs import ENDED, RunStatus
 from corral.wire.tools import ToolAnswer, ToolSpec
 from tests.runs.world import World as Runs
@@ -82,21 +83,25 @@ class Server:
     def specs(self) -> Sequence[ToolSpec]:
         return [ToolSpec(name, f"Do {name}", _ANYTHING) for name in ("look", "fail", "hang", "much")]
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolAnswer:
+    async def call(self, name: str, arguments: Mapping[str, Any], seconds: float) -> ToolAnswer:
         self.calls.append(f"{name} {arguments.get('at', '')}".strip())
         match name:
             case "fail":
                 raise RuntimeError("it broke")
             case "hang":
                 self.hanging.set()
-                await asyncio.Event().wait()
+                await asyncio.sleep(seconds)
+                return ToolAnswer(done=True, text=f"hang gave no answer in {seconds:g} seconds", is_error=True)
             case "much":
                 return ToolAnswer(done=True, text="much " * 100_000)
         await asyncio.sleep(0)
         return ToolAnswer(done=True, text=f"saw {arguments.get('at')}")
 
+    async def renew(self) -> bool:
+        return False
+
     @asynccontextmanager
-    async def connect(self, server: McpServer) -> AsyncIterator[Server]:
+    async def connect(self, server: McpServer, _user: User) -> AsyncIterator[Server]:
         if server.name == "broken":
             raise OSError("no such command")
         self.opened += 1
@@ -121,6 +126,7 @@ class World(Runs):
         self.secrets = {f"{name.upper()}_API_KEY": "any" for name in MODELS}
         self.mcp_servers: list[str] = ["files"]
         self.rules: dict[str, Any] = {}  #: about their tools
+        self.allowed: int | None = None  #: what an attempt may spend, in millionths of a dollar
         self.engines: list[Engine] = []
         self.writes = 0
         self._crash_at: int | str = 0
@@ -187,8 +193,8 @@ class World(Runs):
     async def text(self, run: Run) -> str:
         return str((await self.told(run, "run.completed"))[0]["text"])
 
-    async def spent(self, run: Run) -> Totals:
-        return (await ledger.totals([run.no])).get(run.no, Totals())
+    async def spent(self, run: Run) -> SoFar:
+        return (await ledger.totals([run.no])).get(run.no, SoFar())
 
     async def kept(self, run: Run) -> list[Kept]:
         """What is stored of a run's conversation."""
@@ -250,8 +256,11 @@ class World(Runs):
 
     async def _outfit(self, assignments: Sequence[Assignment]) -> list[Assignment]:
         servers = [McpServer(name, "stdio", command="none", **self.rules) for name in self.mcp_servers]
+        money = None
+        if self.allowed is not None:
+            money = Money(self.allowed, list((await pricelists.current(self.org_id)).ordered))
         return [
-            msgspec.structs.replace(one, env=self.secrets, mcp_servers=servers) if one.agent else one
+            msgspec.structs.replace(one, env=self.secrets, mcp_servers=servers, money=money) if one.agent else one
             for one in assignments
         ]
 

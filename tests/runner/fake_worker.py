@@ -96,6 +96,23 @@ def draft(tokens: str, number: int, start: Start) -> None:
     say(Draft(Usage(source, "model", output_tokens=int(tokens), estimated=True)))
 
 
+def answer(tokens: str, number: int, start: Start) -> None:
+    """Stream an answer, of so many tokens in all."""
+    _stream(tokens, number, start)
+
+
+def last(tokens: str, number: int, start: Start) -> None:
+    """Stream an answer that calls nothing, and tell the turn's sums, ten tokens more."""
+    _stream(tokens, number, start, ends_turn=True)
+    usage(str(int(tokens) + 10), number, start)
+
+
+def _stream(tokens: str, number: int, start: Start, *, ends_turn: bool = False) -> None:
+    for count, is_whole in ((1, False), (int(tokens), True)):
+        line = Usage(f"{start.assignment.attempt}/message-{number}", "model", output_tokens=count, estimated=True)
+        say(Draft(line, is_whole, ends_turn and is_whole))
+
+
 def tokens(count: str, number: int, start: Start) -> None:
     for one in range(int(count)):
         say(Token(TokenFrame("b1", one, "x")))
@@ -256,7 +273,7 @@ DO = {
     function.__name__: function
     for function in (
         *(call, calls, drop, private),
-        *(message, messages, big, usage, draft, tokens, leak, sleep, env, cwd, tree, orphan),
+        *(answer, last, message, messages, big, usage, draft, tokens, leak, sleep, env, cwd, tree, orphan),
         *(ask, hear, wait, chat, hang, die, done),
     )
 }

@@ -49,7 +49,7 @@ class Server:
 
 
 @given(st.integers(0, 12), MISFORTUNES, st.integers(1, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_whatever_befalls_the_posts_everything_is_stored_once_and_in_order(
     count: int, misfortunes: list[str], most: int
 ) -> None:
@@ -77,7 +77,7 @@ def test_whatever_befalls_the_posts_everything_is_stored_once_and_in_order(
 
 
 @given(st.integers(0, 6), MISFORTUNES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_restart_sends_what_is_missing_wherever_the_server_is(count: int, misfortunes: list[str]) -> None:
     async def story() -> None:
         with tempfile.TemporaryDirectory() as name:

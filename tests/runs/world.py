@@ -13,7 +13,7 @@ from corral.platform import database
 from corral.platform.settings import Settings
 from corral.runs import feed, ingest, placements, poll, queue, reads, runners, waiting
 from corral.runs.models import Run
-from corral.usage import budgets, meter, pricelists
+from corral.usage import alerts, budgets, meter, pricelists
 from corral.wire.events import Drafts, EventBatch, EventsStored, EventType, RunnerEvent, Usage
 from corral.wire.runner import Assignment, Cli, Held, Poll, PollAnswer, Register
 from corral.wire.runs import Engine
@@ -111,6 +111,7 @@ async def opened(settings: Settings) -> World:
     pricelists.forget()
     budgets.forget()
     meter.forget()
+    alerts.forget()
     feed.reset()
     waiting.reset().open()
     await database.connect(settings)

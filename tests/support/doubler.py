@@ -27,6 +27,10 @@ class Doubler:
         self._server.server_close()
         self._client.close()
 
+    def given(self, content: bytes) -> bytes:
+        """Return what a poll is answered with."""
+        return content
+
     def _forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> httpx.Response:
         answer = self._client.request(method, path, headers=headers, content=body)
         if method == "POST" and path.endswith("/events"):
@@ -35,7 +39,7 @@ class Doubler:
         return answer
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        forward = self._forward
+        forward, given = self._forward, self.given
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -52,10 +56,13 @@ class Doubler:
                 for name, value in answer.headers.items():
                     if name.lower() not in _HOP:
                         self.send_header(name, value)
+                content = answer.content
+                if self.path.endswith("/poll") and answer.status_code == 200:
+                    content = given(content)
                 if answer.status_code != 204:
-                    self.send_header("Content-Length", str(len(answer.content)))
+                    self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(answer.content)
+                self.wfile.write(content)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 - the library's names
 

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def make() -> Any:
-    from mcp.server.mcpserver import Image, MCPServer
+    from mcp.server.mcpserver import Context, Image, MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
 
     server = MCPServer("probe")
@@ -75,6 +75,13 @@ def make() -> Any:
     def pid() -> str:
         return str(os.getpid())
 
+    async def grow(context: Any) -> str:
+        server.add_tool(pid, name="grown")
+        await context.notify_tools_changed()
+        return "done"
+
+    grow.__annotations__["context"] = Context  # which is not imported where annotations are looked up
+    server.add_tool(grow, structured_output=False)
     return server
 
 

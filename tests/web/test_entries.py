@@ -87,6 +87,8 @@ def test_each_type_of_event_has_its_kind(event_type: str, expected: str) -> None
         ("run.completed", {"text": ""}, "done"),
         ("run.failed", {"code": "timeout", "message": "It took too long"}, "It took too long"),
         ("run.cancelled", {}, "cancelled"),
+        ("run.paused", {"code": "paused", "message": "Paused by a person"}, "Paused by a person"),
+        ("run.paused", {}, "paused"),
     ],
 )
 def test_an_event_reads_as_plain_text(event_type: str, payload: dict[str, Any], text: str) -> None:

@@ -93,6 +93,8 @@ CALLS = [
     ("GET", "/api/approvals", None),
     ("POST", "/api/v1/runs", {"prompt": "p", "cwd": "/srv"}),
     ("POST", "/api/runs/RUN/cancel", {}),
+    ("POST", "/api/runs/RUN/pause", {}),
+    ("POST", "/api/runs/RUN/continue", {}),
 ]
 
 

@@ -29,7 +29,6 @@ from corral.runner.engines.protocol import (
     DoCancel,
     DoInterrupt,
     DoMessage,
-    Draft,
     Emit,
     FromWorker,
     Spend,
@@ -123,6 +122,8 @@ class Attempt:
                 log("A message came after the last word")
             case DoCancel():
                 self.stop(emit(EventType.RUN_CANCELLED, message=line.cancel.message, by=line.cancel.by))
+            case DoInterrupt() if self._stop is None and self._over.is_set():
+                return  # it has said all, and ends by itself
             case DoInterrupt():
                 self.interrupt(line.message)
             case Start():
@@ -200,7 +201,7 @@ class Attempt:
             self._alive_at = now
             self._send(Alive())
         if (draft := self._meter.watch(raw)) is not None:
-            self._send(Draft(draft))
+            self._send(draft)
         for line in self._translator.translate(raw):
             self._send(line)
         match raw.get("type"):

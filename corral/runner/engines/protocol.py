@@ -77,6 +77,8 @@ class Draft(msgspec.Struct, tag_field="line", tag="draft"):
     """What a message is known to have used. The newest of a source counts if no `usage` line of its turn comes."""
 
     usage: Usage
+    is_whole: bool = False  #: the message has come to its end
+    ends_turn: bool = False  #: and calls nothing: what comes next is the turn's `usage`
 
 
 class Token(msgspec.Struct, tag_field="line", tag="token"):

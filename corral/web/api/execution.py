@@ -40,7 +40,8 @@ async def run_task(call: Call, body: RunTask) -> Answer | None:
             after = page[-1].seq
             told = [(event.seq, told) for event in page if (told := teller.tell(event))]
             frames = [f"id: {seq}\ndata: {msgspec.json.encode(one._asdict()).decode()}\n\n" for seq, one in told]
-            is_over = page[-1].type in ENDS_RUN
+            # One that was continued has such an event in its middle.
+            is_over = page[-1].type in ENDS_RUN and not await feed.events(run.no, after=after, limit=1)
             if frames or is_over:
                 return "".join(frames).encode(), is_over
         return b"", False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from corral.agents import probing, roster, supplies
-from corral.mcp import servers
+from corral.mcp import servers, uses
+from corral.mcp.servers import Server
+from corral.platform import database
 from corral.platform.access import Role
 from corral.web.api.paging import Id, Page, cut
 from corral.web.api.runs import Done
@@ -76,21 +79,21 @@ class TestMcp(msgspec.Struct, forbid_unknown_fields=True):
 async def list_mcps(call: Call, query: Page) -> list[McpView]:
     """List MCP servers, newest first."""
     found = await servers.page(call.org_id, limit=query.size + 1, before=query.before)
-    return [mcp_view(server) for server in cut(call, found, query, [server.id for server in found])]
+    return await _views(call, cut(call, found, query, [server.id for server in found]))
 
 
 @route.post("/api/mcps", scope="mcps:write", role=Role.ADMIN, status=201)
 async def add_mcp(call: Call, body: CreateMcp) -> McpView:
     """Add an MCP server, for all agents, some, or some teams."""
     await _known(call, body)
-    return mcp_view(await supplies.add_server(call.org_id, call.new_id(), _given(body)))
+    return (await _views(call, [await supplies.add_server(call.org_id, call.new_id(), _given(body))]))[0]
 
 
 @route.patch("/api/mcps/<id>", scope="mcps:write", role=Role.ADMIN, also=(409,))
 async def change_mcp(call: Call, id: str, body: ChangeMcp) -> McpView:
     """Change an MCP server: runs that begin later get it so."""
     await _known(call, body)
-    return mcp_view(await supplies.change_server(call.org_id, id, _given(body)))
+    return (await _views(call, [await supplies.change_server(call.org_id, id, _given(body))]))[0]
 
 
 @route.delete("/api/mcps/<id>", scope="mcps:write", role=Role.ADMIN)
@@ -109,6 +112,11 @@ async def _known(call: Call, body: CreateMcp | ChangeMcp) -> None:
 async def test_mcp(call: Call, id: str, body: TestMcp) -> HealthView:
     """Start or reach an MCP server where it would be used, list its tools, and end it."""
     return health_view(await probing.test(call.org_id, id, call.actor, agent_id=body.agent, runner=body.runner))
+
+
+async def _views(call: Call, found: Sequence[Server]) -> list[McpView]:
+    known = await database.commit(uses.of(call.org_id, [server.no for server in found]))
+    return [mcp_view(server, known[server.no]) for server in found]
 
 
 def _given(body: CreateMcp | ChangeMcp) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from corral.runs import feed, queue, reads
+from corral.runs import feed, pausing, queue, reads
 from corral.runs.frames import event_json
 from corral.web import answers, sse
 from corral.web.answers import Answer
@@ -14,6 +14,7 @@ from corral.web.api.launches import Prompt
 from corral.web.api.paging import MOST, Count, Limit
 from corral.web.call import Call
 from corral.web.present.logs import pages
+from corral.web.present.project_runs import ProjectRun, view
 from corral.web.routes import Routes
 from corral.wire.runs import ENDED
 
@@ -52,6 +53,12 @@ class StreamAsked(msgspec.Struct, forbid_unknown_fields=True):
     after: Count | None = None
 
 
+class GoOn(msgspec.Struct, forbid_unknown_fields=True):
+    """What a run is to go on with."""
+
+    message: Prompt | None = None  #: may be left out by a run that was stopped before it was done
+
+
 class Say(msgspec.Struct, forbid_unknown_fields=True):
     """What to tell a live run."""
 
@@ -87,6 +94,20 @@ async def cancel_run(call: Call, id: str) -> Done:
     """End a run that has not ended. A live one ends when its runner has ended the processes."""
     await queue.cancel(call.org_id, id, call.actor)
     return Done()
+
+
+@route.post("/api/runs/<id>/pause", scope="runs:write", also=(409,))
+async def pause_run(call: Call, id: str) -> Done:
+    """Pause a run that is at work or waits. A live one is paused when its runner has ended the processes."""
+    await pausing.pause_by(call.org_id, id, call.actor)
+    return Done()
+
+
+@route.post("/api/runs/<id>/continue", scope="runs:write", also=(409,))
+async def continue_run(call: Call, id: str, body: GoOn) -> ProjectRun:
+    """Let a run go on that is paused or has ended: in its log, and in the session of its CLI."""
+    await pausing.continue_by(call.org_id, id, body.message, call.actor)
+    return await view(await reads.get(call.org_id, id))
 
 
 @route.post("/api/runs/<id>/message", scope="runs:write", also=(409,))

@@ -146,12 +146,12 @@ async def _show(call: Call, agent_id: str, *, problem: str | None = None, status
     talk = await mail.page(call.org_id, agent=agent.id, talk=True, limit=_SAID)
     tasks = await board.page(call.org_id, assignee=agent.id, limit=_TASKS)
     found = await reads.page(call.org_id, agent_id=agent.id, limit=_RUNS)
-    spent = (await reports.lately(call.org_id, "month", Only(agent_id=agent.id))).by_agent().get(agent.id)
+    month = (await reports.lately(call.org_id, "month", Only(agent_id=agent.id))).by_day()
     return await page(
         call, "agent.html", "agents", status=status, path=f"/app/agents/{agent.id}",
         agent=await view(call.org_id, agent), is_archived=agent.state == roster.ARCHIVED,
         manager=everybody.agents.get(agent.manager_id or ""), instructions=agent.instructions, role=agent.role,
-        month=spent.cost_usd if spent else None,
+        month=[day.cost_usd for day in month.values()],
         mcps=await mcp_views.of_agent(call.org_id, agent) if call.caller.has("mcps:read") else [],
         secrets=await secret_views.of_agent(call.org_id, agent) if call.caller.has("secrets:read") else [],
         talk=message_views(list(reversed(talk)), everybody, whole=True),

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from corral.platform import database
 from corral.platform.access import Principal
 from corral.runs import admission, reads
 from corral.runs.models import Run
-from corral.usage import budgets, meter
+from corral.usage import budgets
 from corral.usage.budgets import Budget
 from corral.web.api import budgets as api
 from corral.web.present.budgets import BudgetView as Told
@@ -75,11 +74,7 @@ def budget_view(told: Told) -> BudgetView:
 
 async def stopped(budget: Budget) -> list[Run]:
     """Return runs that a budget keeps from going on, those that are paused first."""
-    await meter.count(budget.org_id, [budget])
-    now = await database.now()
-    _, kept = await database.commit(admission.standings(budget.org_id, [budget], now))
-    under = [one for one in kept if budget.whose in budgets.whose(one.account)]
-    wanted = [one.row["id"] for one in under if one.is_paused] + [one.row["id"] for one in under if one.is_held]
+    wanted = await admission.stopped(budget)
     runs = {run.id: run for run in await reads.some(budget.org_id, wanted[:_RUNS])}
     return [runs[one] for one in wanted if one in runs]
 

@@ -13,6 +13,7 @@ from corral.web.console import (
     inbox,
     keys,
     mcps,
+    prices,
     run,
     runners,
     runs,
@@ -21,6 +22,7 @@ from corral.web.console import (
     sign_in,
     statement,
     tasks,
+    usage,
 )
 from corral.web.routes import Route, Routes
 
@@ -55,6 +57,8 @@ ROUTES: list[Route] = [
     *secrets.route.all,
     *budgets.route.all,
     *keys.route.all,
+    *usage.route.all,
+    *prices.route.all,
     *statement.route.all,
     *settings.route.all,
 ]

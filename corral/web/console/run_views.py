@@ -158,7 +158,7 @@ def _view(run: Run, machines: dict[int, runners.Machine], sums: SoFar | None, wh
         mode=run.permission_mode,
         model=run.model,
         time=_time(run),
-        tokens=_tokens(sums),
+        tokens=sums.tokens if sums else 0,
         cached=_cached(sums),
         cost=sums.cost_usd if sums else None,
         is_estimated=sums.is_estimated if sums else False,
@@ -204,13 +204,5 @@ def _time(run: Run) -> str:
     return duration(((run.ended_at or time.time() * 1000) - run.started_at) / 1000)
 
 
-def _tokens(sums: SoFar | None) -> int:
-    if sums is None:
-        return 0
-    return sums.input_tokens + sums.output_tokens + sums.cache_read_tokens + sums.cache_write_tokens
-
-
 def _cached(sums: SoFar | None) -> int | None:
-    if sums is None or not sums.cache_read_tokens:
-        return None
-    return round(100 * sums.cache_read_tokens / (sums.input_tokens + sums.cache_read_tokens + sums.cache_write_tokens))
+    return round(100 * sums.hit_rate) if sums and sums.hit_rate else None

@@ -87,3 +87,12 @@ def tokens(count: int | None) -> str:
 def number(count: int) -> str:
     """A whole number with thin spaces between its thousands."""
     return f"{count:,}".replace(",", "\N{THIN SPACE}")
+
+
+def per_cent(part: float | None) -> str:
+    """A part of a whole in per cent; a dash where there is no whole."""
+    if part is None:
+        return "—"
+    if 0 < part < 0.01:
+        return "< 1 %"
+    return f"{int(part * 100) if 0.99 < part < 1 else round(part * 100)} %"

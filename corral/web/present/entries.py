@@ -116,7 +116,6 @@ def _answered(told: Told) -> str:
 _WORDS: dict[str, Callable[[Told], str]] = {
     EventType.RUN_CREATED: lambda _told: "run created",
     EventType.RUN_STARTED: _started,
-    EventType.RUN_PAUSED: lambda told: _after("paused", told, "reason"),
     EventType.RUN_RESULT: lambda told: _after("turn ended", told, "subtype"),
     EventType.RUN_COMPLETED: lambda told: _first(told, "text") or "done",
     EventType.RUN_FAILED: lambda told: _first(told, "message", "code"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from corral.mcp.servers import Health, Server
+from corral.mcp.uses import Use
 from corral.runs.frames import moment
 
 
@@ -25,6 +28,16 @@ class HealthView(msgspec.Struct, kw_only=True):
     tested_at: str
 
 
+class UseView(msgspec.Struct, kw_only=True):
+    """How the runs on a machine found an MCP server when one last used it."""
+
+    ok: bool
+    error: str | None  #: why it could not be used, or what broke a call
+    machine: str  #: a runner's name, or `the platform`
+    run_id: str
+    used_at: str
+
+
 class McpView(msgspec.Struct, kw_only=True):
     """An MCP server. What was given as `${NAME}` is shown so; what was given as it is, is shown as it is."""
 
@@ -42,10 +55,12 @@ class McpView(msgspec.Struct, kw_only=True):
     allow: list[str]
     ask: list[str]
     deny: list[str]
+    status: str  #: the newest of tests and uses: ok, failing, or unknown
     health: HealthView | None  #: null: it was never tested
+    uses: list[UseView]  #: by machine, newest first
 
 
-def mcp_view(server: Server) -> McpView:
+def mcp_view(server: Server, uses: Sequence[Use] = ()) -> McpView:
     """Show a server."""
     return McpView(
         id=server.id,
@@ -62,7 +77,14 @@ def mcp_view(server: Server) -> McpView:
         allow=server.allow,
         ask=server.ask,
         deny=server.deny,
+        status=_status(server.health, uses),
         health=health_view(server.health) if server.health is not None else None,
+        uses=[
+            UseView(
+                ok=use.error is None, error=use.error, machine=use.machine, run_id=use.run_id, used_at=moment(use.at)
+            )
+            for use in uses
+        ],
     )
 
 
@@ -75,3 +97,12 @@ def health_view(health: Health) -> HealthView:
         machine=health.machine,
         tested_at=moment(health.tested_at),
     )
+
+
+def _status(health: Health | None, uses: Sequence[Use]) -> str:
+    known = [(use.at, use.error is None) for use in uses[:1]]
+    if health is not None:
+        known.append((health.tested_at, health.ok))
+    if not known:
+        return "unknown"
+    return "ok" if max(known)[1] else "failing"

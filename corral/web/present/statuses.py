@@ -19,6 +19,11 @@ def pod(status: str) -> str:
     return _POD.get(RunStatus(status), status)
 
 
+def project(status: str) -> str:
+    """Return the Abbado word, which calls a run that waits running."""
+    return RunStatus.RUNNING if status == RunStatus.WAITING else status
+
+
 def stored_for_fleet(word: str | None) -> tuple[str, ...]:
     """Return the stored states that an AgentFleet filter means; small letters do as well."""
     if word is None:

@@ -25,3 +25,14 @@ export function duration(ms) {
 export function count(number) {
   return number.toLocaleString("en-US").replaceAll(",", "\u2009");
 }
+
+export function money(usd) {
+  return `$${usd.toLocaleString("en-US", { minimumFractionDigits: 3, maximumFractionDigits: 3 })}`;
+}
+
+export function compact(number) {
+  if (number >= 1e9) return `${Number((number / 1e9).toFixed(1))}G`;
+  if (number >= 1e6) return `${Number((number / 1e6).toFixed(1))}M`;
+  if (number >= 1e4) return `${Number((number / 1e3).toFixed(1))}k`;
+  return Number(number.toFixed(2)).toLocaleString("en-US").replaceAll(",", "\u2009");
+}

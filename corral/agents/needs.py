@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from corral.mcp import render, servers
 from corral.platform.database import Unit
 from corral.secrets import vault
-
-_LACKING = re.compile(r"the secret ([A-Z][A-Z0-9_]*) is missing, ")
 
 
 def lacking(org_id: int, agent_id: str, team: str | None) -> Unit[str | None]:
@@ -23,9 +19,3 @@ def lacking(org_id: int, agent_id: str, team: str | None) -> Unit[str | None]:
     key, server = missing[0]
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
     return f"the secret {key} is missing, which MCP server {server} needs{more}"
-
-
-def lacked(hold: str | None) -> str | None:
-    """Return the secret that a run is held for, where `lacking` said so of it."""
-    found = _LACKING.match(hold or "")
-    return found[1] if found else None

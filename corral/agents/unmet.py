@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from corral.agents import roster
@@ -9,6 +11,9 @@ from corral.agents.roster import Agent
 from corral.mcp import render, servers
 from corral.mcp.servers import Server
 from corral.secrets import vault
+
+
+_LACKING = re.compile(r"the secret ([A-Z][A-Z0-9_]*) is missing, ")
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -35,3 +40,9 @@ async def unmet(org_id: int) -> list[Need]:
             if without or not given:
                 found.append(Need(key, server, without))
     return found
+
+
+def lacked(hold: str | None) -> str | None:
+    """Return the secret that a run is held for, where `needs.lacking` said so of it."""
+    found = _LACKING.match(hold or "")
+    return found[1] if found else None

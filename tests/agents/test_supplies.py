@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from corral.agents import supplies
-from corral.agents.needs import lacked
-from corral.agents.unmet import unmet
+from corral.agents.unmet import lacked, unmet
 from corral.base.ids import new_id
 from corral.secrets import vault
 from tests.agents.office import Office

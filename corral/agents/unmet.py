@@ -12,7 +12,6 @@ from corral.mcp import render, servers
 from corral.mcp.servers import Server
 from corral.secrets import vault
 
-
 _LACKING = re.compile(r"the secret ([A-Z][A-Z0-9_]*) is missing, ")
 
 

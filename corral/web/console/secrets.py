@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import msgspec
 
 from corral.agents import roster, supplies
+from corral.base import ordinary
 from corral.base.errors import BadRequest, CorralError, NotFound
-from corral.base.ordinary import why_shown
 from corral.platform.access import Role
 from corral.secrets import vault
 from corral.web import answers
@@ -82,7 +82,7 @@ async def store_from_page(call: Call, form: SecretForm) -> Answer:
         except CorralError as error:  # the master key is another one
             errors["value"] = said(error)
         else:
-            shown = why_shown(value)
+            shown = None if ordinary.pieces(value) else ordinary.why_shown(value.strip())
             return await _show(call, await secret_views.view(call.org_id, form.key, whose), stored=True, shown=shown)
     return await _form(call, form, errors, status=400)
 

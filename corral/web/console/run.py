@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from corral.agents import unmet
+from corral.agents import needs
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import orgs
 from corral.platform.access import Role
@@ -122,7 +122,7 @@ def remedy(call: Call, run: Run | None) -> Remedy | None:
     """Return what lets a run go on that waits for a secret or for money, as far as the caller may."""
     if run is None or run.status not in {RunStatus.QUEUED, RunStatus.PAUSED}:
         return None
-    if key := unmet.lacked(run.hold):
+    if key := needs.lacked(run.hold):
         return Remedy(address("new", key), "Store it") if may(call, "secrets:write", Role.ADMIN) else None
     reason = msgspec.json.decode(run.reason) if run.reason else {}
     if (run.hold or "").startswith(admission.HELD) or reason.get("code") == admission.CODE:

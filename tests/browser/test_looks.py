@@ -20,7 +20,7 @@ PAGES = (
     "/app/agents", "/app/agents?show=chart", "/app/agents/new", "/app/board", "/app/tasks/new", "/app/epics",
     "/app/bus", "/app/bus?dead=true", "/app/messages/new", "/app/secrets", "/app/secrets/new", "/app/mcps",
     "/app/mcps/new", "/app/usage", "/app/usage?period=day&by=team", "/app/usage?team=nobody", "/app/usage?tz=Mars",
-    "/app/prices", "/app/prices/set",
+    "/app/prices", "/app/prices/set", "/app/budgets", "/app/budgets/new",
 )  # fmt: skip
 _LONG = "averyveryverylongwordwithoutanybreak"
 
@@ -59,7 +59,7 @@ def team(api: Api) -> list[str]:
 
 
 def supplied(api: Api, agent: str) -> list[str]:
-    """Give an agent a secret and a server that lacks one, with long names; returns their own pages."""
+    """Give an agent a secret, a server that lacks one, and a budget, with long names; returns their own pages."""
     key = _LONG.upper() * 4
     assert api.post("/api/secrets", body={"key": key, "value": "short", "agentId": agent}).status_code == 200
     name = f"looks-{uuid.uuid4().hex}"
@@ -70,8 +70,11 @@ def supplied(api: Api, agent: str) -> list[str]:
     assert answer.status_code == 201, answer.text
     server = answer.json()["id"]
     assert api.post("/api/mcps/:id/test", server, body={"agent": agent}).json()["ok"] is False
+    of_agent = {"scope": "agent", "target": agent, "name": _LONG[:33] * 3, "limit_usd": 1e9, "period": "week"}
+    budget = api.post("/api/budgets", body={**of_agent, "hard": False}).json()["id"]
     secret = f"/app/secrets/one?key={key}&agent={agent}"
-    return [secret, secret.replace("one", "new"), f"/app/mcps/{server}", f"/app/mcps/{server}/edit"]
+    own = [f"/app/mcps/{server}", f"/app/budgets/{budget}"]
+    return [secret, secret.replace("one", "new"), *own, *(f"{path}/edit" for path in own)]
 
 
 @pytest.mark.parametrize("look", [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")])

@@ -189,7 +189,7 @@ def test_the_file_that_tells_of_servers_is_for_its_owner_alone(folder: Path) -> 
 
 def test_servers_that_hang_crash_and_flood_are_answers_to_their_calls(worker: Worker, folder: Path) -> None:
     with ExitStack() as stack:
-        servers = {kind: bad("stdio", kind) for kind in ("hang", "crash", "line", "messages", "stderr")}
+        servers = {kind: bad("stdio", kind, "--brief") for kind in ("hang", "crash", "line", "messages", "stderr")}
         for kind in ("hang", "crash"):
             servers[f"far-{kind}"] = {"transport": "http", "url": stack.enter_context(over_http(folder, kind))}
         listed = [{"name": name, **server} for name, server in servers.items()]

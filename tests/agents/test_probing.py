@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 import msgspec
 import pytest
@@ -81,7 +82,7 @@ async def test_a_server_of_a_platform_agent_is_tested_here_with_its_own_secrets(
 
 async def test_a_server_is_tested_by_whom_it_is_for(office: Office) -> None:
     """Over HTTP as well: what a machine reaches, the platform may not."""
-    far = {"transport": "http", "url": "http://127.0.0.1:9/mcp", "command": None, "args": []}
+    far: dict[str, Any] = {"transport": "http", "url": "http://127.0.0.1:9/mcp", "command": None, "args": []}
     coder = await office.agent("Coder", team="red")
     thinker = await office.agent("Thinker", cli_name=None, provider="anthropic", model="m", team="blue")
     for whom in ({"enabled_for": "all"}, {"enabled_for": "agents", "agents": [coder.id]}):

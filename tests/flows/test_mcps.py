@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -60,6 +61,10 @@ def shown(company: Company, name: str) -> JSON:
     return next(one for one in found if one["name"] == name)
 
 
+def used(company: Company, name: str, machine: str) -> list[JSON]:
+    return [use for use in shown(company, name)["uses"] if use["machine"] == machine]
+
+
 def test_a_teams_servers_are_used_and_tested_where_its_agents_are(
     company: Company, start_runner: RunnerMaker, folder: Path, url: str
 ) -> None:
@@ -71,12 +76,7 @@ def test_a_teams_servers_are_used_and_tested_where_its_agents_are(
         script = lines(*(f"%tool {tool.format(name)} {{}}" for name in ("near", "far")), "%next", "%say {{result}}")
         assert len(pids(company.result(company.task(agent, script)))) == 2
         for server in (near, far):
-            told = eventually(
-                lambda name=server["name"], on=machine: [
-                    use for use in shown(company, name)["uses"] if use["machine"] == on
-                ],
-                what="how it was found is known",
-            )
+            told = eventually(functools.partial(used, company, server["name"], machine), what="how it was is known")
             assert (told[0]["ok"], told[0]["error"]) == (True, None)
             tested = company.api.post("/api/mcps/:id/test", server["id"], body={"agent": agent["id"]}).json()
             assert (tested["error"], tested["machine"]) == (None, machine)
@@ -124,7 +124,9 @@ def test_what_the_operator_does_not_allow_is_said_in_the_log_and_in_the_servers_
     told = [one["message"] for one in company.payloads(company.look(task)["run_id"], "agent.needs_attention")]
     for name, setting in (("near", "CORRAL_PROVIDER_STDIO"), ("far", "CORRAL_PROVIDER_HOSTS")):
         assert [message for message in told if name in message and setting in message]
-        eventually(lambda name=name: shown(company, name)["status"] == "failing")
+        (use,) = eventually(functools.partial(used, company, name, "the platform"), what="how it was is known")
+        assert setting in use["error"]
+        assert shown(company, name)["status"] == "failing"
         answer = company.api.post("/api/mcps/:id/test", shown(company, name)["id"], body={}).json()
         assert setting in answer["error"]
     company.api.close()

@@ -18,7 +18,8 @@ from corral.wire.runs import Engine, PermissionMode
 from tests.engines import mcp_server
 from tests.engines.conftest import WorkerMaker
 from tests.engines.worker import Worker
-from tests.support import bad_mcp, mcp_probe
+from tests.mcp import probe
+from tests.support import bad_mcp
 from tests.support.http import JSON
 from tests.support.processes import Process, base_env, free_port
 from tests.support.waiting import eventually, never
@@ -228,7 +229,7 @@ def over_http(folder: Path, *args: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-P", bad_mcp.__file__, *args, "--http", str(port)]
     process = Process("bad mcp", command, env=base_env(folder), log=folder / f"{args[0]}.log", cwd=folder)
-    mcp_probe.start(process, port)
+    probe.start(process, port)
     try:
         yield f"http://127.0.0.1:{port}/mcp"
     finally:

@@ -18,7 +18,7 @@ from corral.mcp.pool import Pool, User
 from corral.mcp.reach import NotAllowed, Reach
 from corral.platform.settings import from_env
 from corral.wire.agents import McpServer
-from tests.support.mcp_probe import BAD, Probe
+from tests.mcp.probe import BAD, Probe
 
 ADA = User(1, "ada", "run")
 PRIVATE = (

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from corral.providers.tools import _named
+from tests.mcp.probe import BAD, Probe
 from tests.providers.world import World
-from tests.support.mcp_probe import BAD, Probe
 
 
 async def test_tools_that_come_in_the_middle_of_a_run_are_offered_under_the_same_rules(world: World) -> None:

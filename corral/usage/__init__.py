@@ -7,6 +7,9 @@
     pricelists.py   versions of prices, stored
     reports.py      sums of lines
     periods.py      whole days of a time zone
+    budgets.py      what may be spent, and whom each budget is over
+    meter.py        what is spent of them
+    alerts.py       warnings
 
 Money is whole millionths of a US dollar everywhere.
 """

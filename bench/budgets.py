@@ -47,6 +47,9 @@ async def money(bench: Bench) -> list[Figure]:
             meter.forget()
             scratch = await _ms(meter.count(world.org_id))
             ticks = [await _ms(treasury.run_once(0)) for _ in range(30)]
+            held = [await _ms(world.launch()) for _ in range(30)]
+            await _set(world, 0)
+            free = [await _ms(world.launch()) for _ in range(30)]
         finally:
             await database.disconnect()
     without = median(rates[False])
@@ -55,6 +58,7 @@ async def money(bench: Bench) -> list[Figure]:
     return [
         Figure("budgets", f"ingest under {of}, beside none", "batches/s", without * ratio, without, at_least=0.9),
         Figure("budgets", f"the look each second at {of}", "ms", median(ticks), at_most=100),
+        Figure("budgets", f"launch under {of}, beside none", "ms", median(held), median(free)),
         Figure("budgets", f"the first look at {of}", "ms", scratch),
     ]
 

@@ -8,6 +8,9 @@
     reports.py      sums of lines
     trends.py       sums of lines for charts
     periods.py      whole days of a time zone
+    budgets.py      what may be spent, and whom each budget is over
+    meter.py        what is spent of them
+    alerts.py       warnings
 
 Money is whole millionths of a US dollar everywhere.
 """

@@ -224,12 +224,10 @@ async def test_a_soft_budget_stops_nothing(office: Office) -> None:
     assert await stand(office, mine) == (DOLLAR, 0, 0, 0)
 
 
-async def test_without_a_hard_budget_over_it_a_run_takes_todays_statements(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ada = await office.agent(team="Core")
-    await office.agent("Bob", team="Edge")
-    said: list[str] = []
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All statements from now on."""
+    heard: list[str] = []
     commit, fetch = database.commit, database.fetch
 
     def noted(unit: Any) -> Any:
@@ -239,15 +237,24 @@ async def test_without_a_hard_budget_over_it_a_run_takes_todays_statements(
                 statement = unit.send(rows)
             except StopIteration as done:
                 return done.value
-            said.append(statement.sql)
+            heard.append(statement.sql)
             rows = yield statement
 
     async def committed(unit: Any) -> Any:
         return await commit(noted(unit))
 
     async def fetched(text: str, *args: Any) -> Any:
-        said.append(text)
+        heard.append(text)
         return await fetch(text, *args)
+
+    monkeypatch.setattr(database, "commit", committed)
+    monkeypatch.setattr(database, "fetch", fetched)
+    return heard
+
+
+async def test_without_a_hard_budget_over_it_a_run_takes_todays_statements(office: Office, said: list[str]) -> None:
+    ada = await office.agent(team="Core")
+    await office.agent("Bob", team="Edge")
 
     async def story() -> list[str]:
         said.clear()
@@ -263,14 +270,29 @@ async def test_without_a_hard_budget_over_it_a_run_takes_todays_statements(
         await again.ends()
         return [text for text in said if not any(word in text for word in ("price_lists", "AS online"))]  # remembered
 
-    monkeypatch.setattr(database, "commit", committed)
-    monkeypatch.setattr(database, "fetch", fetched)
     await story()  # what is remembered from then on
     without = await story()
     await budget(office, DOLLAR, "team", "Edge")
     await budget(office, DOLLAR, hard=False)
     assert await story() == without
-    assert not await fetch("SELECT 1 FROM reservations")
+    assert not await database.fetch("SELECT 1 FROM reservations")
+
+
+async def test_ingest_takes_the_same_statements_under_budgets_as_without(office: Office, said: list[str]) -> None:
+    async def story() -> list[str]:
+        await office.launch()
+        (work,) = await started(office)
+        said.clear()
+        await spends(work, 5, EventType.AGENT_MESSAGE)
+        await office.send(work.assignment, work.n + 1, drafts=Drafts(1, [Usage("d", "m")]))
+        await work.ends()
+        return [text for text in said if "price_lists" not in text]  # remembered
+
+    await story()
+    without = await story()
+    await budget(office, DOLLAR)
+    await budget(office, DOLLAR, "key", "test")
+    assert await story() == without
 
 
 # In mid-run

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from corral.platform import database
@@ -28,6 +29,10 @@ from tests.support.runner import Runner
 from tests.support.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
+
+# The same examples each time: a failure is about what changed, whoever sees it.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

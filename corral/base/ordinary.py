@@ -2,13 +2,16 @@
 
 A value of `SHORTEST` characters or more is masked, unless it has fewer than `LEAST_VARIETY` different characters (a
 ruler, a row of zeros) or is one of the ordinary words below, which people store beside secrets as configuration. Of a
-value of several lines each line of `SHORTEST_LINE` characters or more is masked on its own as well.
+value of several lines, or of JSON, each line and each text of `SHORTEST_LINE` characters or more is masked on its own
+as well.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+
+import msgspec
 
 SHORTEST = 8
 SHORTEST_LINE = 16
@@ -17,15 +20,16 @@ LEAST_VARIETY = 4
 _WORDS = frozenset(
     "production development staging localhost undefined disabled enabled required optional anonymous default"
     " password username postgres postgresql database anthropic openrouter openai-api warning critical"
-    " bypasspermissions acceptedits claude-code application application/json text/plain text/html text/event-stream"
-    " application/json;charset=utf-8 keep-alive no-cache gzip,deflate en_us.utf-8 c.utf-8 127.0.0.1 0.0.0.0"
-    " 255.255.255.0 http://localhost https://localhost".split()
+    " question thinking completed cancelled bypasspermissions acceptedits claude-code keep-alive no-cache gzip,deflate"
+    " application application/json application/json;charset=utf-8 text/plain text/html text/event-stream en_us.utf-8"
+    " c.utf-8 127.0.0.1 0.0.0.0 255.255.255.0 http://localhost https://localhost".split()
 )
-#: Regions of clouds, times and days, armour of PEM files.
+#: Regions of clouds, times and days, armour of PEM files, names of models.
 _SHAPES = re.compile(
     r"(?:[a-z]{2}-(?:gov-)?(?:north|south|east|west|central){1,2}-?\d[a-z]?"
     r"|(?:us|eu|europe|asia|australia)-?(?:north|south|east|west|central){1,2}\d?"
-    r"|\d{4}-\d\d-\d\d|-{3,}[A-Z ]*-{3,})"
+    r"|\d{4}-\d\d-\d\d|-{3,}[A-Z ]*-{3,}"
+    r"|(?:[a-z-]{3,12}/)?(?:claude|gpt|gemini|llama|mistral|deepseek|qwen|grok)-[a-z\d]{1,8}(?:[.:-][a-z\d]{1,8}){0,4})"
 )
 
 
@@ -40,9 +44,36 @@ def why_shown(value: str, known: Collection[str] = ()) -> str | None:
     return None
 
 
+def warning(value: str) -> str | None:
+    """Say what is worth knowing of a value that is stored as a secret and will not be masked; None if it will."""
+    if pieces(value):
+        return None
+    return f"The value is not masked where agents print it: {why_shown(value.strip())}"
+
+
 def pieces(value: str, known: Collection[str] = ()) -> list[str]:
-    """Return what of a value is looked for: the whole of it, and its lines of length."""
+    """Return what of a value is looked for: the whole of it first, and its lines and texts of length."""
     whole = value.strip()
-    lines = [line.strip() for line in whole.splitlines()] if "\n" in whole or "\r" in whole else []
-    looked_for = [whole, *(line for line in lines if len(line) >= SHORTEST_LINE)]
+    looked_for = [whole]
+    for text in (whole, *_texts(whole)):
+        lines = [line.strip() for line in text.splitlines()]
+        looked_for += [line for line in (text, *lines) if len(line) >= SHORTEST_LINE]
     return [piece for piece in dict.fromkeys(looked_for) if why_shown(piece, known) is None]
+
+
+def _texts(value: str) -> Iterator[str]:
+    """Yield the texts in a value that is JSON: tools print one of them without the others."""
+    if not value.startswith(("{", "[")):
+        return
+    try:
+        waiting = [msgspec.json.decode(value.encode(errors="replace"))]
+    except (msgspec.DecodeError, RecursionError):
+        return
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                yield text.strip()
+            case dict() as some:
+                waiting += some.values()
+            case list() as some:
+                waiting += some

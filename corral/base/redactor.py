@@ -1,7 +1,8 @@
 """Mask secret values wherever they appear, by what they are: in any text, event, log line or stream of pieces.
 
-Found are a value and its lines of length as they are, escaped for JSON, URLs or a shell, as base64 at any alignment and
-in either alphabet, and as hex, also where an encoding is broken over lines. `ordinary` says what is masked at all.
+Found are a value and its lines of length as they are, escaped for JSON, URLs, HTML or a shell any number of times, as
+base64 at any alignment and in either alphabet, and as hex, also where it is broken over lines. `ordinary` says what is
+masked at all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from corral.base.spellings import spellings
 
 #: Pieces of so many characters are remembered, so many from any one state.
 _SHORT, _MOST_PIECES = 24, 5000
+#: What is longer is first looked for as it is: to read it character by character takes seconds.
+_LONG = 2000
 _NO_NAME = re.compile(r"[^\w.-]")
 
 
@@ -30,11 +33,14 @@ class Redactor:
         """Take values by their names; `known` are values that are no secret, whoever stored them as one."""
         named = secrets.items() if isinstance(secrets, Mapping) else secrets
         found: dict[str, str] = {}
+        wholes: set[str] = set()
         for name, value in named:
             for piece in pieces(value, known):
                 found.setdefault(piece, _NO_NAME.sub("_", name))
-        self._sieve = Sieve(found)
+            wholes.add(value.strip())
+        self._sieve = Sieve(found.keys() & wholes, found.keys() - wholes)
         self._automaton = Automaton(spelling for value, name in found.items() for spelling in spellings(name, value))
+        self._long = [one for one in found.items() if len(one[0]) > _LONG]
         self.is_empty = not found
 
     def text(self, text: str) -> str:
@@ -54,7 +60,9 @@ class Redactor:
         """Return JSON with its texts masked, keys and numbers too; what is found nowhere comes back as it came."""
         if self.is_empty or not self._sieve.may_hold(data):
             return data
-        return msgspec.json.encode(self._value(msgspec.json.decode(data)))
+        value = msgspec.json.decode(data)
+        masked = self._value(value)
+        return data if masked == value else msgspec.json.encode(masked)
 
     def stream(self) -> Stream:
         """Return what masks a text that comes in pieces."""
@@ -79,6 +87,8 @@ class Redactor:
                 return value
 
     def _masked(self, text: str) -> str:
+        for value, name in self._long:
+            text = text.replace(value, f"[redacted:{name}]")
         stream = Stream(self._automaton)
         return stream.feed(text) + stream.flush()
 

@@ -13,7 +13,13 @@ from itertools import islice, product
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NAMED = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\a": "a", "\x1b": "eE"}
-_SPACES = " \t\r\n"
+_HTML = {
+    "&": ("&amp;", "&#38;"),
+    "<": ("&lt;", "&#60;"),
+    ">": ("&gt;", "&#62;"),
+    '"': ("&quot;", "&#34;", "&#x22;"),
+    "'": ("&apos;", "&#39;", "&#x27;"),
+}
 
 
 class Node:
@@ -31,17 +37,39 @@ class Node:
         """Return the place after this character, made if need be."""
         return self.next.setdefault(one, Node(is_gap=self.is_gap))
 
+    def lead(self, one: str, to: Node) -> None:
+        """Lead to a place by this character, as it is and as a URL has it."""
+        self.next[one] = to
+        code = f"{ord(one):02x}"
+        for digit in {code[1], code[1].upper()}:
+            self.percent().after(code[0]).next[digit] = to
+
+    def percent(self) -> Node:
+        """Return the place after a percent sign, which each further encoding for a URL makes `%25`."""
+        child = self.after("%")
+        child.after("2").next.setdefault("5", child)
+        return child
+
     def backslashes(self) -> Node:
-        """Return the place after one or more backslashes: each further quoting doubles them."""
+        """Return the place after one or more backslashes: each further quoting doubles them, a URL has `%5C`."""
         child = self.after("\\")
-        child.next.setdefault("\\", child)
+        for node in (self, child):
+            node.next.setdefault("\\", child)
+            for digit in "Cc":
+                node.percent().after("5").next.setdefault(digit, child)
         return child
 
     def way(self, text: str) -> Node:
-        """Add a way to write the element; a backslash stands for any number of them."""
+        """Add a way to write the element; a backslash and a percent sign stand for any number of them."""
         node = self
         for one in text:
-            node = node.backslashes() if one == "\\" else node.after(one)
+            match one:
+                case "\\":
+                    node = node.backslashes()
+                case "%":
+                    node = node.percent()
+                case _:
+                    node = node.after(one)
         node.ends = True
         return node
 
@@ -66,7 +94,8 @@ class Spelling:
         self.gap = gap
         self.tail = tail
         self.needed = len(text)  #: elements that make it a find; those of the tail may follow
-        self.limit = 8 * len(text) + 64  #: characters; what is longer is none, however many gaps are in it
+        #: Characters; what is longer is none, however many gaps are in it.
+        self.limit = 16 * len(text.encode("utf-8", "surrogatepass")) + 64
 
     def element(self, at: int) -> Node | None:
         """Return the ways to write an element; None after the last."""
@@ -79,7 +108,7 @@ class Spelling:
 def spellings(name: str, value: str) -> Iterator[Spelling]:
     """Yield the spellings of one value."""
     data = value.encode("utf-8", "surrogatepass")
-    yield Spelling(name, value, None)
+    yield Spelling(name, value, None, _line_gap())
     for core, tail in aligned(data):
         yield Spelling(name, core, _base64(), _gap(), [_partial(tail), _padding(), _padding()] if tail else ())
     yield Spelling(name, data.hex(), _hex(), _hex_gap())
@@ -102,12 +131,13 @@ def aligned(data: bytes) -> Iterator[tuple[str, str]]:
 
 @cache
 def escaped(one: str) -> Node:
-    """Return the ways to write a character: plain, JSON, URL and shell escapes, quoted any number of times."""
+    """Return the ways to write a character: plain, JSON, URL, shell and HTML escapes, quoted any number of times."""
     root = Node()
     root.way(one)
     data = one.encode("utf-8", "surrogatepass")
     if not one.isalnum():
         root.way("\\" + one)
+        _ways(root.backslashes(), "%", [f"{byte:02x}" for byte in data])
     for letter in _NAMED.get(one, ""):
         root.way("\\" + letter)
     for lead in ("%", "\\x"):
@@ -115,21 +145,36 @@ def escaped(one: str) -> Node:
     _ways(root, "\\", [f"{byte:03o}" for byte in data])
     units = one.encode("utf-16-be", "surrogatepass").hex()
     _ways(root, "\\u", [units[at : at + 4] for at in range(0, len(units), 4)])
+    if len(data) > 1:
+        _ways(root, "\\u{", [f"{ord(one):x}}}"])
+        _ways(root, "\\U", [f"{ord(one):08x}"])
+    if ord(one) < 1 << 8:
+        _ways(root, "\\x", [f"{ord(one):02x}"])
+    for way in _HTML.get(one, ()):
+        root.way(way)
     match one:
         case " ":
-            root.way("+")
-        case "'":
-            # As a shell has it inside of single quotes, where each quote may have been escaped once more.
-            for leads in product(("", "\\"), repeat=5):
-                root.way("".join(map("".join, zip(leads, "'\"'\"'", strict=True))))
-            for leads in product(("", "\\"), repeat=2):
-                root.way(f"{leads[0]}'\\'{leads[1]}'")
-        case "\n":
-            for way in ("\r\n", "\\r\\n", "%0D%0A", "%0d%0a"):
+            for way in ("+", "%2B", "%2b"):
                 root.way(way)
+        case "'":
+            _quotes(root)
+        case "\n":
+            _break(root, _margin(is_gap=False))
         case _:
             pass
     return root
+
+
+def _quotes(root: Node) -> None:
+    """Add what shells have for a single quote: quotes of both kinds and backslashes, such a one among them."""
+    before, after = Node(), Node()
+    after.ends = True
+    for node in (root, root.backslashes(), before):
+        node.lead('"', before)
+        node.lead("'", after)
+    before.lead("\\", before)
+    for one in "\\\"'":
+        after.lead(one, after)
 
 
 def _ways(root: Node, lead: str, parts: Sequence[str]) -> None:
@@ -172,32 +217,60 @@ def _one_of(ways: Iterable[str]) -> Node:
 
 @cache
 def _gap() -> Node:
-    """Return what may stand where an encoding was broken: white space, ends of lines however escaped, line numbers."""
-    root, spaces, breaks, digits, number = (Node(is_gap=True) for _ in range(5))
-    spaces.ends = breaks.ends = number.ends = True
-    for node in (root, spaces, breaks):
-        for one in _SPACES:
-            node.next[one] = breaks if one in "\r\n" or node is breaks else spaces
-        letters = node.backslashes()
-        for one in "nr":
-            letters.next[one] = breaks
-        letters.next["t"] = spaces
-    for one in "0123456789":
-        breaks.next[one] = digits.next[one] = digits
-    for one in ":|→\t":
-        digits.next[one] = number
-    digits.backslashes().next["t"] = number
-    digits.way("\\u2192").next = number.next
-    for one in " \t":
-        number.next[one] = number
+    """Return what may stand where an encoding was broken: white space, and all that a text may be broken by."""
+    root, spaces = Node(is_gap=True), Node(is_gap=True)
+    spaces.ends = True
+    for node in (root, spaces):
+        _break(node, _margin(is_gap=True))
+        node.next.update({" ": spaces, "\t": spaces})
+        node.backslashes().next["t"] = spaces
     return root
 
 
 @cache
 def _hex_gap() -> Node:
     """Return what may stand between digits as well: `6f:70`, `6f-70`, `0x6f, 0x70`."""
-    root = Node(is_gap=True)
+    root, comma, lead = (Node(is_gap=True) for _ in range(3))
+    comma.ends = lead.ends = True
     root.next.update(_gap().next)
-    for way in (":", "-", ",", ", ", ",0x", ", 0x"):
-        root.way(way)
+    root.next.update({":": comma, "-": comma, ",": comma})
+    _break(comma, comma)
+    comma.next.update({" ": comma, "\t": comma})
+    for x in "xX":
+        comma.after("0").next[x] = lead
+    return root
+
+
+@cache
+def _line_gap() -> Node:
+    """Return what may stand where a text was broken: the end of a line, however escaped, and how the next begins."""
+    root = Node(is_gap=True)
+    _break(root, _margin(is_gap=True))
+    return root
+
+
+def _break(node: Node, margin: Node) -> None:
+    """Add the end of a line, however escaped, and lead to what begins the next."""
+    for one, letter in ("\nn", "\rr"):
+        node.lead(one, margin)
+        node.backslashes().next[letter] = margin
+
+
+@cache
+def _margin(*, is_gap: bool) -> Node:
+    """Return what may begin a line: white space, more ends of lines, the line's number, the marks of a quotation."""
+    root, digits, number = (Node(is_gap=is_gap) for _ in range(3))
+    root.ends = number.ends = True
+    _break(root, root)
+    root.backslashes().next["t"] = root
+    for one in " \t+->|#*":
+        root.next[one] = root
+    for one in "0123456789":
+        root.next[one] = digits.next[one] = digits
+    for one in ":|→\t":
+        digits.next[one] = number
+    digits.backslashes().next["t"] = number
+    digits.way("\\u2192").next = number.next
+    for one in " \t":
+        number.next[one] = number
     return root

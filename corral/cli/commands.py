@@ -14,7 +14,7 @@ from corral.cli import (
     budgets,
     doctor,
     keys,
-    mcp,
+    mcps,
     messages,
     options,
     processes,
@@ -51,7 +51,7 @@ def build() -> typer.Typer:
     app.add_typer(budgets.app, name="budgets", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
-    app.add_typer(mcp.app, name="mcp", rich_help_panel="Look after it")
+    app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):

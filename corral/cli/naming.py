@@ -1,4 +1,4 @@
-"""Which run, approval, runner, agent, task or epic a person means by what they typed; and what ids are shown as."""
+"""Which run, approval, runner, agent, task, epic or server a person means by what they typed; how ids are shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHORTEST = 4
 #: UUIDv7 begin with the time, so it is their end that tells them apart.
 _SHORT = 8
 #: Where a kind of thing is listed that has no command of its name.
-_LISTED = {"epic": "tasks epics", "dead message": "messages dead", "MCP server": "mcp"}
+_LISTED = {"epic": "tasks epics", "dead message": "messages dead", "MCP server": "mcps"}
 
 
 def run_id(client: Client, typed: str) -> str:

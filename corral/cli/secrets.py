@@ -64,6 +64,28 @@ def list_(agent: _Agent = None, as_json: options.Json = False, data: options.Dat
         )
 
 
+@app.command()
+def uses(
+    name: _Name,
+    agent: _Agent = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+    as_json: options.Json = False,
+    data: options.Data = None,
+) -> None:
+    """List when a secret was given out, newest first: to which run, or who had something tested with it."""
+    out = stdout()
+    with connected(data) as client:
+        whose = agent_id(client, agent) if agent is not None else None
+        found = client.get("/api/secrets/uses", key=name, agent=whose, limit=limit)
+        if as_json:
+            out.json(found)
+        elif found:
+            rows = [[f"{ago(one['usedAt'])} ago", one["usedBy"], str(one["version"])] for one in found]
+            out.table(["USED", "BY", "VERSION"], rows)
+        else:
+            stderr().line("It was never used.")
+
+
 @app.command("set")
 def set_(name: _Name, agent: _Agent = None, as_json: options.Json = False, data: options.Data = None) -> None:
     """Store a secret, in the place of one by that name. The value is asked for, or read from standard input."""
@@ -74,6 +96,8 @@ def set_(name: _Name, agent: _Agent = None, as_json: options.Json = False, data:
         stdout().json(answer)
     else:
         stdout().line("Stored.", "green")
+        if "warning" in answer:
+            stderr().line(f"{answer['warning']}.", "yellow")
 
 
 @app.command()

@@ -211,7 +211,7 @@ class Attempt:
                 await journal.write([(EventType.AGENT_NEEDS_ATTENTION, {"message": why}) for why in problems])
             book = await self._patiently(lambda: pricelists.current(org_id))
             self._loop = Loop(
-                work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book, purse=self._purse
+                work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book, money=self._purse
             )
             self._is_ready.set()
             await self._loop.run()

@@ -7,6 +7,7 @@ several servers at once; what it has not come to when its server is killed, the 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -32,6 +33,10 @@ _UNKEPT = (
     "AND attempt_open AND NOT EXISTS (SELECT 1 FROM reservations v WHERE v.run_no = runs.no)"
 )
 _HINT = "It goes on by itself once there is money again: raise or delete the budget, or wait for its next period."
+#: Seconds in which a runner stops by itself what has spent what it was told: an answer may come to its end.
+_GRACE = 30.0
+#: Runs that have spent it → since when, monotonic.
+_spent_up: dict[int, float] = {}
 #: Runs that a step lets go, pauses or tells something new; the next step goes on.
 _MOST = 100
 
@@ -49,7 +54,8 @@ async def run_once(_now: float) -> None:
 
 
 async def _look_after(org_id: int) -> None:
-    await meter.count(org_id)
+    rows = await database.fetch("SELECT run_no FROM reservations WHERE org_id = $1", org_id)
+    await meter.count(org_id, run_nos=[row["run_no"] for row in rows])
     known = budgets.known(org_id)
     books = await database.commit(admission.read(org_id, known, await database.now()))
     for standing in books.standings:
@@ -61,8 +67,10 @@ async def _look_after(org_id: int) -> None:
     if unkept or any(_could_use_more(books, kept) or _has_too_much(books, kept) for kept in books.kept):
         books = await decide(partial(_lend, org_id, [row["no"] for row in unkept]))
     broke = [kept for kept in books.kept if _is_broke(books, kept) and kept.run["pause_requested"] is None]
-    for kept in broke[:_MOST]:
+    for kept in [kept for kept in broke if not _stops_by_itself(kept)][:_MOST]:
         await _decide(_pause, kept.run)
+    for run_no in {kept.run["no"] for kept in books.kept} - {kept.run["no"] for kept in broke}:
+        _spent_up.pop(run_no, None)
     moving = [kept for kept in books.kept if (kept.is_held or kept.is_paused) and _is_news(books, kept)]
     for kept in moving[:_MOST]:
         await _decide(_continue if kept.is_paused else _settle, kept.run)
@@ -90,8 +98,8 @@ def _has_too_much(books: Books, kept: Kept) -> bool:
 def _lend(org_id: int, unkept: Sequence[int], hints: Hints) -> Unit[Books]:
     """Lend more to all runs that could use it; return how the budgets stand then."""
     hard, now = yield from budgets.lock([budget for budget in budgets.known(org_id) if budget.hard])
-    for run_no in unkept:
-        yield from admission.begin(org_id, run_no)
+    if unkept:
+        yield from admission.begin(org_id, unkept, now)
     books = yield from admission.read(org_id, [budget for budget in hard if budget.hard], now)
     for kept in reversed(books.kept):  # the least urgent first
         if _has_too_much(books, kept):
@@ -130,6 +138,13 @@ def _is_broke(books: Books, kept: Kept) -> Standing | None:
     if kept.used < kept.granted:
         return None
     return next((standing for standing in over if standing.room < CENT), None)
+
+
+def _stops_by_itself(kept: Kept) -> bool:
+    """Tell whether the runner knows what the run may spend, and has not known for long that this is spent."""
+    if kept.told != kept.run["attempt"]:
+        return False
+    return time.monotonic() - _spent_up.setdefault(kept.run["no"], time.monotonic()) < _GRACE
 
 
 def _pause(run: Row, hints: Hints) -> Unit[None]:

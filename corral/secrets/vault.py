@@ -10,7 +10,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, NotFound
 from corral.base.logs import conceal, get_logger
-from corral.platform.database import Unit, commit, fetch, many, sql
+from corral.platform.database import Row, Unit, commit, fetch, many, sql
 from corral.secrets import cipher, keyring
 from corral.secrets.cipher import MasterKey, WrongMasterKey
 
@@ -36,6 +36,29 @@ class Entry(msgspec.Struct, frozen=True):
     def scope(self) -> str:
         """Return whose it is: org or agent."""
         return _scope(self.agent_id or "")
+
+
+class Use(msgspec.Struct, frozen=True):
+    """A secret was opened, once."""
+
+    no: int
+    key: str
+    agent_id: str | None  #: whose it is; None is the org's
+    version: int
+    used_by: str  #: as `last_used_by` of an entry
+    attempt: int | None  #: of the run
+    used_at: int
+
+    @property
+    def scope(self) -> str:
+        """Return whose the secret is: org or agent."""
+        return _scope(self.agent_id or "")
+
+
+_ENTRIES = (
+    "SELECT s.key, s.agent_id, s.version, s.updated_at, u.used_at, u.used_by FROM secrets s "
+    "LEFT JOIN secret_uses u ON u.no = (SELECT max(no) FROM secret_uses WHERE secret_no = s.no) "
+)
 
 
 async def check() -> None:
@@ -76,18 +99,56 @@ async def page(
     """
     whose = "s.agent_id = $4" if scope == "org" or agent_id is not None else "s.agent_id <> $4"
     rows = await fetch(
-        "SELECT s.key, s.agent_id, s.version, s.updated_at, u.used_at, u.used_by FROM secrets s "  # noqa: S608 - ours
-        "LEFT JOIN secret_uses u ON u.no = (SELECT max(no) FROM secret_uses WHERE secret_no = s.no) "
-        f"WHERE s.org_id = $1 AND s.no < $2 AND {whose} ORDER BY s.no DESC LIMIT $3",
+        f"{_ENTRIES}WHERE s.org_id = $1 AND s.no < $2 AND {whose} ORDER BY s.no DESC LIMIT $3",
         org_id,
         await _no(org_id, agent_id or "", before) if before is not None else 1 << 62,
         limit,
         agent_id or "",
     )
+    return [_entry(row) for row in rows]
+
+
+async def get(org_id: int, key: str, *, agent_id: str | None = None, field: str | None = None) -> Entry:
+    """Return one secret; NotFound, or BadRequest about `field` where its name was part of a query."""
+    rows = await fetch(f"{_ENTRIES}WHERE s.org_id = $1 AND s.agent_id = $2 AND s.key = $3", org_id, agent_id or "", key)
+    if rows:
+        return _entry(rows[0])
+    if field is not None:
+        raise BadRequest(f"{field}: there is no secret {key} {_of(agent_id)}", field=field)
+    raise _none(key, agent_id)
+
+
+async def uses(
+    org_id: int, key: str | None = None, *, agent_id: str | None = None, limit: int = 1000, before: int | None = None
+) -> list[Use]:
+    """Return when a secret that is there was opened, newest first; without a key all uses, of deleted ones as well."""
+    which, args = "", list[str]()
+    if key is not None:
+        which = "AND secret_no = (SELECT no FROM secrets WHERE org_id = $1 AND agent_id = $4 AND key = $5) "
+        args = [agent_id or "", key]
+    rows = await fetch(
+        "SELECT no, key, agent_id, version, used_by, attempt, used_at FROM secret_uses "  # noqa: S608 - ours
+        f"WHERE org_id = $1 AND no < $2 {which}ORDER BY no DESC LIMIT $3",
+        org_id,
+        before if before is not None else 1 << 62,
+        limit,
+        *args,
+    )
     return [
-        Entry(row["key"], row["agent_id"] or None, row["version"], row["updated_at"], row["used_at"], row["used_by"])
+        Use(
+            row["no"], row["key"], row["agent_id"] or None, row["version"], row["used_by"], row["attempt"],
+            row["used_at"],
+        )
         for row in rows
-    ]
+    ]  # fmt: skip
+
+
+async def stored(org_id: int) -> dict[str | None, set[str]]:
+    """Return the names of all secrets, by the agent whose they are; None has the org's."""
+    found: dict[str | None, set[str]] = {None: set()}
+    for row in await fetch("SELECT key, agent_id FROM secrets WHERE org_id = $1", org_id):
+        found.setdefault(row["agent_id"] or None, set()).add(row["key"])
+    return found
 
 
 async def remove(org_id: int, key: str, *, agent_id: str | None = None) -> None:
@@ -101,7 +162,7 @@ def removing(org_id: int, key: str, *, agent_id: str | None = None) -> Unit[None
         "DELETE FROM secrets WHERE org_id = $1 AND agent_id = $2 AND key = $3 RETURNING no", org_id, agent_id or "", key
     )
     if not rows:
-        raise NotFound(f"There is no secret {key} of {f'agent {agent_id}' if agent_id else 'the org'}")
+        raise _none(key, agent_id)
 
 
 def names(org_id: int, agent_id: str | None) -> Unit[set[str]]:
@@ -115,16 +176,17 @@ async def resolve(org_id: int, agent_id: str | None, by: str, attempt: int | Non
 
     `by` is who gets them, `run:<id>` of that attempt; it is recorded of each, or else none is returned.
     """
-    return await commit(_resolve(org_id, agent_id or "", by, attempt))
+    return await commit(resolving(org_id, agent_id, by, attempt))
 
 
-def _resolve(org_id: int, agent_id: str, by: str, attempt: int | None) -> Unit[dict[str, str]]:
+def resolving(org_id: int, agent_id: str | None, by: str, attempt: int | None = None) -> Unit[dict[str, str]]:
+    """Do so within a unit."""
     rows = yield sql(
         "SELECT s.no, s.key, s.agent_id, s.version, s.sealed, k.master, k.wrapped FROM secrets s "
         "LEFT JOIN data_keys k ON k.org_id = s.org_id WHERE s.org_id = $1 AND s.agent_id IN ('', $2) "
         "ORDER BY s.agent_id, s.key",
         org_id,
-        agent_id,
+        agent_id or "",
     )
     if not rows:
         return {}
@@ -175,6 +237,18 @@ def _data_key(org_id: int, known: MasterKey) -> Unit[bytes]:
         "UPDATE data_keys SET master = $2, wrapped = $3, created_at = now_ms() WHERE org_id = $1", org_id, *stored
     )
     return fresh
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(row["key"], row["agent_id"] or None, row["version"], row["updated_at"], row["used_at"], row["used_by"])
+
+
+def _of(agent_id: str | None) -> str:
+    return f"of agent {agent_id}" if agent_id else "of the org"
+
+
+def _none(key: str, agent_id: str | None) -> NotFound:
+    return NotFound(f"There is no secret {key} {_of(agent_id)}")
 
 
 async def _no(org_id: int, agent_id: str, before: str) -> int:

@@ -6,6 +6,7 @@
     prices.py       the built-in list of prices; `wire.prices` says which counts
     pricelists.py   versions of prices, stored
     reports.py      sums of lines
+    trends.py       sums of lines for charts
     periods.py      whole days of a time zone
 
 Money is whole millionths of a US dollar everywhere.

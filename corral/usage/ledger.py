@@ -48,6 +48,21 @@ class Totals(msgspec.Struct, frozen=True):
         """Return the sum of the four classes."""
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
 
+    @property
+    def asked_tokens(self) -> int:
+        """Return the tokens that models were asked with."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Return the part of what models were asked with that came from their cache; None if they were not asked."""
+        return self.cache_read_tokens / self.asked_tokens if self.asked_tokens else None
+
+
+def sum_of(parts: Iterable[Totals]) -> Totals:
+    """Return the sum of sums."""
+    return Totals(*map(sum, zip(*map(msgspec.structs.astuple, parts), strict=True)))
+
 
 #: Whom a line is for.
 WHOM = ("agent_id", "team", "task_id", "tree_id", "epic_id", "key_id", "user_id", "labels")
@@ -122,6 +137,14 @@ def so_far(runs: str) -> str:
     )
 
 
+async def newest(org_id: int) -> tuple[int, int] | None:
+    """Return the id of the newest line and when it was recorded; None if there is none."""
+    rows = await database.fetch(
+        "SELECT id, created_at FROM usage_lines WHERE org_id = $1 ORDER BY id DESC LIMIT 1", org_id
+    )
+    return (rows[0]["id"], rows[0]["created_at"]) if rows else None
+
+
 async def totals(run_nos: Iterable[int]) -> dict[int, SoFar]:
     """Return the sums of each run so far; a run that has used nothing is not in the answer."""
     wanted = ",".join(str(int(no)) for no in run_nos)
@@ -141,6 +164,11 @@ async def by_model(run_no: int) -> dict[str, SoFar]:
 
 
 _SO_FAR = f"{SUMS}, max(CASE WHEN estimated THEN 1 ELSE 0 END) AS is_estimated"
+
+
+def totals_of(row: database.Row) -> Totals:
+    """Return the sums of a row of SUMS."""
+    return Totals(*(row[name] for name in Totals.__struct_fields__))
 
 
 def _so_far(row: database.Row) -> SoFar:

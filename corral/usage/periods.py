@@ -40,6 +40,12 @@ class Span(msgspec.Struct, frozen=True):
         return [self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1)]
 
     @property
+    def before(self) -> Span:
+        """As many days that come right before."""
+        count = self.last - self.first + timedelta(days=1)
+        return Span(self.first - count, self.last - count, self.zone)
+
+    @property
     def began(self) -> int:
         """Its beginning in ms."""
         return _midnight(self.first, self.zone)

@@ -7,18 +7,21 @@ newest built-in one (whose org is 0) up to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import msgspec
 
-from corral.base.errors import NotFound
+from corral.base.errors import BadRequest, NotFound
 from corral.platform import orgs
 from corral.platform.database import Row, Unit, commit, fetch, many, sql
+from corral.usage.periods import date_of
 from corral.usage.prices import BUILTIN
 from corral.wire.prices import Book, Price, Rates, Tier
 
 BUILTIN_ORG = 0
+#: Prices of its own that an org may have.
+OWN_MOST = 1000
 #: Seconds that a book is believed without asking: another server's change takes so long.
 _TRUSTED = 2.0
 
@@ -41,6 +44,9 @@ async def current(org_id: int) -> Book:
             versions[BUILTIN_ORG] = await commit(_insert(BUILTIN_ORG, BUILTIN, "corral"))
         version = max(versions.values())
         book = Book(version, await _prices(versions.get(org_id)), await _prices(versions[BUILTIN_ORG]))
+    held, _ = _books.get(org_id, (None, 0.0))
+    if held is not None and held.version > book.version:  # somebody changed them meanwhile, and looked after us
+        return held
     _books[org_id] = book, time.monotonic() + _TRUSTED
     return book
 
@@ -68,9 +74,77 @@ async def replace(org_id: int, prices: Sequence[Price], by: str) -> Book:
     return await current(org_id)
 
 
+async def put(org_id: int, price: Price, by: str) -> Book:
+    """Set one of an org's own prices, in the place of the one of the same name from the same day."""
+
+    def change(own: list[Price]) -> list[Price]:
+        changed = [price if _name(one) == _name(price) else one for one in own]
+        if price not in changed:
+            changed.append(price)
+        if len(changed) > OWN_MOST:
+            raise BadRequest(f"model: an org may have {OWN_MOST:,} prices of its own; remove some first", field="model")
+        return changed
+
+    return await _change(org_id, change, by)
+
+
+async def drop(org_id: int, model: str, since: int | None, by: str) -> Book:
+    """Take one of an org's own prices back."""
+
+    def change(own: list[Price]) -> list[Price]:
+        left = [one for one in own if _name(one) != (model, since)]
+        if len(left) == len(own):
+            when = "" if since is None else f" from {date_of(since)}"
+            raise NotFound(f"There is no price of your own for {model}{when}; somebody else may have removed it")
+        return left
+
+    return await _change(org_id, change, by)
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A version of the prices: of the org's own, or of the built-in ones."""
+
+    version: int
+    builtin: bool
+    created_by: str
+    created_at: int
+
+
+async def versions(org_id: int, *, limit: int) -> list[Version]:
+    """Return the versions that an org's lines may name, newest first."""
+    rows = await fetch(
+        "SELECT version, org_id, created_by, created_at FROM price_lists WHERE org_id IN ($1, $2) "
+        "ORDER BY version DESC LIMIT $3",
+        BUILTIN_ORG, org_id, limit,
+    )  # fmt: skip
+    return [Version(row["version"], row["org_id"] == BUILTIN_ORG, row["created_by"], row["created_at"]) for row in rows]
+
+
 def forget() -> None:
     """Drop what this process remembers, because the database behind it is another one now."""
     _books.clear()
+
+
+async def _change(org_id: int, change: Callable[[list[Price]], list[Price]], by: str) -> Book:
+    """Make the next version out of the newest one, whoever else is about to."""
+
+    def unit() -> Unit[None]:
+        yield from orgs.lock(org_id)
+        rows = yield sql(
+            "SELECT * FROM prices WHERE version = (SELECT max(version) FROM price_lists WHERE org_id = $1) "
+            "ORDER BY position",
+            org_id,
+        )
+        yield from _insert(org_id, change([_price(row) for row in rows]), by)
+
+    await current(org_id)  # the built-in list is there before the org's own
+    await commit(unit())
+    _books.pop(org_id, None)
+    return await current(org_id)
+
+
+def _name(price: Price) -> tuple[str, int | None]:
+    return price.model, price.since
 
 
 def _insert(org_id: int, prices: Sequence[Price], by: str) -> Unit[int]:

@@ -10,7 +10,7 @@ import msgspec
 
 from corral.platform import database
 from corral.usage import ledger, periods
-from corral.usage.ledger import COST, SUMS, Line, Totals
+from corral.usage.ledger import COST, MS_A_DAY, SUMS, Line, Totals
 from corral.usage.periods import Part, Span, later
 
 #: What lines may be grouped by, beside agent, model and day → its column.
@@ -124,7 +124,20 @@ class Doubts(msgspec.Struct, frozen=True):
     unpriced_tokens: int  #: of models whose price nobody knows: they cost nothing here
 
 
+class Unpriced(msgspec.Struct, frozen=True):
+    """A model whose price nobody knew."""
+
+    model: str
+    tokens: int
+    runs: int
+    last_at: int
+
+
 _COST = Totals.__struct_fields__.index("cost_micros")
+_UNPRICED = "cost_micros IS NULL AND computed_micros IS NULL"
+#: As the index of doubtful lines has it.
+_DOUBTFUL = f"AND (estimated OR ({_UNPRICED}))"
+_TOKENS = "input_tokens + output_tokens + cache_read_tokens + cache_write_tokens"
 
 
 async def report(org_id: int, span: Span, only: Only | None = None, group_by: str | None = None) -> Report:
@@ -161,18 +174,61 @@ async def lately(org_id: int, period: str, only: Only | None = None) -> Report:
 
 async def doubts(org_id: int, span: Span, only: Only | None = None) -> Doubts:
     """Return what is uncertain about these days."""
-    where, args = (only or Only()).where(6)
-    unpriced = "cost_micros IS NULL AND computed_micros IS NULL"
-    tokens = "input_tokens + output_tokens + cache_read_tokens + cache_write_tokens"
-    rows = await database.scan(
-        "SELECT count(*) FILTER (WHERE estimated) AS estimated_lines, "  # noqa: S608 - our own words
+    what = (
+        "count(*) FILTER (WHERE estimated) AS estimated_lines, "
         f"CAST(coalesce(sum({COST}) FILTER (WHERE estimated), 0) AS bigint) AS estimated_micros, "
-        f"CAST(coalesce(sum({tokens}) FILTER (WHERE {unpriced}), 0) AS bigint) AS unpriced_tokens FROM usage_lines "
-        "WHERE org_id = $1 AND day >= $2 AND day <= $3 AND created_at >= $4 AND created_at < $5 "
-        f"AND (estimated OR ({unpriced})){where}",
-        org_id, *span.days, span.began, span.ended, *args,
-    )  # fmt: skip
+        f"CAST(coalesce(sum({_TOKENS}) FILTER (WHERE {_UNPRICED}), 0) AS bigint) AS unpriced_tokens"
+    )
+    rows = await _within(what, org_id, (span.began, span.ended), only or Only(), _DOUBTFUL)
     return Doubts(*(rows[0][name] for name in Doubts.__struct_fields__))
+
+
+async def unpriced(org_id: int, span: Span) -> list[Unpriced]:
+    """Return the models that were used without anybody knowing their price, the most used first."""
+    what = (
+        f"model, CAST(sum({_TOKENS}) AS bigint) AS tokens, count(DISTINCT run_no) AS runs, max(created_at) AS last_at"
+    )
+    order = f"{_DOUBTFUL} AND {_UNPRICED} GROUP BY model HAVING sum({_TOKENS}) > 0 ORDER BY 2 DESC, 1"
+    rows = await _within(what, org_id, (span.began, span.ended), Only(), order)
+    return [Unpriced(*(row[name] for name in Unpriced.__struct_fields__)) for row in rows]
+
+
+class RunSpent(msgspec.Struct, frozen=True):
+    """What one run spent in some days."""
+
+    run_id: str | None  #: null of a run whose lines are from before they named it
+    agent_id: str | None
+    total: Totals
+
+
+async def spent(org_id: int, began: int, ended: int, only: Only) -> Totals:
+    """Return the sum of a stretch of time."""
+    rows = await _within(SUMS, org_id, (began, ended), only)
+    return ledger.totals_of(rows[0])
+
+
+async def count_runs(org_id: int, began: int, ended: int, only: Only) -> int:
+    """Return how many runs spent something in a stretch of time."""
+    return int((await _within("count(DISTINCT run_no) AS runs", org_id, (began, ended), only))[0]["runs"])
+
+
+async def dearest_runs(org_id: int, span: Span, only: Only, *, limit: int) -> tuple[list[RunSpent], int]:
+    """Return the runs that spent most, the most expensive first, and how many spent anything."""
+    what = f"max(run_id) AS run_id, max(agent_id) AS agent_id, count(*) OVER () AS runs, {SUMS}"
+    order = f"GROUP BY run_no ORDER BY sum({COST}) DESC, run_no DESC LIMIT {limit}"
+    rows = await _within(what, org_id, (span.began, span.ended), only, order)
+    found = [RunSpent(row["run_id"], row["agent_id"], ledger.totals_of(row)) for row in rows]
+    return found, int(rows[0]["runs"]) if rows else 0
+
+
+async def _within(what: str, org_id: int, when: tuple[int, int], only: Only, order: str = "") -> database.Rows:
+    began, ended = when
+    where, args = only.where(6)
+    return await database.scan(
+        f"SELECT {what} FROM usage_lines WHERE org_id = $1 AND day >= $2 AND day <= $3 "  # noqa: S608 - our own words
+        f"AND created_at >= $4 AND created_at < $5{where} {order}",
+        org_id, began // MS_A_DAY, (ended - 1) // MS_A_DAY, began, ended, *args,
+    )  # fmt: skip
 
 
 def _cells(rows: database.Rows, parts: Mapping[int, Part], span: Span) -> list[Cell]:

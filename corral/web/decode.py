@@ -23,6 +23,8 @@ _NUL = b"\\u0000"
 _INTEGER = re.compile(r"-?[0-9]{1,18}|[0-9]{19}")
 #: Fields of a form that the pipeline reads itself.
 _OURS = frozenset({"csrf"})
+#: Parameters of a query, or fields of a form: a list may be chosen from.
+_FIELDS_MOST = 2000
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
@@ -90,7 +92,7 @@ def form_pairs(raw: bytes) -> dict[str, str | list[str]]:
 
 def _pairs(text: str) -> dict[str, str | list[str]]:
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=200)
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS_MOST)
     except UnicodeDecodeError as error:
         raise BadRequest("The query is not UTF-8") from error
     except ValueError as error:

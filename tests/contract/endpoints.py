@@ -57,6 +57,7 @@ GET    /api/messages/stream
 GET    /api/messages/dead
 POST   /api/messages/:id/replay
 GET    /api/agents/world
+GET    /api/secrets/uses
 POST   /api/secrets/rotate
 POST   /api/mcps/:id/test
 GET    /api/v1/policy

@@ -40,7 +40,10 @@ def test_a_secret_is_stored_listed_without_its_value_and_deleted(quiet: Api) -> 
 
 def test_a_secret_is_created_or_updated_and_what_was_listed_may_be_sent_back(quiet: Api) -> None:
     for value in ("one", "two"):
-        assert quiet.post("/api/secrets", body={"key": "TWICE", "value": value}).status_code == 200
+        stored = quiet.post("/api/secrets", body={"key": "TWICE", "value": value})
+        assert stored.status_code == 200
+        warning = "The value is not masked where agents print it: it is shorter than 8 characters"
+        assert stored.json() == {"ok": True, "warning": warning}
     assert names(quiet).count("TWICE") == 1
     (entry,) = [one for one in quiet.get("/api/secrets").json() if one["key"] == "TWICE"]
     assert quiet.post("/api/secrets", body={**entry, "value": "three"}).status_code == 200
@@ -156,3 +159,35 @@ def test_the_master_key_is_changed_and_secrets_stay(quiet: Api, key_for: Callabl
     assert again.json() == {**answer.json(), "orgs": 0}
     assert "ROTATED" in names(quiet)
     assert key_for("secrets:read").post("/api/secrets/rotate", body={}).status_code == 403
+
+
+def test_the_uses_of_a_secret_are_listed_and_lead_on(quiet: Api, quiet_server: Server) -> None:
+    quiet.post("/api/secrets", body={"key": "TESTED_WITH", "value": VALUE})
+    headers = {"Authorization": "Bearer ${TESTED_WITH}"}
+    body = {"name": "uses", "transport": "http", "url": "http://127.0.0.1:9/mcp", "headers": headers}
+    server = quiet.post("/api/mcps", body=body).json()["id"]
+    for _ in range(2):
+        assert quiet.post("/api/mcps/:id/test", server, body={}).status_code == 200
+    answer = quiet.get("/api/secrets/uses", query={"key": "TESTED_WITH", "limit": 1})
+    (use,) = answer.json()
+    assert set(use) == {"id", "key", "scope", "agentId", "version", "usedBy", "attempt", "usedAt"}
+    assert (use["key"], use["scope"], use["agentId"], use["version"]) == ("TESTED_WITH", "org", None, 1)
+    assert use["usedBy"].startswith("key:")
+    assert RFC3339.fullmatch(use["usedAt"])
+    path = answer.headers["Link"].partition(">")[0].lstrip("<")
+    (earlier,) = quiet.call("GET", path).json()
+    assert earlier["id"] < use["id"]
+    assert use in quiet.get("/api/secrets/uses").json()
+    for query, field in (
+        ({"key": "NOBODY"}, "key"),
+        ({"agent": UNKNOWN}, "key"),
+        ({"key": "TESTED_WITH", "agent": UNKNOWN}, "agent"),
+        ({"before": "x"}, "before"),
+    ):
+        refused = quiet.get("/api/secrets/uses", query=query)
+        assert refused.status_code == 400
+        assert field in refused.json()["error"]
+    with second_org(quiet_server) as other:
+        assert other.get("/api/secrets/uses").json() == []
+        assert other.get("/api/secrets/uses", query={"key": "TESTED_WITH"}).status_code == 400
+    assert quiet.delete("/api/mcps/:id", server).status_code == 200

@@ -81,6 +81,9 @@ def test_an_answer_that_is_cut_is_counted_and_marked_as_an_estimate(
     assert all(line["estimated"] for line in lines)
     assert {line["cost_usd"] for line in lines} == {line["computed_cost_usd"] for line in lines}
     assert sum(line["output_tokens"] for line in lines) >= sum(one["output_tokens"] for one in finished)
+    shown = fleet.run(run)
+    assert shown["costIsEstimated"]
+    assert shown["costUsd"] == pytest.approx(sum(line["cost_usd"] for line in lines), abs=1e-9)  # no draft is left
     bill = fleet.api.get("/api/usage/statement").json()
     assert bill["estimated_lines"] == len(lines)
     assert bill["estimated_cost_usd"] == bill["cost_usd"] > 0

@@ -46,7 +46,7 @@ def read_all(
 
 
 @given(records)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_written_is_read_in_order_before_and_after_a_restart(reported: list[tuple[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         made = fill(Path(name), reported)
@@ -62,7 +62,7 @@ def test_what_is_written_is_read_in_order_before_and_after_a_restart(reported: l
 
 
 @given(records, st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_file_cut_off_anywhere_loses_only_its_end(reported: list[tuple[str, object]], share: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         made = fill(Path(name), reported)
@@ -89,7 +89,7 @@ def test_a_file_cut_off_anywhere_loses_only_its_end(reported: list[tuple[str, ob
 
 
 @given(records, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_going_back_to_any_event_sends_everything_after_it_again(
     reported: list[tuple[str, object]], data: st.DataObject
 ) -> None:

@@ -208,7 +208,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["text", "input", "output"]), values))
-@examples(max_examples=40, deadline=None)
+@examples(max_examples=40)
 def test_a_trimmed_payload_keeps_its_keys_and_a_small_one_all(payload: dict[str, object]) -> None:
     data = msgspec.json.encode(payload)
     assert trim.trim(data) == data

@@ -418,7 +418,7 @@ def test_duplicated_reordered_split_and_replayed_batches_make_the_same_log(
             "UPDATE runs SET spool_n = spool_n - $2, last_seq = last_seq - $2 WHERE no = $1", run_no, lost
         )
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(pieces)
     def property_(steps: list[tuple[int, int, str]]) -> None:
         one_loop.run(story(steps))

@@ -252,8 +252,39 @@ async def test_what_cannot_be_recorded_is_not_given_and_what_cannot_be_given_is_
     assert len(await fetch("SELECT 1 FROM secret_uses")) == 0
     await vault.put(ORG, "A", VALUE)
     await fetch("ALTER TABLE secret_uses RENAME TO elsewhere")
-    with pytest.raises(Exception, match="secret_uses"):
-        await vault.resolve(ORG, None, BY)
+    try:
+        with pytest.raises(Exception, match="secret_uses"):
+            await vault.resolve(ORG, None, BY)
+    finally:  # the next test may have this database
+        await fetch("ALTER TABLE elsewhere RENAME TO secret_uses")
+
+
+async def test_uses_are_listed_newest_first_in_pages_and_outlive_their_secret() -> None:
+    await vault.put(ORG, "A", "1")
+    await vault.put(OTHER_ORG, "A", "elsewhere")
+    await vault.put(ORG, "A", "Ann's", agent_id=ANN)
+    for attempt in (1, 2, 3):
+        await vault.resolve(ORG, None, BY, attempt)
+    await vault.resolve(ORG, ANN, "user:somebody")
+    await vault.resolve(OTHER_ORG, None, BY, 9)
+
+    uses = await vault.uses(ORG, "A")
+    assert [(use.used_by, use.attempt, use.version, use.scope) for use in uses] == [
+        (BY, attempt, 1, "org") for attempt in (3, 2, 1)
+    ]
+    first = await vault.uses(ORG, "A", limit=2)
+    assert [use.attempt for use in await vault.uses(ORG, "A", before=first[-1].no)] == [1]
+    (own,) = await vault.uses(ORG, "A", agent_id=ANN)
+    assert (own.used_by, own.attempt, own.agent_id) == ("user:somebody", None, ANN)
+
+    await vault.remove(ORG, "A")
+    await vault.put(ORG, "A", "anew")
+    assert await vault.uses(ORG, "A") == []
+    assert len(await vault.uses(ORG)) == 4
+    with pytest.raises(NotFound):
+        await vault.get(ORG, "B")
+    assert (await vault.get(ORG, "A", agent_id=ANN)).last_used_by == "user:somebody"
+    assert await vault.stored(ORG) == {None: {"A"}, ANN: {"A"}}
 
 
 def is_binary(part: object) -> bool:

@@ -287,14 +287,15 @@ async def test_a_report_reads_its_index_alone(office: Office, monkeypatch: pytes
     monkeypatch.setattr(database, "scan", scan)
     await reports.report(office.org_id, today("Europe/Berlin", 30), group_by="team")
     ((text, args),) = asked
+    steps = await database.commit(plan(text, args))
+    assert any("COVERING INDEX usage_report" in step or "Index Only Scan using usage_report" in step for step in steps)
+    assert not any("TEMP B-TREE" in step for step in steps), steps
 
-    def unit() -> Unit[list[str]]:
-        if database.dialect() == "postgres":
-            for other in ("seqscan", "bitmapscan"):  # which an empty table would invite
-                yield sql(f"SET LOCAL enable_{other} = off")
-            return [row[0] for row in (yield sql(f"EXPLAIN {text}", *args))]
-        return [row["detail"] for row in (yield sql(f"EXPLAIN QUERY PLAN {text}", *args))]
 
-    plan = await database.commit(unit())
-    assert any("COVERING INDEX usage_report" in step or "Index Only Scan using usage_report" in step for step in plan)
-    assert not any("TEMP B-TREE" in step for step in plan), plan
+def plan(text: str, args: tuple[Any, ...]) -> Unit[list[str]]:
+    """Return how the database would carry a statement out."""
+    if database.dialect() == "postgres":
+        for other in ("seqscan", "bitmapscan"):  # which an empty table would invite
+            yield sql(f"SET LOCAL enable_{other} = off")
+        return [row[0] for row in (yield sql(f"EXPLAIN {text}", *args))]
+    return [row["detail"] for row in (yield sql(f"EXPLAIN QUERY PLAN {text}", *args))]

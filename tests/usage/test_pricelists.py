@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from corral.base.errors import NotFound
@@ -47,6 +48,21 @@ async def test_a_change_is_a_new_version_and_the_same_prices_again_are_none(offi
         (),
         (ONE,),
     ]
+
+
+async def test_prices_that_are_set_at_the_same_time_are_all_there(office: Office) -> None:
+    some = [Price(f"m{n}", Rates(n, n, n, n)) for n in range(5)]
+    await asyncio.gather(*(pricelists.put(office.org_id, price, "user:me") for price in some))
+    assert sorted((await pricelists.current(office.org_id)).own, key=lambda one: one.model) == some
+    await pricelists.put(office.org_id, msgspec.structs.replace(some[1], rates=ONE.rates), "user:me")
+    book = await pricelists.drop(office.org_id, "m2", None, "user:me")
+    assert {one.model: one.rates.input for one in book.own} == {"m0": 0, "m1": 1_000_000, "m3": 3, "m4": 4}
+    with pytest.raises(NotFound):
+        await pricelists.drop(office.org_id, "m2", None, "user:me")
+    listed = await pricelists.versions(office.org_id, limit=100)
+    assert listed[0].version == book.version
+    assert [one.builtin for one in listed] == [False] * 7 + [True]
+    assert [one.version for one in await pricelists.versions(office.org_id + 1, limit=100)] == [listed[-1].version]
 
 
 async def test_another_orgs_version_is_none(office: Office) -> None:

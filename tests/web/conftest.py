@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from corral.base.ids import new_id
+from corral.platform import sign_in
+from corral.platform.database import fetch
 from corral.platform.settings import Settings
+from corral.web import csrf
 from corral.web.app import serve
+from corral.web.pipeline import COOKIE
 from corral.web.server import Server
 from tests.support.http import Api
 
@@ -70,3 +76,43 @@ def full(running: Running) -> Iterator[Api]:
     """A caller with the full key."""
     with running.api() as caller:
         yield caller
+
+
+class Person:
+    """Somebody in a browser without scripts: reads pages, and sends their forms."""
+
+    def __init__(self, running: Running, role: str) -> None:
+        async def signed_in() -> tuple[str, str]:
+            user = new_id()
+            query = "INSERT INTO users (id, org_id, name, role, created_at) VALUES ($1, 1, $2, $2, 0)"
+            await fetch(query, user, role)
+            session = await sign_in.redeem((await sign_in.make_link(1, user)).token)
+            principal = await sign_in.authenticate(session)
+            assert principal is not None
+            return session, csrf.token(principal)
+
+        session, self._csrf = running.do(signed_in())
+        url = running.server.settings.url.rstrip("/")
+        self.client = httpx.Client(base_url=url, cookies={COOKIE: session}, headers={"Origin": url}, trust_env=False)
+
+    def get(self, path: str, status: int = 200) -> str:
+        answer = self.client.get(path)
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+    def post(self, path: str, **fields: Any) -> httpx.Response:
+        return self.client.post(path, data={"csrf": self._csrf, **fields})
+
+
+@pytest.fixture
+def person(running: Running) -> Iterator[Callable[[str], Person]]:
+    """Sign somebody in: `person("viewer")`."""
+    made: list[Person] = []
+
+    def make(role: str) -> Person:
+        made.append(Person(running, role))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.client.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,11 +14,13 @@ from typing import Any
 import msgspec
 
 from corral.base.redactor import Redactor
+from corral.runner import environment
 from corral.runner.engines import claude_cli, claude_mcp
 from corral.runner.engines.claude_approvals import Approvals
 from corral.runner.engines.claude_events import Translator, emit
 from corral.runner.engines.claude_guard import Guard
 from corral.runner.engines.claude_outcome import judge
+from corral.runner.engines.claude_pace import Pace
 from corral.runner.engines.claude_sdk import ClaudeSDKClient
 from corral.runner.engines.claude_tools import ToolServer
 from corral.runner.engines.claude_usage import Meter
@@ -27,8 +30,10 @@ from corral.runner.engines.protocol import (
     DoAnswer,
     DoApprove,
     DoCancel,
+    DoGoOn,
     DoInterrupt,
     DoMessage,
+    Draft,
     Emit,
     FromWorker,
     Spend,
@@ -62,7 +67,8 @@ class Attempt:
         self._tools = ToolServer(send, self._write)
         self._servers = claude_mcp.write(start.assignment, Path(start.private))
         guard = Guard(start.assignment.mcp_servers, self._approvals.ask)
-        chosen = claude_cli.options(start.assignment, start.env, guard, self._servers)
+        self._pace = Pace(start.assignment, send)
+        chosen = claude_cli.options(start.assignment, start.env, guard, hooks=self._pace.hooks, servers=self._servers)
         self.cli = claude_cli.Cli(
             chosen,
             start.assignment.run_id,
@@ -116,14 +122,14 @@ class Attempt:
                 self._approvals.answer(line.approve)
             case DoAnswer():
                 self._tools.answer(line)
+            case DoGoOn():
+                self._pace.go_on(line.id)
             case DoMessage() if not self._over.is_set():
                 self._say(line.message.text, awaited=True, number=line.message.input)
             case DoMessage():
                 log("A message came after the last word")
             case DoCancel():
                 self.stop(emit(EventType.RUN_CANCELLED, message=line.cancel.message, by=line.cancel.by))
-            case DoInterrupt() if self._stop is None and self._over.is_set():
-                return  # it has said all, and ends by itself
             case DoInterrupt():
                 self.interrupt(line.message)
             case Start():
@@ -201,7 +207,7 @@ class Attempt:
             self._alive_at = now
             self._send(Alive())
         if (draft := self._meter.watch(raw)) is not None:
-            self._send(draft)
+            self._send(Draft(draft))
         for line in self._translator.translate(raw):
             self._send(line)
         match raw.get("type"):
@@ -285,7 +291,9 @@ class Attempt:
 def _redactor(start: Start) -> Redactor:
     """Return what masks the attempt's secrets, of which the environment came apart from the assignment."""
     env = {name: value for name, value in start.env.items() if name != MARK}
-    return Redactor(secrets_of(msgspec.structs.replace(start.assignment, env=env)), known=[start.assignment.cwd])
+    given = msgspec.structs.replace(start.assignment, env=env)
+    known = [given.cwd, given.model or ""]
+    return Redactor([*environment.credentials(os.environ), *secrets_of(given)], known=known)
 
 
 async def _message(name: str, text: str) -> AsyncIterator[dict[str, Any]]:

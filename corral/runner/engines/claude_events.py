@@ -28,7 +28,7 @@ class Translator:
 
     def __init__(self, redactor: Redactor | None = None) -> None:
         """Start with nothing said; `redactor` masks what is cut: half of a secret is not found any more."""
-        self._redactor = redactor or Redactor({})
+        self.redactor = redactor or Redactor({})
         self.session_id: str | None = None
         self.permission_mode: str | None = None  #: the CLI's own, which changes when a plan is accepted
         self.plans: dict[str, str] = {}  #: tool use → plan, as the CLI drops it from what it asks about
@@ -197,7 +197,7 @@ class Translator:
         """Return `text` with its middle left out if it is very long, saying so."""
         if len(text) <= KEPT_CHARACTERS:
             return text
-        text = self._redactor.text(text)
+        text = self.redactor.text(text)
         left_out = len(text) - KEPT_CHARACTERS
         head, tail = text[: KEPT_CHARACTERS - _KEPT_TAIL], text[-_KEPT_TAIL:]
         return f"{head}\n… {left_out:,} characters left out …\n{tail}" if left_out > 0 else text

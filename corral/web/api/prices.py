@@ -51,7 +51,7 @@ class SetPrice(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class SetPrices(msgspec.Struct, forbid_unknown_fields=True):
     """All of the org's own prices."""
 
-    prices: Annotated[list[SetPrice], msgspec.Meta(max_length=1000)]
+    prices: Annotated[list[SetPrice], msgspec.Meta(max_length=pricelists.OWN_MOST)]
 
 
 class PricesAsked(msgspec.Struct, forbid_unknown_fields=True):

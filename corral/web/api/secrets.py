@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from corral.agents import roster, supplies
+from corral.base import ordinary
 from corral.base.errors import BadRequest
 from corral.platform.access import Role
 from corral.secrets import rotation, vault
-from corral.web.api.paging import Id, Page, cut
+from corral.web.api.paging import MOST, Count, Id, Limit, Page, cut
 from corral.web.api.runs import Done
 from corral.web.call import Call
-from corral.web.present.secrets import SecretView, secret_view
+from corral.web.present.secrets import SecretView, UseView, secret_view, use_view
 from corral.web.routes import Routes
 
 route = Routes("secrets")
@@ -30,6 +31,15 @@ class SecretsAsked(Page):
     before: Annotated[str, msgspec.Meta(min_length=1, max_length=250)] | None = None  #: as in the link to the next page
 
 
+class UsesAsked(msgspec.Struct, forbid_unknown_fields=True):
+    """Which uses to list."""
+
+    limit: Limit = MOST
+    key: Name | None = None  #: of this secret, which is there; without it all, those of deleted ones as well
+    agent: Id | None = None  #: whose it is; the org's, if left out
+    before: Count | None = None  #: a use's id: those that are older
+
+
 class PutSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A secret to store."""
 
@@ -37,6 +47,12 @@ class PutSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     value: Annotated[str, msgspec.Meta(min_length=1, max_length=vault.VALUE_MOST)]
     scope: Scope | None = None  #: org, unless an agent is named
     agent_id: Id | None = None  #: required for scope agent
+
+
+class Stored(Done):
+    """It is stored."""
+
+    warning: str | msgspec.UnsetType = msgspec.UNSET  #: there if the value will not be masked where agents print it
 
 
 class SecretNamed(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -72,12 +88,28 @@ async def list_secrets(call: Call, query: SecretsAsked) -> list[SecretView]:
     return [secret_view(entry) for entry in cut(call, found, query, cursors, scope=scope, agent=query.agent)]
 
 
+@route.get("/api/secrets/uses", scope="secrets:read")
+async def list_secret_uses(call: Call, query: UsesAsked) -> list[UseView]:
+    """List when secrets were opened, and for whom, newest first."""
+    if query.agent is not None and query.key is None:
+        raise BadRequest("key is missing: agent says whose secret by that name is meant", field="key")
+    agent_id = await _whose(call, None, query.agent, "agent")
+    if query.key is not None:
+        await vault.get(call.org_id, query.key, agent_id=agent_id, field="key")
+    size = min(query.limit, MOST)
+    found = await vault.uses(call.org_id, query.key, agent_id=agent_id, limit=size + 1, before=query.before)
+    if len(found) > size:
+        found = found[:size]
+        call.link_next(key=query.key, agent=query.agent, limit=size, before=found[-1].no)
+    return [use_view(use) for use in found]
+
+
 @route.post("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,))
-async def put_secret(call: Call, body: PutSecret) -> Done:
+async def put_secret(call: Call, body: PutSecret) -> Stored:
     """Store a secret, in the place of one by that name."""
     agent_id = await _whose(call, body.scope, body.agent_id, "agentId")
     await supplies.put_secret(call.org_id, body.key, body.value, agent_id=agent_id)
-    return Done()
+    return Stored(warning=ordinary.warning(body.value) or msgspec.UNSET)
 
 
 @route.delete("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,), also=(404,))

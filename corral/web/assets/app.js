@@ -11,6 +11,7 @@ import "./console/keys.js";
 import "./console/live.js";
 import "./console/new-run.js";
 import "./console/prose.js";
+import "./console/references.js";
 import "./console/run.js";
 import "./console/sign-in.js";
 import "./console/theme.js";

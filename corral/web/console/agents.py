@@ -16,6 +16,7 @@ from corral.usage.reports import Only
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
+from corral.web.console import mcp_views, secret_views
 from corral.web.console.agent_form import AgentForm, fields, filled, problems
 from corral.web.console.agent_views import ENGINES, chart, names, view, views
 from corral.web.console.message_views import message_views
@@ -145,12 +146,14 @@ async def _show(call: Call, agent_id: str, *, problem: str | None = None, status
     talk = await mail.page(call.org_id, agent=agent.id, talk=True, limit=_SAID)
     tasks = await board.page(call.org_id, assignee=agent.id, limit=_TASKS)
     found = await reads.page(call.org_id, agent_id=agent.id, limit=_RUNS)
-    spent = (await reports.lately(call.org_id, "month", Only(agent_id=agent.id))).by_agent().get(agent.id)
+    month = (await reports.lately(call.org_id, "month", Only(agent_id=agent.id))).by_day()
     return await page(
         call, "agent.html", "agents", status=status, path=f"/app/agents/{agent.id}",
         agent=await view(call.org_id, agent), is_archived=agent.state == roster.ARCHIVED,
         manager=everybody.agents.get(agent.manager_id or ""), instructions=agent.instructions, role=agent.role,
-        month=spent.cost_usd if spent else None,
+        month=[day.cost_usd for day in month.values()],
+        mcps=await mcp_views.of_agent(call.org_id, agent) if call.caller.has("mcps:read") else [],
+        secrets=await secret_views.of_agent(call.org_id, agent) if call.caller.has("secrets:read") else [],
         talk=message_views(list(reversed(talk)), everybody, whole=True),
         tasks=await task_views(call.org_id, tasks), runs=await run_views(call.org_id, found), problem=problem,
     )  # fmt: skip

@@ -5,7 +5,25 @@ from __future__ import annotations
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console import agents, bus, epics, inbox, keys, run, runners, runs, settings, sign_in, statement, tasks
+from corral.web.console import (
+    agents,
+    budgets,
+    bus,
+    epics,
+    inbox,
+    keys,
+    mcps,
+    prices,
+    run,
+    runners,
+    runs,
+    secrets,
+    settings,
+    sign_in,
+    statement,
+    tasks,
+    usage,
+)
 from corral.web.routes import Route, Routes
 
 route = Routes("console", hidden=True, content=answers.HTML)
@@ -35,7 +53,12 @@ ROUTES: list[Route] = [
     *epics.route.all,
     *bus.route.all,
     *runners.route.all,
+    *mcps.route.all,
+    *secrets.route.all,
+    *budgets.route.all,
     *keys.route.all,
+    *usage.route.all,
+    *prices.route.all,
     *statement.route.all,
     *settings.route.all,
 ]

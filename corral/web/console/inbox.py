@@ -1,4 +1,4 @@
-"""Everything that waits for a person: approvals and questions over all runs, and what failed."""
+"""Everything that waits for a person: approvals and questions over all runs, budgets near their end, what failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from corral.runs.models import Approval
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console import cards, failures, run
+from corral.web.console import budget_views, cards, failures, run
 from corral.web.console.cards import Card, card
 from corral.web.console.page import back_to, page
 from corral.web.decode import form_pairs
@@ -35,7 +35,7 @@ class AnswerForm(msgspec.Struct):
 
 @route.get("/app/inbox", scope="approvals:read")
 async def inbox_page(call: Call) -> Answer:
-    """Show what waits, oldest first, what failed, and what was answered lately."""
+    """Show what waits, oldest first, budgets near their end, what failed, and what was answered lately."""
     return await _page(call)
 
 
@@ -85,6 +85,7 @@ async def _page(call: Call, *, problem: str | None = None, status: int = 200) ->
         status=status,
         path="/app/inbox",
         asks=await _cards(call, list(reversed(waiting))),
+        budgets=await budget_views.alarming(call.caller),
         failures=await failures.lately(call.caller),
         dead=await mail.count_dead(call.org_id) if call.caller.has("messages:read") else 0,
         settled=await _cards(call, settled),

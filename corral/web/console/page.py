@@ -8,7 +8,7 @@ from sanic.request import Request
 
 from corral.base.errors import CorralError, Unauthorized
 from corral.platform import orgs
-from corral.platform.access import Principal
+from corral.platform.access import Principal, Role
 from corral.runs import approvals
 from corral.web import csrf
 from corral.web.answers import Answer, as_html, empty, redirect
@@ -43,6 +43,11 @@ def away_to(call: Call, path: str) -> Answer:
     if is_htmx(call.request):
         return empty(204, headers={"hx-redirect": path})
     return redirect(path)
+
+
+def may(call: Call, scope: str, role: Role) -> bool:
+    """Tell whether the caller may use a form: who may not is shown none."""
+    return call.caller.has(scope) and call.caller.role.covers(role)
 
 
 def is_htmx(request: Request) -> bool:

@@ -38,6 +38,10 @@ NAV = (
     NavItem("runs", "Runs", "/app/runs", "r"),
     NavItem("bus", "Bus", "/app/bus", "u", tucked=True),
     NavItem("runners", "Runners", "/app/runners", "m", tucked=True),
+    NavItem("mcps", "MCP servers", "/app/mcps", "t", tucked=True),
+    NavItem("secrets", "Secrets", "/app/secrets", "e", tucked=True),
+    NavItem("usage", "Usage", "/app/usage", "c", tucked=True),
+    NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True),
 )
@@ -98,9 +102,11 @@ def _environment() -> Environment:
         "ago": words.ago,
         "until": words.until,
         "money": words.money,
+        "dollars": words.dollars,
         "exact_money": words.exact_money,
         "tokens": words.tokens,
         "number": words.number,
+        "per_cent": words.per_cent,
     }
     environment.filters.update(filters)
     macros = environment.get_template("parts/macros.html").module

@@ -43,7 +43,7 @@ def until(ms: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span of time in one or two units: `340 ms`, `8.2 s`, `1 m 48 s`, `23 h 59 m`."""
+    """A span of time in one or two units: `340 ms`, `8.2 s`, `1 m 48 s`, `23 h 59 m`, `6 d 4 h`."""
     if seconds < 1:
         return f"{round(max(0.0, seconds) * 1000)} ms"
     if seconds < 10:
@@ -53,12 +53,19 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} m {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} m"
+    if whole < 172_800:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} m"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
 def money(usd: float | None) -> str:
     """A cost in dollars, to a tenth of a cent; a dash where nothing is known."""
     return "—" if usd is None else f"${usd:,.3f}"
+
+
+def dollars(usd: float) -> str:
+    """An amount in dollars and cents; less than a cent is not nothing."""
+    return "<$0.01" if 0 < usd < 0.01 else f"${usd:,.2f}"
 
 
 def exact_money(usd: float) -> str:
@@ -80,3 +87,12 @@ def tokens(count: int | None) -> str:
 def number(count: int) -> str:
     """A whole number with thin spaces between its thousands."""
     return f"{count:,}".replace(",", "\N{THIN SPACE}")
+
+
+def per_cent(part: float | None) -> str:
+    """A part of a whole in per cent; a dash where there is no whole."""
+    if part is None:
+        return "—"
+    if 0 < part < 0.01:
+        return "< 1 %"
+    return f"{int(part * 100) if 0.99 < part < 1 else round(part * 100)} %"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from corral.usage.ledger import Line, Totals
+from corral.usage.ledger import Line, Totals, sum_of
 from corral.usage.reports import Cell, Doubts, Report
 from corral.web.present.csv import dollars
 from corral.web.present.times import shown
@@ -136,12 +136,11 @@ def usage_view(
         for model, total in report.by_model().items()
     ]
     total = report.total
-    asked = total.input_tokens + total.cache_read_tokens + total.cache_write_tokens
     view = UsageView(
         first=report.span.first.isoformat(),
         to=report.span.last.isoformat(),
         tz=tz,
-        cache_hit_rate=total.cache_read_tokens / asked if asked else None,
+        cache_hit_rate=total.hit_rate,
         task_count=sum(tasks.values()),
         by_agent=sorted(by_agent, key=lambda one: (-one.total_tokens, one.name)),
         by_model=sorted(by_model, key=lambda one: (-one.total_tokens, one.model)),
@@ -161,7 +160,7 @@ def usage_view(
         ]
         shown = set(grouped.shown)
         if others := [sums for id_, sums in grouped.totals.items() if id_ not in shown]:
-            view.other_groups = Spent(**fields(_sum(others)))
+            view.other_groups = Spent(**fields(sum_of(others)))
     return view
 
 
@@ -236,10 +235,6 @@ def _series(report: Report, *, daily: bool) -> Callable[[Callable[[Cell], Any]],
         return lambda id_: [micros / 1_000_000 for micros in found.get(id_, none)]
 
     return of
-
-
-def _sum(totals: Iterable[Totals]) -> Totals:
-    return Totals(*map(sum, zip(*map(msgspec.structs.astuple, totals), strict=True)))
 
 
 class StatementView(UsageView, kw_only=True):

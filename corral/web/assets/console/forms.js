@@ -44,3 +44,8 @@ document.addEventListener("formdata", ({ target, formData }) => {
 document.addEventListener("htmx:after:request", ({ detail: { ctx }, target }) => {
   if (target.matches?.("[data-composer]") && ctx?.response?.status < 400) target.reset();
 });
+
+// Days begin at the midnight of whoever asks, unless they say otherwise.
+for (const field of document.querySelectorAll("[data-zone]")) {
+  field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || field.value;
+}

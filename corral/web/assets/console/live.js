@@ -1,7 +1,10 @@
-// The clock of the page: regions with hx-trigger="tick from:body" follow the server while somebody can see them.
+// The clock of the page: regions with hx-trigger="tick from:body" follow the server while somebody can see them; those
+// that cost it more follow the slow tick.
 import { announce } from "./dom.js";
 
 const TICK_MS = 2500;
+const SLOW_TICK_MS = 30000;
+let slowly = Date.now();
 let failures = 0;
 let pending = waiting();
 
@@ -10,7 +13,11 @@ document.addEventListener("visibilitychange", tick);
 
 function tick() {
   if (document.querySelector("[data-dragging]")) return; // what is in somebody's hand stays where it is
-  if (document.visibilityState === "visible") document.body.dispatchEvent(new CustomEvent("tick"));
+  if (document.visibilityState !== "visible") return;
+  document.body.dispatchEvent(new CustomEvent("tick"));
+  if (Date.now() - slowly < SLOW_TICK_MS) return;
+  slowly = Date.now();
+  document.body.dispatchEvent(new CustomEvent("slow-tick"));
 }
 
 document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {

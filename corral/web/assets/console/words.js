@@ -18,9 +18,21 @@ export function duration(ms) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.floor(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
-  return `${Math.floor(seconds / 3600)} h ${String(Math.floor((seconds % 3600) / 60)).padStart(2, "0")} m`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ${String(Math.floor((seconds % 3600) / 60)).padStart(2, "0")} m`;
+  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
 export function count(number) {
   return number.toLocaleString("en-US").replaceAll(",", "\u2009");
+}
+
+export function money(usd) {
+  return `$${usd.toLocaleString("en-US", { minimumFractionDigits: 3, maximumFractionDigits: 3 })}`;
+}
+
+export function compact(number) {
+  if (number >= 1e9) return `${Number((number / 1e9).toFixed(1))}G`;
+  if (number >= 1e6) return `${Number((number / 1e6).toFixed(1))}M`;
+  if (number >= 1e4) return `${Number((number / 1e3).toFixed(1))}k`;
+  return Number(number.toFixed(2)).toLocaleString("en-US").replaceAll(",", "\u2009");
 }

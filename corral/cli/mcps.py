@@ -1,4 +1,4 @@
-"""`corral mcp`: the MCP servers that agents use: whom each is for, what of it may be called, and how it is."""
+"""`corral mcps`: the MCP servers that agents use: whom each is for, what of it may be called, and how it is."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def servers(context: typer.Context, as_json: options.Json = False, data: options
             out.json(there)
             return
         if not there:
-            stderr().line("No MCP servers. Add one: corral mcp add NAME -- COMMAND …, or corral mcp add NAME --url URL")
+            stderr().line(
+                "No MCP servers. Add one: corral mcps add NAME -- COMMAND …, or corral mcps add NAME --url URL"
+            )
             return
         names = Names(client)
     out.table(
@@ -121,9 +123,9 @@ def add(  # noqa: PLR0917 - a command line
 ) -> None:
     """Add a server, for all agents unless some or some teams are named.
 
-    corral mcp add files -- npx -y @modelcontextprotocol/server-filesystem /srv
+    corral mcps add files -- npx -y @modelcontextprotocol/server-filesystem /srv
 
-    corral mcp add issues --url https://mcp.example/mcp --header 'Authorization=Bearer ${ISSUES_TOKEN}' --team red
+    corral mcps add issues --url https://mcp.example/mcp --header 'Authorization=Bearer ${ISSUES_TOKEN}' --team red
     """
     if bool(command) == bool(url):
         raise Misused("Say either what to start, after --, or --url", field="url")
@@ -143,7 +145,7 @@ def add(  # noqa: PLR0917 - a command line
     if as_json:
         stdout().json(made)
     else:
-        stdout().line(f"Added {name}. See whether it works: corral mcp test {name}", "green")
+        stdout().line(f"Added {name}. See whether it works: corral mcps test {name}", "green")
 
 
 @app.command()
@@ -306,4 +308,4 @@ def _show_tools(out: Terminal, server: dict[str, Any]) -> None:
     patterns = {name: ", ".join(server[name]) for name in _LISTS}
     out.facts(patterns)
     if not ruled:
-        stderr().line(f"Its tools are known after a test: corral mcp test {server['name']}")
+        stderr().line(f"Its tools are known after a test: corral mcps test {server['name']}")

@@ -19,14 +19,14 @@ def name() -> str:
 
 def test_a_server_is_added_tested_ruled_enabled_and_removed(corral: Command, hand_server: Server, name: str) -> None:
     start = ("--env", "A=b=${TOKEN}", "--deny", "grow", "--", sys.executable, "-P", str(bad_mcp.__file__), "none")
-    added = corral("mcp", "add", name, *start, server=hand_server)
+    added = corral("mcps", "add", name, *start, server=hand_server)
     assert (added.code, "Added" in added.out) == (0, True), added.err
-    (shown,) = [one for one in corral("mcp", "--json", server=hand_server).json() if one["name"] == name]
+    (shown,) = [one for one in corral("mcps", "--json", server=hand_server).json() if one["name"] == name]
     assert (shown["env"], shown["args"], shown["deny"]) == ({"A": "b=${TOKEN}"}, list(start[-3:]), ["grow"])
     inside = {"name": f"agent-{name}", "role": "r", "glyph": "🤖", "provider": "anthropic", "model": "m"}
     with hand_server.api() as api:
         api.post("/api/agents", body=inside).raise_for_status()
-    test = ("mcp", "test", name, "--agent", inside["name"])
+    test = ("mcps", "test", name, "--agent", inside["name"])
     failed = corral(*test, server=hand_server)
     assert failed.code == 1
     assert "TOKEN" in failed.err
@@ -40,7 +40,7 @@ def test_a_server_is_added_tested_ruled_enabled_and_removed(corral: Command, han
         ["grow", "deny"],
     ]
     ruled = corral(
-        "mcp", "tools", name, "--ask", "go", "--allow", "t*", "--leave", "grow", "--json", server=hand_server
+        "mcps", "tools", name, "--ask", "go", "--allow", "t*", "--leave", "grow", "--json", server=hand_server
     )
     assert {tool["name"]: tool["ruling"] for tool in ruled.json()["tools"]} == {
         "go": "ask",
@@ -50,15 +50,15 @@ def test_a_server_is_added_tested_ruled_enabled_and_removed(corral: Command, han
     assert (ruled.json()["ask"], ruled.json()["deny"]) == (["go"], [])
     assert (
         "is for team red, blue"
-        in corral("mcp", "enable", name, "--team", "red", "--team", "blue", server=hand_server).out
+        in corral("mcps", "enable", name, "--team", "red", "--team", "blue", server=hand_server).out
     )
-    listed = corral("mcp", server=hand_server)
+    listed = corral("mcps", server=hand_server)
     (line,) = [line for line in listed.out.splitlines() if line.startswith(name)]
     assert line.split()[1] == "ok"
-    assert "tested on the platform" in corral("mcp", "show", name, server=hand_server).out
-    assert corral("mcp", "remove", name, server=hand_server).out == f"Removed {name}.\n"
-    gone = corral("mcp", "show", name, server=hand_server)
-    assert (gone.code, "corral mcp" in gone.err) == (1, True)
+    assert "tested on the platform" in corral("mcps", "show", name, server=hand_server).out
+    assert corral("mcps", "remove", name, server=hand_server).out == f"Removed {name}.\n"
+    gone = corral("mcps", "show", name, server=hand_server)
+    assert (gone.code, "corral mcps" in gone.err) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -73,5 +73,5 @@ def test_a_server_is_added_tested_ruled_enabled_and_removed(corral: Command, han
 def test_what_makes_no_sense_is_said(
     corral: Command, hand_server: Server, name: str, more: tuple[str, ...], told: str
 ) -> None:
-    done = corral("mcp", "add", name, *more, server=hand_server)
+    done = corral("mcps", "add", name, *more, server=hand_server)
     assert (done.code, told in done.err) == (2, True), done.err

@@ -27,7 +27,8 @@ BAD = {
     ),
     "gave no answer in 1 seconds": "import time; time.sleep(60)",
     "it does not speak the protocol": "import sys; sys.stdout.write('x' * 10_000_000); sys.stdout.flush()",
-    "gave no answer in 1 seconds;": "import sys\nwhile True: print('{}'); print('y' * 999, file=sys.stderr)",
+    "gave no answer in 1 seconds;": "import sys\nwhile True: print('y' * 999, file=sys.stderr)",
+    "it floods": "while True: print('{}\\n' * 999)",
     "initialize with an error: no": 'print(\'{"id": 1, "error": {"message": "no"}}\', flush=True); input()',
 }
 

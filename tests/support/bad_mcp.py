@@ -1,8 +1,8 @@
 """An MCP server without any package, on stdio or with `--http PORT`, that goes wrong as its first argument says.
 
 Its tool `go` does so, and everything else is in order; with `--at-start` its first answer does. `tell` tells how often
-its tools were listed; `grow` adds one and says so. With `--parent` it leaves a child behind, with `--brief` a flood
-ends in silence; over HTTP it redirects who asks with `?to=`.
+its tools were listed; `grow` adds one and says so; `leak` over HTTP refuses with what it was shown. With `--parent` it
+leaves a child behind, with `--brief` a flood ends in silence; over HTTP it redirects who asks with `?to=`.
 """
 
 from __future__ import annotations
@@ -142,10 +142,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if (message.get("params") or {}).get("name") == "leak":
+            refused = {"code": -32000, "message": f"what does {self.headers['Authorization']} want here?"}
+            body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": refused}).encode()
+            self.begin({"Content-Type": "application/json", "Content-Length": str(len(body))}, status=401)
+            self.wfile.write(body)
+            return
         bad = self.kind if is_time(message) else ""
         if bad in ENDLESS:
             self.close_connection = True
-            self.begin(**{"Content-Type": "text/event-stream"})
+            self.begin({"Content-Type": "text/event-stream"})
         if bad:
             fail(bad, self.send)
         answer = self.tools.answer(message)
@@ -157,11 +163,11 @@ class Handler(BaseHTTPRequestHandler):
         body, packed = json.dumps(answer).encode(), {"Content-Encoding": "gzip"} if bad == "packed" else {}
         if packed:
             body = gzip.compress(body)
-        self.begin(**{"Content-Type": "application/json", "Content-Length": str(len(body)), **packed})
+        self.begin({"Content-Type": "application/json", "Content-Length": str(len(body)), **packed})
         self.wfile.write(body)
 
-    def begin(self, **headers: str) -> None:
-        self.send_response(200)
+    def begin(self, headers: dict[str, str], *, status: int = 200) -> None:
+        self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 TOOLS_SECONDS = 60.0
 #: Seconds that a server gets to end after it was told to, and after SIGTERM; when the platform itself ends, fewer.
 _GRACE, _HURRIED = 2.0, 0.4
-#: In all of that the official client is done, unless something is wrong with it.
-_MOST_SECONDS = 10.0
+#: In all of that the official client is done, unless something is wrong with it or with what it says goodbye to.
+_MOST_SECONDS, _HURRIED_SECONDS = 10.0, 2.0
 #: Seconds to answer, for a server that may hang.
 _SIGN_OF_LIFE = 5.0
 _MOST_PAGES = 100
@@ -147,7 +147,7 @@ class Link:
             self._closing.set()
         else:
             self._scope.cancel()
-        _, late = await asyncio.wait([self._owner], timeout=_MOST_SECONDS)
+        _, late = await asyncio.wait([self._owner], timeout=_HURRIED_SECONDS if hurry else _MOST_SECONDS)
         if late:
             self._scope.cancel()
             _, late = await asyncio.wait([self._owner], timeout=_MOST_SECONDS)

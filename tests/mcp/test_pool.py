@@ -15,7 +15,7 @@ from corral.mcp.client import Session, connect
 from corral.mcp.link import Unreachable
 from corral.mcp.pool import Pool, User
 from corral.wire.agents import McpServer
-from tests.support.mcp_probe import BAD, GOOD, Probe
+from tests.mcp.probe import BAD, GOOD, Probe
 from tests.support.waiting import PATIENCE
 
 ADA = User(1, "ada", "run-1")

@@ -14,10 +14,10 @@ from corral.runner import mcp_test
 from corral.wire.agents import McpServer
 from corral.wire.runner import Command, CommandStatus, McpTest, McpTested
 from tests.engines import mcp_server
+from tests.mcp.probe import BAD as BAD_SERVER
+from tests.mcp.probe import GOOD, Probe
 from tests.runner.conftest import Running, until
 from tests.runner.fake_server import FakeServer
-from tests.support.mcp_probe import BAD as BAD_SERVER
-from tests.support.mcp_probe import GOOD, Probe
 
 SECRET = "s3cret-of-the-org"
 STDIO = McpServer("told", "stdio", command=sys.executable, args=(mcp_server.__file__,))

@@ -12,7 +12,7 @@ from corral.agents import needs
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import orgs
 from corral.platform.access import Role
-from corral.runs import approvals, life, pausing, queue, reads
+from corral.runs import admission, approvals, life, pausing, queue, reads
 from corral.runs.life import Span
 from corral.runs.models import Run
 from corral.web import answers
@@ -51,6 +51,14 @@ class Composer:
     label: str
     verb: str
     other: str | None = None  #: what else can be done with what is written
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Where somebody can do something about what a run waits for."""
+
+    path: str
+    label: str
 
 
 @route.get("/app/runs/<run_id>", scope="runs:read")
@@ -128,15 +136,21 @@ async def show(call: Call, run_id: str, *, problem: str | None = None, status: i
         usage=await usage(run),
         asks=[card(approval, run=run, people=people) for approval in reversed(asked)],
         composer=_composer(run, agent_name(run.agent) or "Claude"),
-        lacks=lacks(call, run),
+        remedy=remedy(call, run),
         problem=problem,
     )
 
 
-def lacks(call: Call, run: Run | None) -> str | None:
-    """Return the form that stores the secret which a run is held for, if the caller may use it."""
-    key = needs.lacked(run.hold) if run is not None and run.status == RunStatus.QUEUED else None
-    return address("new", key) if key and may(call, "secrets:write", Role.ADMIN) else None
+def remedy(call: Call, run: Run | None) -> Remedy | None:
+    """Return what lets a run go on that waits for a secret or for money, as far as the caller may."""
+    if run is None or run.status not in {RunStatus.QUEUED, RunStatus.PAUSED}:
+        return None
+    if key := needs.lacked(run.hold):
+        return Remedy(address("new", key), "Store it") if may(call, "secrets:write", Role.ADMIN) else None
+    reason = msgspec.json.decode(run.reason) if run.reason else {}
+    if (run.hold or "").startswith(admission.HELD) or reason.get("code") == admission.CODE:
+        return Remedy("/app/budgets", "See the budgets") if call.caller.has("usage:read") else None
+    return None
 
 
 def _composer(run: Run, who: str) -> Composer:

@@ -56,7 +56,7 @@ def kept(folders: list[Path]) -> Iterator[tuple[Path, bytes]]:
 def listen(redis: Redis) -> list[bytes]:
     """Collect whatever goes through Redis from now on: what was published is not there any more afterwards."""
     said: list[bytes] = []
-    monitor = Client.from_url(redis.url).monitor().__enter__()  # type: ignore[no-untyped-call]
+    monitor = Client.from_url(redis.url, socket_timeout=None).monitor().__enter__()  # type: ignore[no-untyped-call]
 
     def collect() -> None:
         with contextlib.suppress(RedisError, OSError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from tests.flows.fleet import Fleet
 from tests.support.doubler import Doubler
 from tests.support.http import JSON, follow
 from tests.support.model import Model
+from tests.support.server import Server
 from tests.support.waiting import eventually
 
 CLASSES = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
@@ -29,12 +31,29 @@ def doubler() -> Iterator[list[Doubler]]:
         one.stop()
 
 
+def fence(server: Server, run_id: str) -> None:
+    """Give the run to a next attempt, as if its runner had been away for too long; that does not know it yet."""
+    with sqlite3.connect(server.data / "corral.db", timeout=30) as database:
+        database.execute(
+            "UPDATE runs SET attempt = attempt + 1, lease = 'next-' || no, spool_n = 0, status = 'queued', "
+            "started_at = NULL WHERE id = ?",
+            (run_id,),
+        )
+    database.close()
+
+
 def test_runs_cost_what_was_served_whatever_is_sent_twice(
     make_server: ServerMaker, start_runner: RunnerMaker, model: Model, doubler: list[Doubler]
 ) -> None:
     server = make_server()
     doubler.append(Doubler(server.url))
     fleet = Fleet(server, start_runner(server, url=doubler[0].url), model)
+    taken = fleet.runner.work / "taken"
+    fenced = fleet.launch(
+        f"%bash echo a\n%next\n%bash if [ ! -e {taken} ]; then touch {taken}; sleep 100; fi\n%say again"
+    )
+    eventually(taken.exists)
+    fence(server, fenced)
     plain = fleet.launch("%usage in=100 out=20 read=3000 write=500\n%bash echo a\n%error 529 x1 busy\n%say done")
     fleet.completed(plain)
     child = fleet.follow_up(plain, "%usage in=7 out=5 read=4000 write=30\n%say more")
@@ -47,8 +66,9 @@ def test_runs_cost_what_was_served_whatever_is_sent_twice(
     fleet.runner.kill()
     fleet.runner.start()
     fleet.completed(resumed)
+    fleet.completed(fenced)
     assert doubler[0].doubled > 10
-    runs = (plain, child, nested, resumed)
+    runs = (fenced, plain, child, nested, resumed)
     sessions = {one["session_id"] for run in runs for one in fleet.payloads(run, "session.init")}
     served = [one["usage"] for session in sessions for one in model.served(session=session, status="finished")]
     expected = {name: sum(one[name] for one in served) for name in CLASSES}
@@ -58,7 +78,9 @@ def test_runs_cost_what_was_served_whatever_is_sent_twice(
     assert {name: sum(line[name] for line in lines) for name in CLASSES} == expected
     assert usage["cost_usd"] == pytest.approx(sum(line["cost_usd"] for line in lines), abs=1e-9)
     assert {one["id"] for one in usage["groups"]} == set(runs)
-    assert {line["run_id"] for line in lines if line["estimated"]} <= {resumed}
+    assert {line["run_id"] for line in lines if line["estimated"]} <= {fenced, resumed}
+    for run in (fenced, resumed):  # both of their attempts
+        assert {line["source"].partition("/")[0] for line in lines if line["run_id"] == run} == {"1", "2"}
     assert all(line["computed_cost_usd"] is not None for line in lines)
     fleet.api.close()
 

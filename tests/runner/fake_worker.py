@@ -282,24 +282,8 @@ DO = {
     function.__name__: function
     for function in (
         *(call, calls, drop, private),
-        *(
-            answer,
-            last,
-            pace,
-            message,
-            messages,
-            big,
-            usage,
-            draft,
-            tokens,
-            leak,
-            session,
-            sleep,
-            env,
-            cwd,
-            tree,
-            orphan,
-        ),
+        *(answer, pace, message, messages, big, usage, draft, tokens, leak, session),
+        *(sleep, env, cwd, tree, orphan),
         *(ask, hear, wait, chat, hang, die, done),
     )
 }

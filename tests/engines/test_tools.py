@@ -165,7 +165,7 @@ def test_the_strictest_ruling_holds_where_a_name_may_be_of_two_servers() -> None
     }
     assert list(found.values()) == ["allow", "ask", "deny", None, None]
     assert guard.disallowed == ["mcp__a__b__x_y"]
-    assert Guard([servers[2]], nobody).hooks is None
+    assert Guard([servers[2]], nobody).hooks == {}
 
 
 def test_the_file_that_tells_of_servers_is_for_its_owner_alone(folder: Path) -> None:

@@ -26,21 +26,23 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
     if not agents:
         return
     runs = yield sql(
-        f"SELECT no, status, hold, attempt_open, placement_id, agent, account, ({_BLOCKED_BY}) AS blocked_by FROM runs "  # noqa: S608
+        "SELECT no, status, hold, attempt_open, placement_id, engine, agent, account, "  # noqa: S608 - constants
+        f"({_BLOCKED_BY}) AS blocked_by FROM runs "
         "WHERE agent_id = $1 AND status IN ('queued', 'running', 'waiting', 'paused') ORDER BY priority DESC, no",
         agent_id,
     )
     queued = [run for run in runs if run["status"] == "queued" and not run["attempt_open"]]
     busy = any(run["status"] == "running" or (run["status"] == "queued" and run["attempt_open"]) for run in runs)
     off_duty = _off_duty(agents[0])
-    lacks: dict[str | None, str | None] = {}
-    for team in {_team(run) for run in queued if off_duty is None}:
-        lacks[team] = yield from needs.lacking(agents[0]["org_id"], agent_id, team)
+    lacks: dict[tuple[str, str], str | None] = {}
+    for as_launched, engine in {_launched(run) for run in queued if off_duty is None}:
+        snapshot = msgspec.json.decode(as_launched, type=AgentSnapshot)
+        lacks[as_launched, engine] = yield from needs.lacking(agents[0]["org_id"], snapshot, engine)
     refused: dict[frozenset[int], str] = {}
     ready: Row | None = None
     for run in queued:
         blocked = f"blocked by {run['blocked_by']}" if run["blocked_by"] else None
-        reason = off_duty or lacks[_team(run)] or blocked
+        reason = off_duty or lacks[_launched(run)] or blocked
         if reason is None and not busy and ready is None:
             if run["hold"] is not None:
                 reason = yield from _money(agents[0]["org_id"], agent_id, run, refused)
@@ -56,7 +58,10 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
 
 def refresh_all(agent_ids: Iterable[str], hints: Hints) -> Unit[None]:
     """Do so for several, always in the same order."""
-    for agent_id in sorted(set(agent_ids)):
+    ids = sorted(set(agent_ids))
+    if len(ids) > 1:  # all of them before the budgets that the first one may take
+        yield from lock(*ids)
+    for agent_id in ids:
         yield from refresh(agent_id, hints)
 
 
@@ -93,9 +98,9 @@ def _off_duty(agent: Row) -> str | None:
     return f"agent {agent['name']} is {agent['state']}" if agent["state"] != "active" else None
 
 
-def _team(run: Row) -> str | None:
-    """Return the team that the run's agent was in at the launch, which its claim goes by as well."""
-    return msgspec.json.decode(run["agent"], type=AgentSnapshot).team
+def _launched(run: Row) -> tuple[str, str]:
+    """Return the run's agent as it was at the launch, which its claim goes by as well, and its engine."""
+    return run["agent"], run["engine"]
 
 
 def _hold(run: Row, reason: str) -> Unit[bool]:

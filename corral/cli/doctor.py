@@ -20,6 +20,7 @@ from corral.cli.client import Client
 from corral.cli.datadir import DataDir, default_path
 from corral.cli.errors import CommandError, Refused
 from corral.cli.terminal import Terminal, one_line, stderr, stdout
+from corral.wire.agents import key_name
 
 _MARKS = {"ok": ("✓", "green"), "note": ("–", "yellow"), "broken": ("✗", "red")}
 
@@ -168,7 +169,7 @@ def _provider_keys(client: Client) -> Iterator[Finding]:
     there = {(secret["agentId"], secret["key"]) for secret in secrets}
     lacking: dict[str, list[str]] = {}
     for agent in agents:
-        name = f"{agent['provider'].upper()}_API_KEY"
+        name = key_name(agent["provider"])
         if there.isdisjoint({(agent["id"], name), (None, name)}):
             lacking.setdefault(name, []).append(one_line(agent["name"]))
     for name, whose in lacking.items():

@@ -96,6 +96,8 @@ def set_(name: _Name, agent: _Agent = None, as_json: options.Json = False, data:
         stdout().json(answer)
     else:
         stdout().line("Stored.", "green")
+        if "warning" in answer:
+            stderr().line(f"{answer['warning']}.", "yellow")
 
 
 @app.command()

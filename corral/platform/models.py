@@ -85,8 +85,8 @@ class RepeatableRequest(Model):
     id = fields.BigIntField(primary_key=True)
     org_id = fields.BigIntField()
     path = fields.CharField(max_length=500)
-    key = fields.CharField(max_length=255)
-    body_hash = fields.CharField(max_length=64)
+    key = fields.CharField(max_length=255)  # its hash
+    body_hash = fields.CharField(max_length=64)  # keyed with it
     minted_id = fields.CharField(max_length=36)  # the id its thing gets, so that a second try finds it
     status = fields.IntField(null=True)  # null while in flight
     answer = fields.TextField(null=True)  # null also for answers that hold a secret

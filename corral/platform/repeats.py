@@ -1,12 +1,17 @@
 """Idempotency-Key: a POST that is sent again is answered again, not done again.
 
-A row per org, path and key holds the body's hash and an id minted for the thing the request makes. Only successes are
-kept: a request that failed did nothing, so its key is free again. A server that died in flight left its row unfinished;
-after a while the repeat takes it over and, making the thing under the same minted id, finds what the first has made.
+A row per org, path and key holds a digest of the body and an id minted for the thing the request makes. A body may be
+little more than a password, so its digest is keyed with the Idempotency-Key, of which only the hash is stored: who has
+a copy of the table cannot try what the body may have been.
+
+Only successes are kept: a request that failed did nothing, so its key is free again. A server that died in flight left
+its row unfinished; after a while the repeat takes it over and, making the thing under the same minted id, finds what
+the first has made.
 """
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -38,12 +43,12 @@ class Answered:
 
 async def begin(org_id: int, path: str, key: str, body: bytes) -> Begun | Answered:
     """Start a request under its key. Raises Conflict for another body, one in flight, and an answer not kept."""
-    return await commit(_begin(org_id, path, key, sha256(body).hexdigest()))
+    return await commit(_begin(org_id, path, _hashed(key), _digest(key, body)))
 
 
 async def join(org_id: int, path: str, key: str, body: bytes) -> Begun:
     """Start a request that is answered by a stream, or find the one that was: both make, and watch, the same thing."""
-    return await commit(_join(org_id, path, key, sha256(body).hexdigest()))
+    return await commit(_join(org_id, path, _hashed(key), _digest(key, body)))
 
 
 async def finish(begun: Begun, *, status: int, answer: str | None, content_type: str | None) -> None:
@@ -122,3 +127,11 @@ def _row(org_id: int, path: str, key: str, body_hash: str) -> Unit[tuple[Row, bo
     if rows[0]["body_hash"] != body_hash:
         raise Conflict("This Idempotency-Key was used with another body; use a new key for a new request")
     return rows[0], False
+
+
+def _hashed(key: str) -> str:
+    return sha256(key.encode()).hexdigest()
+
+
+def _digest(key: str, body: bytes) -> str:
+    return hmac.digest(key.encode(), body, "sha256").hex()

@@ -249,7 +249,7 @@ class Attempt:
             "model": self._work.model,
             "permission_mode": self._work.permission_mode,
             "tools": [spec.name for spec in tools.specs],
-            "mcp_servers": [server.name for server in self._work.mcp_servers],
+            "mcp_servers": [{"name": server.name, "status": "pending"} for server in self._work.mcp_servers],
         }
 
     def _failed(self, trouble: Trouble) -> list[Event]:

@@ -11,6 +11,7 @@ from corral.providers.anthropic import AnthropicProvider
 from corral.providers.openai import OpenAIProvider
 from corral.providers.openrouter import OpenRouterProvider
 from corral.providers.provider import Provider, Trouble
+from corral.wire.agents import key_name
 
 _MAKERS: dict[str, type[AnthropicProvider | OpenAIProvider | OpenRouterProvider]] = {
     AnthropicProvider.name: AnthropicProvider,
@@ -37,7 +38,7 @@ class Clients:
             raise Trouble(
                 "unknown_provider", f"There is no provider {name}", f"Set the agent's provider to one of {known}."
             )
-        secret = f"{name.upper()}_API_KEY"
+        secret = key_name(name)
         key = (secrets.get(secret) or self._keys.get(name, "")).strip()
         if not key:
             hint = f"Put {secret} into the secrets of the org or of the agent, then follow the run up."

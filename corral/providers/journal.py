@@ -52,7 +52,7 @@ class Journal:
         self._on_lost = on_lost
         self._turn = asyncio.Lock()
         #: Masks all that is stored or shown, the conversation included.
-        self.redactor = Redactor(secrets_of(assignment), known=[assignment.cwd])
+        self.redactor = Redactor(secrets_of(assignment), known=[assignment.cwd, assignment.model or ""])
         self._frames: list[TokenFrame] = []
         self._sending: asyncio.Task[None] | None = None
         self._checked = time.monotonic()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from corral.base.backoff import Backoff
-from corral.base.logs import get_logger
+from corral.base.logs import conceal, get_logger
 from corral.runner.client import Client, Refused, Retryable
 from corral.runner.failure import Failure
+from corral.runner.gate import Gate
 from corral.runner.job import Job
 from corral.runner.journal import Journal
 from corral.wire.runner import (
@@ -39,10 +40,21 @@ class Commands:
     """The commands this runner was given. The journal keeps each from being carried out twice, also over a crash."""
 
     def __init__(
-        self, client: Client, journal: Journal, session: Callable[[], Registered], find_job: FindJob, test: TestServer
+        self,
+        client: Client,
+        journal: Journal,
+        session: Callable[[], Registered],
+        find_job: FindJob,
+        test: TestServer,
+        *,
+        secrets: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Take where results go, in which session, how to find the job a command is about, and to test a server."""
+        """Take where results go, in which session, how to find the job a command is about, and to test a server.
+
+        `secrets` are the runner's own, which what it tests may print.
+        """
         self._test = test
+        self._secrets = secrets
         self._testing: dict[str, asyncio.Task[None]] = {}
         self._client = client
         self._journal = journal
@@ -98,14 +110,19 @@ class Commands:
 
     async def _keep_testing(self, command: Command) -> None:
         """Test an MCP server; that takes its time, and the poll goes on meanwhile."""
+        gate = Gate()
         try:
-            tested = await self._test(command.id, msgspec.json.decode(command.payload, type=McpTest))
-            status, message = CommandStatus.DONE, msgspec.json.encode(tested).decode()
+            wanted = msgspec.json.decode(command.payload, type=McpTest)
+            secrets = [*self._secrets, *wanted.server.env.items()]
+            conceal(secrets)
+            gate = Gate(secrets)
+            tested = await self._test(command.id, wanted)
+            status, message = CommandStatus.DONE, gate.json(msgspec.json.encode(tested)).decode()
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             status, message = CommandStatus.FAILED, f"The command's payload is not valid: {error}"
         except Exception as error:
             log.exception("a test of an MCP server failed", error=repr(error))
-            status, message = CommandStatus.FAILED, f"The runner made a mistake: {error!r}"
+            status, message = CommandStatus.FAILED, gate.text(f"The runner made a mistake: {error!r}")
         self._journal.done(command.id, status, message)
         log.info("command", kind=command.kind, status=status)
         self._tell(command.id)

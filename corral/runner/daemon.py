@@ -57,10 +57,11 @@ class Daemon:
         commands: Mapping[Engine, tuple[str, ...]] = COMMANDS,
     ) -> None:
         """Take the settings and the identity; `commands` are how workers are started."""
-        conceal([("CORRAL_API_KEY", settings.api_key)])
         self.stopping = Stopping()
         self._settings = settings
         self._env = environment.scrub(os.environ if env is None else env, settings.pass_env)
+        self._secrets = [("CORRAL_API_KEY", settings.api_key), *environment.credentials(self._env)]
+        conceal(self._secrets)
         self._spools = settings.data / "spool"
         self._private = settings.data / "private"
         self._client = Client(settings.url, settings.api_key, connections=settings.max_pods * 2 + 8)
@@ -69,7 +70,12 @@ class Daemon:
         self._holdings = Holdings(self._tools(), settings.max_pods)
         self._session = Session(settings, uid, self._client, self._server_is_back)
         self._commands = Commands(
-            self._client, self._journal, lambda: self._session.given, self._holdings.find, self._test
+            self._client,
+            self._journal,
+            lambda: self._session.given,
+            self._holdings.find,
+            self._test,
+            secrets=self._secrets,
         )
         self._tested: set[int] = set()  #: MCP servers that are started for a test
         self._strays = tree.Strays()
@@ -283,7 +289,7 @@ class Daemon:
             self._spools,
             self._private,
             self._client,
-            self._settings.api_key,
+            self._secrets,
             self._journal,
             Locks(),
             self._workers,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 #: The variable that marks every process of a run, so that the tree can be found even when its root is gone.
 MARK = "CORRAL_RUN"
@@ -19,6 +20,10 @@ _NEVER = frozenset(
 )
 
 
+_CREDENTIAL = re.compile(r"(?:^|_)(?:KEY|KEYS|TOKEN|SECRET|PASSWORD|PASSWD|PASS|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
+_WITH_PASSWORD = re.compile(r"\w+://[^/?#]*@")
+
+
 def scrub(env: Mapping[str, str], pass_env: Sequence[str] = ()) -> dict[str, str]:
     """Return what a worker, and with it every CLI, gets of the runner's environment."""
     allowed = _PASSED | frozenset(pass_env)
@@ -32,3 +37,10 @@ def scrub(env: Mapping[str, str], pass_env: Sequence[str] = ()) -> dict[str, str
 def for_run(run_id: str, given: Mapping[str, str]) -> dict[str, str]:
     """Return what the CLI of this run gets on top: what the server gave for it, and the mark."""
     return {**{name: value for name, value in given.items() if name not in _NEVER}, MARK: run_id}
+
+
+def credentials(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the variables that nobody is to read, by their names: keys of models' APIs, proxies with a password."""
+    for name, value in env.items():
+        if _CREDENTIAL.search(name) or _WITH_PASSWORD.match(value):
+            yield name, value

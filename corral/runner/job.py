@@ -74,7 +74,7 @@ class Tools:
     spools: Path
     private: Path  #: where attempts have their secrets, each in a directory of its own
     client: Client
-    api_key: str
+    secrets: Sequence[tuple[str, str]]  #: of the runner itself, by name
     journal: Journal
     locks: Locks
     workers: Workers
@@ -104,8 +104,8 @@ class Job:
         """
         self.assignment = assignment
         self.held = Held(assignment.run_id, assignment.attempt, assignment.lease)
-        secrets = [("CORRAL_API_KEY", tools.api_key), *secrets_of(assignment)]
-        self.gate = Gate(secrets, known=[assignment.cwd, *tools.allowed_dirs])
+        secrets = [*tools.secrets, *secrets_of(assignment)]
+        self.gate = Gate(secrets, known=[assignment.cwd, *tools.allowed_dirs, assignment.model or ""])
         conceal(secrets)
         self.outbox = Outbox(
             spool.create(tools.spools, self.held, first=assignment.stored_n),

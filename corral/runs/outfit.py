@@ -14,7 +14,7 @@ from corral.base.errors import CorralError, Unavailable
 from corral.base.logs import get_logger
 from corral.mcp import render, servers
 from corral.platform import database
-from corral.platform.database import Unit, sql
+from corral.platform.database import Rows, Unit, sql
 from corral.runs import commands, ending, outcomes
 from corral.runs.hints import Hints, decide
 from corral.secrets import vault
@@ -37,7 +37,8 @@ async def outfit(assignments: Sequence[Assignment]) -> list[Assignment]:
     ready = []
     for work in assignments:
         try:
-            ready.append(await _outfit(work))
+            if (given := await _outfit(work)) is not None:
+                ready.append(given)
         except Unavailable:  # nothing is wrong with the run: the runner is offered it again
             raise
         except CorralError as error:
@@ -91,19 +92,19 @@ def _is_limited(work: Assignment) -> bool:
     return work.money is not None or work.limits.max_cost_usd is not None
 
 
-async def _outfit(work: Assignment) -> Assignment:
+async def _outfit(work: Assignment) -> Assignment | None:
+    """Return the assignment with what its agent has; None if its lease is no longer good."""
     if work.agent is None and not _is_limited(work):
         return work
-    rows = await database.fetch("SELECT org_id FROM runs WHERE id = $1", work.run_id)
-    org_id = rows[0]["org_id"]
+    org_id, work.env = await database.commit(_secrets(work))
+    if not org_id:
+        return None
     if _is_limited(work):
         work.money = work.money or Money()
         work.money.prices = list((await pricelists.current(org_id)).ordered)
     if work.agent is None:
         return work
-    agent_id = work.agent.id
-    work.env = await vault.resolve(org_id, agent_id, f"run:{work.run_id}", work.attempt)
-    rendered = render.render(await servers.for_agent(org_id, agent_id, work.agent.team), work.env)
+    rendered = render.render(await servers.for_agent(org_id, work.agent.id, work.agent.team), work.env)
     if rendered.missing:
         lacks = "; ".join(f"MCP server {one.server} needs the secret {one.key}" for one in rendered.missing)
         raise CorralError(f"{lacks}: store what is missing, or change the server")
@@ -111,12 +112,30 @@ async def _outfit(work: Assignment) -> Assignment:
     return work
 
 
+def _secrets(work: Assignment) -> Unit[tuple[int, dict[str, str]]]:
+    """Return the run's org and what its agent has in secret; nothing to an attempt that is another's, or over."""
+    held = yield from _held(work)
+    if not held:
+        return 0, {}
+    org_id = int(held[0]["org_id"])
+    if work.agent is None:
+        return org_id, {}
+    return org_id, (yield from vault.resolving(org_id, work.agent.id, f"run:{work.run_id}", work.attempt))
+
+
 def _fail(work: Assignment, why: str, hints: Hints) -> Unit[None]:
-    rows = yield sql(
-        "UPDATE runs SET followups = followups WHERE id = $1 AND attempt = $2 AND lease = $3 AND attempt_open "
-        "RETURNING no",
-        work.run_id, work.attempt, work.lease,
-    )  # fmt: skip
-    if rows:
+    held = yield from _held(work)
+    if held:
         reason = {"code": "outfit", "message": why}
-        yield from ending.end(rows[0]["no"], EventType.RUN_FAILED, RunStatus.FAILED, reason, hints)
+        yield from ending.end(held[0]["no"], EventType.RUN_FAILED, RunStatus.FAILED, reason, hints)
+
+
+def _held(work: Assignment) -> Unit[Rows]:
+    """Return the run's row if the assignment's lease is good, and keep it so until the commit."""
+    return (
+        yield sql(
+            "UPDATE runs SET followups = followups WHERE id = $1 AND attempt = $2 AND lease = $3 AND attempt_open "
+            "RETURNING no, org_id",
+            work.run_id, work.attempt, work.lease,
+        )
+    )  # fmt: skip

@@ -176,16 +176,17 @@ async def resolve(org_id: int, agent_id: str | None, by: str, attempt: int | Non
 
     `by` is who gets them, `run:<id>` of that attempt; it is recorded of each, or else none is returned.
     """
-    return await commit(_resolve(org_id, agent_id or "", by, attempt))
+    return await commit(resolving(org_id, agent_id, by, attempt))
 
 
-def _resolve(org_id: int, agent_id: str, by: str, attempt: int | None) -> Unit[dict[str, str]]:
+def resolving(org_id: int, agent_id: str | None, by: str, attempt: int | None = None) -> Unit[dict[str, str]]:
+    """Do so within a unit."""
     rows = yield sql(
         "SELECT s.no, s.key, s.agent_id, s.version, s.sealed, k.master, k.wrapped FROM secrets s "
         "LEFT JOIN data_keys k ON k.org_id = s.org_id WHERE s.org_id = $1 AND s.agent_id IN ('', $2) "
         "ORDER BY s.agent_id, s.key",
         org_id,
-        agent_id,
+        agent_id or "",
     )
     if not rows:
         return {}

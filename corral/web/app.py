@@ -19,7 +19,7 @@ from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from corral import bus
-from corral.agents import following, inbox, starting
+from corral.agents import following, inbox, needs, starting
 from corral.agents.toolset import OwnTools
 from corral.base.errors import BadRequest
 from corral.base.supervisor import Supervisor
@@ -100,7 +100,7 @@ async def serve(settings: Settings, sock: socket.socket | None = None) -> AsyncI
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
-    for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts):
+    for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
     keyring.use(settings)
     reach.use(settings)
@@ -111,6 +111,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
         server.errors.pages = error_page
         following.listen()
+        needs.need_no_key(settings.provider_keys)
         channel = _bus(settings)
         bus.use(channel)
         channel.receive(inbox.drain)

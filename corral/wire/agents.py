@@ -72,6 +72,11 @@ class McpServer(msgspec.Struct, frozen=True):
         return None
 
 
+def key_name(provider: str) -> str:
+    """Return the name of the secret that holds the key of a provider's API."""
+    return f"{provider.upper()}_API_KEY"
+
+
 def plain_name(tool: str) -> str:
     """Return a tool's name, or a pattern, as CLIs and models see it."""
     return _NO_NAME.sub("_", tool)

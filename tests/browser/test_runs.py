@@ -121,6 +121,36 @@ def test_a_run_is_cancelled_after_a_confirmation(console: Console, shared_runner
     expect(page.locator("#live .status").first).to_have_text("Cancelled")
 
 
+def test_a_run_is_paused_continued_and_goes_on_after_its_end(console: Console, shared_runner: Runner) -> None:
+    page = launch(
+        console, shared_runner, "Take your time.\n%say Starting.\n%bash tail -f /dev/null", mode="bypassPermissions"
+    )
+    status = page.locator("#live .status").first
+    expect(page.locator(".log summary", has_text="tail -f")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(status).to_have_text("Paused")
+    banner = page.get_by_role("region", name="Why it is paused")
+    expect(banner).to_contain_text("Paused by a person")
+    expect(page.locator("[data-legend]")).to_contain_text("paused")
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+    page.get_by_role("textbox", name=re.compile("Go on with a message")).fill("And now?\n%say Onwards.")
+    page.keyboard.press("Control+Enter")
+    expect(told(page, "Onwards.")).to_be_visible()
+    expect(status).to_have_text("Done")
+    expect(banner).to_have_count(0)
+    page.get_by_role("textbox", name=re.compile("Follow up")).fill("Once more.\n%say Again.\n%bash tail -f /dev/null")
+    here = page.url
+    page.get_by_role("button", name="Continue this run").click()
+    expect(told(page, "Again.")).to_be_visible()
+    assert page.url == here
+    expect(page.locator(".log summary", has_text="tail -f")).to_have_count(2)
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    expect(status).to_have_text("Paused")
+    page.keyboard.press("p")
+    expect(status).to_have_text("Done")
+
+
 def test_an_ended_run_is_followed_up_by_a_child(console: Console, shared_runner: Runner) -> None:
     page = launch(console, shared_runner, "Remember me.\n%say I will.")
     expect(page.locator("#live .status").first).to_have_text("Done")

@@ -77,9 +77,6 @@ def test_the_cost_of_a_turn_is_known_while_it_goes_on_and_exact_when_it_has_ende
     assert done["costUsd"] == pytest.approx(sum(line["cost_usd"] for line in lines), abs=1e-9)
     assert all(line["reported_cost_usd"] == line["cost_usd"] for line in lines)
     assert lender.doubled > 10
-    lender.micros = 1000
-    last = fleet.launch("%usage in=0 out=60000\n%say This is all.", model=MODEL)  # too much, but nothing comes after it
-    assert fleet.completed(last)["costUsd"] > 0.3
 
 
 def _as_served(fleet: Fleet, run: str, session: str) -> JSON | None:
@@ -109,7 +106,7 @@ def test_an_attempt_stops_after_the_answer_that_was_too_much_and_goes_on_with_mo
     assert all(line["estimated"] for line in lines)  # no turn has ended
     assert sum(line["output_tokens"] for line in lines) == 60_000
     assert paused["costUsd"] == pytest.approx(sum(line["cost_usd"] for line in lines), abs=1e-9)
-    lender.micros = 1_000_000
+    lender.micros = MILLION  # how much of the third turn is in the CLI's session by now differs
     answer = fleet.api.post("/api/runs/:id/continue", run, body={})
     assert answer.status_code == 200, answer.text
     completed = fleet.completed(run)

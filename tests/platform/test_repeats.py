@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import uuid
+from hashlib import sha256
 
 import pytest
 
@@ -67,3 +70,14 @@ async def test_after_a_day_a_key_is_new_again(settings: Settings) -> None:
     await fetch("UPDATE repeatable_requests SET created_at = created_at - 86401000")
     await repeats.sweep()
     assert not await fetch("SELECT 1 FROM repeatable_requests")
+
+
+async def test_who_has_the_table_cannot_try_what_was_asked(settings: Settings) -> None:
+    key, body = str(uuid.uuid4()), b'{"key":"PIN","value":"1234"}'
+    await repeats.finish(await begun(key, body), status=200, answer="{}", content_type=None)
+    (row,) = await fetch("SELECT * FROM repeatable_requests")
+    stored = [str(part) for part in row]
+    assert not any(key in part for part in stored)
+    known = [b"", *(part.encode() for part in stored), *map(bytes.fromhex, (row["key"], row["body_hash"]))]
+    assert row["body_hash"] not in {sha256(one + body).hexdigest() for one in known}
+    assert row["body_hash"] not in {hmac.digest(one, body, "sha256").hex() for one in known}

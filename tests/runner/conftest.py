@@ -65,7 +65,15 @@ class Running:
         self.identity.release()
 
 
-ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "CORRAL_API_KEY": "crl_test_key", "SECRET_OF_MINE": "x"}
+#: What the machine signs in to a model's API with: the CLI sees it, and so may the agent.
+MINE = "sk-ant-7Qx1vZ9pLm3Kt5Rb"
+ENV = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "CORRAL_API_KEY": "crl_test_key",
+    "SECRET_OF_MINE": "x",
+    "ANTHROPIC_API_KEY": MINE,
+}
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ class FakeServer:
         self.sessions: set[str] = set()
         self.authorizations: set[str] = set()
         self.order: list[str] = []  #: the calls as they came, by name
+        self.bodies: list[tuple[str, bytes]] = []  #: all that was sent, by path
         self.is_down = False  #: connections are cut without an answer
         self.refuse: Callable[[str, bytes], Answer | None] = refuse_nothing
         self.wait = 0.5
@@ -125,6 +126,7 @@ class FakeServer:
                 writer.transport.abort()
 
     async def _answer(self, path: str, body: bytes) -> Answer:
+        self.bodies.append((path, body))
         refusal = self.refuse(path, body)
         if refusal is not None:
             return refusal

@@ -40,7 +40,7 @@ from corral.runner.engines.protocol import (
     Token,
     ToWorker,
 )
-from corral.wire.events import EventType, TokenFrame, Usage
+from corral.wire.events import ENDS_ATTEMPT, SERVER_WRITES, EventType, TokenFrame, Usage
 
 told: Queue[ToWorker | None] = Queue()
 
@@ -134,6 +134,10 @@ def leak(how: str, number: int, start: Start) -> None:
             for one, letter in enumerate(text):
                 say(Token(TokenFrame("b1", one, letter)))
             emit(EventType.AGENT_MESSAGE, text=text, block="b1")
+        case "events":
+            key = os.environ["ANTHROPIC_API_KEY"]
+            for kind in set(EventType) - ENDS_ATTEMPT - SERVER_WRITES - {EventType.AGENT_TOKEN}:
+                emit(kind, **{token: [token]}, request_id=token, text=f"{odd} {token}", input={"a": key})
         case "usage":
             say(Spend(Usage(f"{token}/{number}", token, output_tokens=1)))
             say(Draft(Usage(f"{token}/draft", token, output_tokens=1, estimated=True)))

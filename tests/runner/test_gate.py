@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,14 +14,17 @@ import pytest
 import structlog
 
 from corral.base import logs
+from corral.runner.client import Client
+from corral.runner.engines.claude_approvals import describe
+from corral.runner.environment import credentials
 from corral.runner.gate import Gate
 from corral.runner.settings import Settings
 from corral.wire.agents import McpServer
-from corral.wire.events import EventType, TokenFrame, Usage
-from corral.wire.runner import Assignment
+from corral.wire.events import ENDS_ATTEMPT, EventType, TokenFrame, Usage
+from corral.wire.runner import Assignment, CommandKind
 from corral.wire.tools import run_token
 from tests.base.test_redactor import ODD, TOKEN, WRITTEN
-from tests.runner.conftest import Running, command, until
+from tests.runner.conftest import MINE, Running, command, until
 from tests.runner.fake_server import FakeServer
 
 Assign = Callable[..., Assignment]
@@ -43,8 +48,14 @@ def secret(assign: Assign) -> Callable[[str], Assignment]:
 
 def dump(server: FakeServer, settings: Settings) -> str:
     """Everything the server was sent, and everything on the runner's disk."""
-    sent = [*map(repr, server.batches), *map(repr, server.calls), *map(repr, server.results.items())]
+    sent = [f"{path} {body.decode()}" for path, body in server.bodies]
     return "\n".join(sent + [file.read_text() for file in settings.data.rglob("*") if file.is_file()])
+
+
+def is_shown(value: str, text: str) -> list[str]:
+    """Which ways to write a value are in a text."""
+    ways = ("as it is", "base64", "base64 after one byte", "hex", "URL", "JSON", "percents")
+    return [way for way in ways if WRITTEN[way](value).strip("=")[2:-2] in text]
 
 
 async def test_no_way_out_shows_a_secret(
@@ -59,15 +70,58 @@ async def test_no_way_out_shows_a_secret(
     await until(lambda: not server.polls[-1].held)
     leaked = dump(server, settings) + log.getvalue()
     assert "[redacted:TOKEN]" in leaked
-    for way in ("as it is", "base64", "base64 after one byte", "hex", "URL", "JSON", "percents"):
-        assert WRITTEN[way](TOKEN).strip("=")[2:-2] not in leaked, way
-        assert WRITTEN[way](ODD).strip("=")[2:-2] not in leaked, way
+    assert not is_shown(TOKEN, leaked)
+    assert not is_shown(ODD, leaked)
     for hidden in (HEADER, HEADER.split()[1], settings.api_key, run_token(run.run_id, run.lease)):
         assert hidden not in leaked
     [failed] = server.payloads(run.run_id, "run.failed")
     assert "[redacted:TOKEN]" in failed["hint"]  # the last words of the worker
     assert all(frame.text.isprintable() for frame in server.tokens[run.run_id])
     assert not (settings.data / "private").exists() or not list((settings.data / "private").iterdir())
+
+
+#: A server that tells what it was given in secret, where it says what it has and where nobody should read it.
+LEAKY = """
+import json, os, sys
+for line in sys.stdin:
+    asked, token = json.loads(line), os.environ["TOKEN"]
+    result = {"tools": [{"name": "tell", "description": "tells " + token, "inputSchema": {}}]}
+    if "id" in asked:
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+"""
+DUMB = "import os, sys; sys.exit('what is ' + os.environ['TOKEN'])"
+
+
+def mcp_server(script: str) -> dict[str, object]:
+    command = [sys.executable, "-c", script]
+    return {"name": "leaky", "transport": "stdio", "command": command[0], "args": command[1:], "env": {"TOKEN": TOKEN}}
+
+
+@pytest.mark.parametrize("kind", CommandKind)
+async def test_no_kind_of_command_and_no_kind_of_event_shows_a_secret(  # noqa: PLR0917 - fixtures
+    server: FakeServer,
+    runner: Running,
+    settings: Settings,
+    secret: Callable[[str], Assignment],
+    log: io.StringIO,
+    kind: CommandKind,
+) -> None:
+    """Whatever a command may tell: a kind that is new is here at once."""
+    run = server.offer(secret("leak:events leak:call hear wait"))
+    await until(lambda: server.payloads(run.run_id, "agent.tool_result"))
+    told = dict.fromkeys(("text", "message", "by", "code", "hint", "reason", "request_id", "decision"), TOKEN)
+    wrong = {TOKEN: TOKEN, **dict.fromkeys(("server", *told), 5)}
+    payloads = {**told, "server": mcp_server(LEAKY)}, {**told, "server": mcp_server(DUMB)}, wrong
+    asked = [server.ask(command(kind, run, json.dumps(payload).encode())).id for payload in payloads]
+    await until(lambda: server.results.keys() >= set(asked))
+    server.ask(command("cancel", run))
+    await until(lambda: ENDS_ATTEMPT & set(server.types(run.run_id)))
+    await until(lambda: not server.polls[-1].held)
+    leaked = dump(server, settings) + log.getvalue()
+    assert "[redacted:TOKEN]" in leaked
+    assert not is_shown(TOKEN, leaked)
+    assert not is_shown(ODD, leaked)
+    assert not is_shown(MINE, leaked)
 
 
 async def test_a_secret_that_streams_in_small_pieces_is_masked_and_offsets_have_no_gaps(
@@ -92,6 +146,29 @@ def test_an_event_is_masked_before_it_is_cut() -> None:
         payload = gate.event(EventType.AGENT_TOOL_RESULT, json.dumps({"output": text}).encode())
         assert len(payload) < 256 * 1024
         assert not any(TOKEN[:length].encode() in payload for length in (8, 20, 39))
+
+
+def test_what_people_are_asked_is_masked_before_it_is_cut_to_a_line() -> None:
+    mask = Gate({"TOKEN": TOKEN}.items()).text
+    for at in range(130, 200):
+        line = describe("Bash", {"command": f"echo {'x' * at}{TOKEN} | sh"}, mask)
+        assert not any(TOKEN[:length] in line for length in (8, 20, 39)), line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_one"),
+    [
+        ("ANTHROPIC_API_KEY", MINE, True),
+        ("CLAUDE_CODE_OAUTH_TOKEN", MINE, True),
+        ("HTTPS_PROXY", "http://me:hunter2@proxy:3128", True),
+        ("HTTPS_PROXY", "http://proxy:3128", False),
+        ("ANTHROPIC_BASE_URL", "https://gateway.example.com/@v1", False),
+        ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "32000", False),
+        ("PATH", "/usr/bin", False),
+    ],
+)
+def test_what_the_machine_signs_in_with_is_a_secret(name: str, value: str, is_one: bool) -> None:
+    assert list(credentials({name: value})) == ([(name, value)] if is_one else [])
 
 
 def test_usage_and_calls_are_masked_as_well() -> None:
@@ -121,14 +198,20 @@ def test_the_directory_of_the_run_is_no_secret(settings: Settings, assign: Assig
 
 
 def test_only_one_place_sends_what_a_run_says() -> None:
-    """Whoever adds another way out of the runner has to lead it through the gate, and then to say so here."""
+    """Whoever adds another way out of the runner has to lead it through the gate, and then to say so here.
+
+    Polls name what is held, and registrations the machine: neither says anything that a run said.
+    """
     ways = {"outbox.py": "send(", "calls.py": "call(", "commands.py": "finish(", "session.py": "register("}
     ways["daemon.py"] = "poll("
     folder = Path(logs.__file__).parents[1] / "runner"
     found = {
         (file.name, call)
         for file in folder.glob("*.py")
+        if file.name != "mcp_speech.py"  # speaks with MCP servers, and not with Corral
         for call in re.findall(r"_client\.(\w+\()", file.read_text())
         if call not in {"close(", "is_up("}
     }
     assert found == set(ways.items())
+    sends = {f"{name}(" for name, way in vars(Client).items() if inspect.iscoroutinefunction(way) and name[0] != "_"}
+    assert sends - {"close(", "is_up("} == set(ways.values())

@@ -146,7 +146,7 @@ def test_a_test_from_the_page_says_what_failed_and_for_whom(running: Running, pe
     assert "Fails" in admin.get("/app/mcps")
     refused = admin.post(f"{path}/test", runner="7")
     assert refused.status_code == 400
-    assert "over http" in refused.text
+    assert "There is no runner 7 here" in refused.text
     given = admin.get(f"/app/agents/{agent}")
     assert f'href="{path}"' in given
 

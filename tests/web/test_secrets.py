@@ -57,9 +57,9 @@ def lesser(running: Running, request: pytest.FixtureRequest) -> Iterator[Api]:
 
 def test_an_agents_own_secret_is_its_own_and_wins(running: Running, full: Api, agent: str) -> None:
     assert full.post("/api/secrets", body={"key": "A", "value": "org"}).status_code == 200
-    own = {"key": "A", "value": "own", "scope": "agent", "agentId": agent}
+    own = {"key": "A", "value": "its very own", "scope": "agent", "agentId": agent}
     assert full.post("/api/secrets", body=own).json() == {"ok": True}
-    assert running.do(vault.resolve(ORG, agent, BY))["A"] == "own"
+    assert running.do(vault.resolve(ORG, agent, BY))["A"] == "its very own"
     assert running.do(vault.resolve(ORG, None, BY))["A"] == "org"
 
     (entry,) = full.get("/api/secrets", query={"scope": "agent", "agent": agent}).json()

@@ -86,12 +86,15 @@ class Approvals:
             input=encode(shown),
             cwd=self._cwd,
             tool_use_id=context.tool_use_id,
-            description=describe(tool, shown),
+            description=describe(tool, shown, self._translator.redactor.text),
         )
 
 
-def describe(tool: str, given: dict[str, Any]) -> str:
-    """Return one line for people: the tool and what it is about, in the tool's own words and not in the model's."""
+def describe(tool: str, given: dict[str, Any], mask: Callable[[str], str] = str) -> str:
+    """Return one line for people: the tool and what it is about, in the tool's own words and not in the model's.
+
+    It is masked before it is cut: half of a secret is not found any more.
+    """
     if tool == "ExitPlanMode":
         about = str(given.get("plan") or "")
     elif tool == "AskUserQuestion":
@@ -99,7 +102,7 @@ def describe(tool: str, given: dict[str, Any]) -> str:
     else:
         about = next((str(given[name]) for name in _TELLING if given.get(name)), "")
         about = about or (json.dumps(given, ensure_ascii=False) if given else "")
-    line = clean(" ".join(f"{tool} {about}".split()))
+    line = clean(" ".join(f"{tool} {mask(about)}".split()))
     return line if len(line) <= _LINE_CHARACTERS else line[: _LINE_CHARACTERS - 1] + "…"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from corral.base.redactor import Redactor
+from corral.runner import environment
 from corral.runner.engines import claude_cli, claude_mcp
 from corral.runner.engines.claude_approvals import Approvals
 from corral.runner.engines.claude_events import Translator, emit
@@ -289,7 +291,9 @@ class Attempt:
 def _redactor(start: Start) -> Redactor:
     """Return what masks the attempt's secrets, of which the environment came apart from the assignment."""
     env = {name: value for name, value in start.env.items() if name != MARK}
-    return Redactor(secrets_of(msgspec.structs.replace(start.assignment, env=env)), known=[start.assignment.cwd])
+    given = msgspec.structs.replace(start.assignment, env=env)
+    known = [given.cwd, given.model or ""]
+    return Redactor([*environment.credentials(os.environ), *secrets_of(given)], known=known)
 
 
 async def _message(name: str, text: str) -> AsyncIterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from corral.agents import roster, supplies
+from corral.base import ordinary
 from corral.base.errors import BadRequest
 from corral.platform.access import Role
 from corral.secrets import rotation, vault
@@ -46,6 +47,12 @@ class PutSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     value: Annotated[str, msgspec.Meta(min_length=1, max_length=vault.VALUE_MOST)]
     scope: Scope | None = None  #: org, unless an agent is named
     agent_id: Id | None = None  #: required for scope agent
+
+
+class Stored(Done):
+    """It is stored."""
+
+    warning: str | msgspec.UnsetType = msgspec.UNSET  #: there if the value will not be masked where agents print it
 
 
 class SecretNamed(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -98,11 +105,11 @@ async def list_secret_uses(call: Call, query: UsesAsked) -> list[UseView]:
 
 
 @route.post("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,))
-async def put_secret(call: Call, body: PutSecret) -> Done:
+async def put_secret(call: Call, body: PutSecret) -> Stored:
     """Store a secret, in the place of one by that name."""
     agent_id = await _whose(call, body.scope, body.agent_id, "agentId")
     await supplies.put_secret(call.org_id, body.key, body.value, agent_id=agent_id)
-    return Done()
+    return Stored(warning=ordinary.warning(body.value) or msgspec.UNSET)
 
 
 @route.delete("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,), also=(404,))

@@ -100,7 +100,8 @@ async def _views(org_id: int, found: Sequence[Server]) -> list[McpView]:
     names = await roster.names(org_id)
     needs: dict[str, list[NeedView]] = {}
     for need in await unmet.unmet(org_id):
-        needs.setdefault(need.server.id, []).append(need_view(need))
+        if need.server is not None:
+            needs.setdefault(need.server.id, []).append(need_view(need))
     return [_view(server, names, needs.get(server.id, [])) for server in found]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import claims, delegation, dispatch, events, mail, redact, start, tasks, usage
+from bench import budgets, claims, delegation, dispatch, events, mail, redact, start, tasks, usage
 from bench.report import Figure, as_json, show
 from bench.servers import Bench
 
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "delegation": delegation.delegation,
     "tasks": tasks.listing,
     "usage": usage.report,
+    "budgets": budgets.money,
     "redact": redact.busy,
     "start": start.start,
     "memory": start.memory,

@@ -58,7 +58,10 @@ def refresh(agent_id: str, hints: Hints) -> Unit[None]:
 
 def refresh_all(agent_ids: Iterable[str], hints: Hints) -> Unit[None]:
     """Do so for several, always in the same order."""
-    for agent_id in sorted(set(agent_ids)):
+    ids = sorted(set(agent_ids))
+    if len(ids) > 1:  # all of them before the budgets that the first one may take
+        yield from lock(*ids)
+    for agent_id in ids:
         yield from refresh(agent_id, hints)
 
 

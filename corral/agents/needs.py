@@ -25,7 +25,8 @@ def need_no_key(providers: Iterable[str]) -> None:
 
 def lacking(org_id: int, agent: AgentSnapshot, engine: str) -> Unit[str | None]:
     """Say which secret a run needs that nobody has stored; None if there is none."""
-    needed = [(key_name(name), f"provider {name}") for name in _providers(agent, engine)]
+    key = key_of(agent.provider) if engine == Engine.PROVIDER else None
+    needed = [(key, f"provider {agent.provider}")] if key is not None else []
     given = yield from servers.given(org_id, agent.id, agent.team)
     needed += [(key, f"MCP server {server.name}") for server in given for key in render.references(server)]
     if not needed:
@@ -39,9 +40,9 @@ def lacking(org_id: int, agent: AgentSnapshot, engine: str) -> Unit[str | None]:
     return f"the secret {key} is missing, which {whose} needs{more}"
 
 
-def _providers(agent: AgentSnapshot, engine: str) -> Iterable[str]:
-    """Return the provider that must be given a key; who does not know it says so when the run starts."""
-    return {agent.provider} & set(PROVIDERS) - _keyless if engine == Engine.PROVIDER and agent.provider else ()
+def key_of(provider: str | None) -> str | None:
+    """Return the secret that an agent in the platform needs for its provider; who does not know that says so later."""
+    return key_name(provider) if provider in PROVIDERS and provider not in _keyless else None
 
 
 def lacked(hold: str | None) -> str | None:

@@ -26,6 +26,12 @@ def epics(context: typer.Context, incomplete: str) -> Offer:
     return [(epic["title"], epic["description"]) for epic in _there(context, "/api/epics", incomplete, "title")]
 
 
+def mcps(context: typer.Context, incomplete: str) -> Offer:
+    """Offer MCP servers by name."""
+    there = _there(context, "/api/mcps", incomplete, "name")
+    return [(server["name"], server["url"] or server["command"]) for server in there]
+
+
 def _there(context: typer.Context, path: str, incomplete: str, field: str) -> Iterator[dict[str, Any]]:
     from corral.base.errors import CorralError
     from corral.cli.connect import connected

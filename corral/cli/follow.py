@@ -63,7 +63,7 @@ def _why(client: Client, run_id: str, last: str, told: set[str]) -> None:
         _say(f"Waiting: {one_line(reason)}")
 
 
-_BEFORE_A_START = frozenset({"", "run.created", "session.interrupted", "user.message"})
+_BEFORE_A_START = frozenset({"", "run.created", "run.paused", "session.interrupted", "user.message"})
 ENDINGS = frozenset({"run.completed", "run.failed", "run.cancelled"})
 
 

@@ -42,9 +42,9 @@ def key_id(client: Client, typed: str) -> str:
     return _full_id(typed) or _called(client.get("/api/v1/keys", limit=1000)["data"], typed, "name", "key")
 
 
-def mcp_id(client: Client, typed: str) -> str:
-    """Return the MCP server's full id; its name may be typed."""
-    return _full_id(typed) or _called(client.get("/api/mcps", limit=1000), typed, "name", "MCP server")
+def mcp_id(there: Sequence[dict[str, Any]], typed: str) -> str:
+    """Return the full id of one of these MCP servers; its name may be typed."""
+    return _called(there, typed, "name", "MCP server")
 
 
 class Names:

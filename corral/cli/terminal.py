@@ -42,6 +42,9 @@ STATUS_STYLE = {
     "pending": "dim",
     "done": "green",
     "error": "red",
+    "ok": "green",
+    "failing": "red",
+    "unknown": "dim",
 }
 
 

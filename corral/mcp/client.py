@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from corral.base.redactor import Redactor
 from corral.mcp.link import Ended, Link, Unreachable
 from corral.mcp.pool import Pool, User
 from corral.wire.agents import McpServer
@@ -62,6 +63,7 @@ class Session:
         self.specs: Sequence[ToolSpec] = ()  #: its tools by its own names, as they were when last listed
         self._server, self._user, self._pool, self._tell = server, user, pool, note
         self._start_seconds = start_seconds
+        self._redactor = Redactor(server.secrets)
         self._link: Link | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._starts = 0
@@ -172,6 +174,7 @@ class Session:
         return _mistake(why)
 
     def _note(self, why: str | None) -> None:
+        why = self._redactor.text(why) if why is not None else None
         if self._noted != (why,):
             self._noted = (why,)
             self._tell(why)

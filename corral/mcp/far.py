@@ -60,6 +60,7 @@ class _Measured(httpx2.AsyncBaseTransport):
         self._on_status = on_status
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self._allowance.take(0, 1)  # it may have the official client come again and again
         response = await self._inner.handle_async_request(request)
         if request.method == "POST":  # a server need not have the other methods
             self._on_status(response.status_code)

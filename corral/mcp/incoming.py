@@ -51,7 +51,7 @@ class Incoming:
         try:
             message = await self._source.receive()
             self._allowance.take(0, 1)
-        except (Flooded, anyio.EndOfStream):
+        except (Flooded, anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
             self._on_end()
             raise anyio.EndOfStream from None
         return message

@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 TOOLS_SECONDS = 60.0
 #: Seconds that a server gets to end after it was told to, and after SIGTERM; when the platform itself ends, fewer.
 _GRACE, _HURRIED = 2.0, 0.4
-#: In all of that the official client is done, unless something is wrong with it.
-_MOST_SECONDS = 10.0
+#: In all of that the official client is done, unless something is wrong with it or with what it says goodbye to.
+_MOST_SECONDS, _HURRIED_SECONDS = 10.0, 2.0
+#: What the official client says where a connection was cut; by its code, servers say all kinds of things.
+_CLOSED = "Connection closed"
 #: Seconds to answer, for a server that may hang.
 _SIGN_OF_LIFE = 5.0
+#: Of its tools count so many, that take so many bytes to describe, each and together.
 _MOST_PAGES = 100
 _MOST_TOOLS = 500
-_LONGEST_TOOL = 100_000
+_LONGEST_TOOL, _LONGEST_TOOLS = 100_000, 1_000_000
 
 log = get_logger()
 
@@ -101,7 +104,6 @@ class Link:
     async def call(self, name: str, arguments: Mapping[str, Any]) -> CallToolResult:
         """Call a tool. Raises Ended, and MCPError for what the server itself says is wrong."""
         import mcp
-        from mcp.types import CONNECTION_CLOSED
 
         assert self._client is not None
         if self.has_ended:
@@ -109,9 +111,7 @@ class Link:
         try:
             return await self._client.call_tool(name, dict(arguments))
         except mcp.MCPError as error:
-            if error.code == CONNECTION_CLOSED:
-                if error.message != "Connection closed":  # which says no more than that
-                    self._broken = self._broken or error.message
+            if error.message == _CLOSED or self._is_over():
                 raise Ended from error
             raise
 
@@ -147,7 +147,7 @@ class Link:
             self._closing.set()
         else:
             self._scope.cancel()
-        _, late = await asyncio.wait([self._owner], timeout=_MOST_SECONDS)
+        _, late = await asyncio.wait([self._owner], timeout=_HURRIED_SECONDS if hurry else _MOST_SECONDS)
         if late:
             self._scope.cancel()
             _, late = await asyncio.wait([self._owner], timeout=_MOST_SECONDS)
@@ -199,22 +199,30 @@ class Link:
         self.is_stale = False
         found: list[ToolSpec] = []
         cursor: str | None = None
+        left, is_whole = _LONGEST_TOOLS, True
         for _ in range(_MOST_PAGES):
             page = await self._client.list_tools(cursor=cursor)
-            found += [spec for tool in page.tools if (spec := self._spec(tool)) is not None]
+            for tool in page.tools:
+                spec, size = self._spec(tool)
+                if size <= min(left, _LONGEST_TOOL) and len(found) < _MOST_TOOLS:
+                    found.append(spec)
+                    left -= size
+                else:
+                    is_whole = False
             cursor = page.next_cursor
             if cursor is None or len(found) >= _MOST_TOOLS:
                 break
-        if len(found) > _MOST_TOOLS:
-            log.warning("an MCP server has too many tools", server=self._server.name, used=_MOST_TOOLS)
-        self.specs, self._listed_at = found[:_MOST_TOOLS], time.monotonic()
+        if not is_whole:
+            log.warning("an MCP server has more tools than count", server=self._server.name, used=len(found))
+        self.specs, self._listed_at = found, time.monotonic()
 
-    def _spec(self, tool: Tool) -> ToolSpec | None:
+    def _spec(self, tool: Tool) -> tuple[ToolSpec, int]:
+        """Return a tool as models may read of it, and how many bytes that are."""
         spec = ToolSpec(tool.name, tool.description or tool.title or "", tool.input_schema)
-        if len(told := msgspec.json.encode(spec)) > _LONGEST_TOOL:
-            log.warning("a tool's description is too long", server=self._server.name, tool=tool.name[:200])
-            return None
-        return spec if self._redactor.is_empty else msgspec.json.decode(self._redactor.json(told), type=ToolSpec)
+        told = msgspec.json.encode(spec)
+        if not self._redactor.is_empty and len(told) <= _LONGEST_TOOL:
+            spec = msgspec.json.decode(self._redactor.json(told), type=ToolSpec)
+        return spec, len(told)
 
     async def _hear(self, message: Any) -> None:
         from mcp.types import ToolListChangedNotification
@@ -235,6 +243,10 @@ class Link:
                     self.is_stale = True
         except Exception:  # noqa: BLE001 - it tells nobody, then
             self.is_stale = True
+
+    def _is_over(self) -> bool:
+        """Tell whether it has ended meanwhile."""
+        return self.has_ended
 
     def _note_end(self) -> None:
         self.has_ended = True

@@ -87,7 +87,9 @@ class Pool:
 
     def give(self, link: Link) -> None:
         """Take a connection back, for the next run of its agent."""
-        key, _ = self._taken[link]
+        key, _ = self._taken.get(link, (None, None))
+        if key is None:  # it was closed meanwhile
+            return
         if self._is_closed or not self._idle_seconds or link.has_ended or link.was_given_up or self._is_old(key):
             self.drop(link)
             return

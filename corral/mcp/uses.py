@@ -51,7 +51,7 @@ def of(org_id: int, server_nos: Iterable[int]) -> Unit[Mapping[int, list[Use]]]:
     if nos:
         rows = yield alone(
             "SELECT server_no, machine, ok, error, run_id, at FROM mcp_uses "  # noqa: S608 - our numbers
-            f"WHERE org_id = $1 AND server_no IN ({', '.join(map(str, nos))}) ORDER BY at DESC",
+            f"WHERE org_id = $1 AND server_no IN ({', '.join(map(str, nos))}) ORDER BY at DESC, no DESC",
             org_id,
         )
         for row in rows:

@@ -211,7 +211,7 @@ class Attempt:
                 await journal.write([(EventType.AGENT_NEEDS_ATTENTION, {"message": why}) for why in problems])
             book = await self._patiently(lambda: pricelists.current(org_id))
             self._loop = Loop(
-                work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book, purse=self._purse
+                work, talk, provider, tools=tools, journal=journal, clocks=self._clocks, book=book, money=self._purse
             )
             self._is_ready.set()
             await self._loop.run()
@@ -249,7 +249,7 @@ class Attempt:
             "model": self._work.model,
             "permission_mode": self._work.permission_mode,
             "tools": [spec.name for spec in tools.specs],
-            "mcp_servers": [server.name for server in self._work.mcp_servers],
+            "mcp_servers": [{"name": server.name, "status": "pending"} for server in self._work.mcp_servers],
         }
 
     def _failed(self, trouble: Trouble) -> list[Event]:

@@ -25,6 +25,7 @@ from corral.providers.limits import Clocks
 from corral.providers.provider import TOO_LONG, Ask, Provider, Reply, Spent, Trouble, clean
 from corral.providers.tools import CUT_OFF, Tools
 from corral.providers.window import SUMMARISE, Window
+from corral.wire import purse
 from corral.wire.events import EventType, Usage
 from corral.wire.prices import Book
 from corral.wire.purse import Purse
@@ -39,6 +40,8 @@ _GO_ON = (
     "[Corral: your answer was cut off at the limit of its length. Go on right where it stopped, in smaller pieces.]"
 )
 _CHARACTERS_A_TOKEN = 4
+#: How often who waits for money looks whether it has come.
+_LOOK_SECONDS = 0.05
 
 log = get_logger()
 
@@ -69,7 +72,7 @@ class Loop:
         journal: Journal,
         clocks: Clocks,
         book: Book,
-        purse: Purse,
+        money: Purse,
     ) -> None:
         """Take what the attempt works with; nothing is asked yet."""
         assert assignment.model is not None
@@ -81,7 +84,7 @@ class Loop:
         self._journal = journal
         self._clocks = clocks
         self._book = book
-        self._purse = purse
+        self._purse = money
         self._can = catalog.find(self._model)
         self._window = Window(self._can, assignment.system_prompt or "", tools.specs)
         self._began = time.monotonic()
@@ -189,8 +192,7 @@ class Loop:
         """Ask, and ask again for as long as the provider lets us."""
         backoff, retries = Backoff(FIRST_PAUSE, LONGEST_PAUSE), 0
         while True:
-            if (broke := self._purse.pause()) is not None:
-                raise Broke(broke)
+            await self._pay()
             self._asked += 1
             source = f"{self._work.attempt}/{what}"
             heard = _Heard(self._model, f"{source}/cut-{self._asked}", self._window.used(self.talk))
@@ -215,6 +217,14 @@ class Loop:
                 self._heard = None
                 heard.end()
                 return reply
+
+    async def _pay(self) -> None:
+        """Return if there is money for an answer; it may still come within a moment. Raises Broke."""
+        deadline = time.monotonic() + purse.PATIENCE_SECONDS
+        while (pause := self._purse.pause()) is not None:
+            if time.monotonic() >= deadline:
+                raise Broke(pause)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _tell_retry(self, error: Trouble, attempt: int, pause: float, cut: Sequence[Usage]) -> None:
         told = {

@@ -41,11 +41,6 @@ class Clocks:
             self._since = self._heard = now
         return True
 
-    @property
-    def is_asking(self) -> bool:
-        """Tell whether somebody else is waited for."""
-        return bool(self._asking)
-
     def remaining(self, now: float) -> float | None:
         """Return the seconds until the first limit is reached, None when none can be."""
         if self._asking:

@@ -28,12 +28,14 @@ from corral.runner.engines.protocol import (
     DoAnswer,
     DoApprove,
     DoCancel,
+    DoGoOn,
     DoInterrupt,
     DoMessage,
     Draft,
     DropCall,
     Emit,
     FromWorker,
+    MayGoOn,
     Ready,
     Spend,
     Start,
@@ -48,7 +50,7 @@ from corral.runner.outbox import Outbox
 from corral.runner.transcripts import Transcripts
 from corral.runner.workers import Worker, Workers
 from corral.wire.events import ENDS_ATTEMPT, SERVER_WRITES, EventType
-from corral.wire.purse import Purse
+from corral.wire.purse import PATIENCE_SECONDS, Purse
 from corral.wire.runner import Approve, Assignment, Cancel, Fund, Held, Message, Pause, secrets_of
 
 T = TypeVar("T")
@@ -124,6 +126,7 @@ class Job:
         self._tools = tools
         self._clocks = Clocks(assignment.limits, time.monotonic())
         self._purse = Purse(assignment.limits, assignment.money)
+        self._held: list[int] = []  #: what the agent asked when it had no money
         self._worker: Worker | None = None
         self._roots: set[tree.Process] = set()
         self._told_early: list[ToWorker] = []
@@ -171,12 +174,13 @@ class Job:
         self._stop(Stop.PAUSE)
 
     def fund(self, fund: Fund) -> None:
-        """Let it spend so much in all. If that is spent already it pauses, unless it waits and so spends nothing."""
+        """Let it spend so much in all. If that is spent already, it pauses before it asks the model again."""
         if self._is_ending or self._asked is not None:
             raise Failure("ending", "The run is ending")
         self._purse.fund(fund.allowed_micros)
-        if not self._clocks.is_asking:
-            self._look_into_purse()
+        held, self._held = self._held, []
+        for asked in held:
+            self._let_go_on(asked)
 
     def hurry(self) -> None:
         """The server is back: ask it now."""
@@ -203,7 +207,7 @@ class Job:
         await self._finish(ending)
 
     async def _carry_out(self) -> Ending:
-        self._look_into_purse()
+        self._stop_if_broke()
         await self._lock()
         cwd = await self._unless_stopped(workspace.resolve(self.assignment.cwd, self._tools.allowed_dirs))
         worker = await self._start(cwd)
@@ -286,14 +290,13 @@ class Job:
             case Spend(usage):
                 self.outbox.usage(usage)
                 self._purse.spend(usage)
-                self._look_into_purse()
-            case Draft(usage, is_whole, ends_turn):
+            case Draft(usage):
                 self.outbox.draft(usage)
-                if not is_whole:  # one that begins with an empty purse is one too many; others may come to their end
-                    self._look_into_purse()
+                if not self._purse.knows(usage):  # what has begun may come to its end; this is one too many
+                    self._stop_if_broke()
                 self._purse.draft(usage)
-                if is_whole and not ends_turn:
-                    self._look_into_purse()
+            case MayGoOn(id):
+                self._let_go_on(id)
             case Token(frame):
                 self.outbox.token(frame)
             case Child(pid):
@@ -328,8 +331,18 @@ class Job:
         self.outbox.event(type, payload)
         return None
 
-    def _look_into_purse(self) -> None:
-        """See whether there is money left; if not, the attempt ends, unless it is ending already."""
+    def _let_go_on(self, id: int) -> None:
+        """Let the agent ask the model again if that can be paid; if not, money may still come within a moment."""
+        if self._purse.pause() is None and not self._purse.is_at_its_limit:
+            if self._worker is not None:
+                self._worker.tell(DoGoOn(id))
+            return
+        self._held.append(id)
+        seconds = 0.0 if self._purse.is_at_its_limit else PATIENCE_SECONDS
+        asyncio.get_running_loop().call_later(seconds, self._stop_if_broke)
+
+    def _stop_if_broke(self) -> None:
+        """End the attempt if its money is spent, unless it is ending already."""
         if self._is_ending or self._asked is not None:
             return
         if self._purse.is_at_its_limit:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import httpx
 
 _MOST_REDIRECTS = 3
+#: So many may come before an answer, and so many are read in a row.
+_MOST_MESSAGES, _IN_A_ROW = 5_000, 20
 #: How a server names the session that it has begun, and how it is told which protocol was agreed on.
 _SESSION, _VERSION = "mcp-session-id", "mcp-protocol-version"
 
@@ -43,7 +45,9 @@ class Lines:
         """Ask, and refuse whatever the server asks meanwhile."""
         self._number += 1
         await self._write(_request(self._number, method, parameters))
-        while True:
+        for heard in range(_MOST_MESSAGES):
+            if heard % _IN_A_ROW == _IN_A_ROW - 1:  # they may all be there already, and others wait
+                await asyncio.sleep(0)
             line = await self._stdout.readline()
             if not line:
                 raise Problem("it ended before it answered")
@@ -58,6 +62,7 @@ class Lines:
                 await self._write({"jsonrpc": "2.0", "id": message["id"], "error": error})
             elif _answers(message, self._number):
                 return _result(message, method)
+        raise Problem("it floods: it says anything but what it is asked")
 
     async def tell(self, method: str) -> None:
         """Write it."""

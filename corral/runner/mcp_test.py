@@ -28,6 +28,7 @@ _LONGEST_LINE = 4 * 1024 * 1024
 _LONGEST_NAME, _LONGEST_DESCRIPTION = 200, 300
 _TAIL_BYTES = 2048
 _GRACE_SECONDS = 0.5
+_PACE_SECONDS = 0.001
 _CONNECT_SECONDS = 10.0
 
 log = get_logger()
@@ -129,6 +130,10 @@ async def _started(
         children.discard(process.pid)
         with suppress(TimeoutError):
             await asyncio.wait_for(reading, _GRACE_SECONDS)
+        # A pipe that was not read to its end stays open, and nothing public closes it.
+        pipes: Any = getattr(process, "_transport", None)
+        if pipes is not None:
+            pipes.close()
 
 
 async def _end(process: asyncio.subprocess.Process, mark: str) -> None:
@@ -152,6 +157,7 @@ class _Tail:
     async def read(self, stream: asyncio.StreamReader) -> None:
         while data := await stream.read(65536):
             self._kept = (self._kept + data)[-_TAIL_BYTES:]
+            await asyncio.sleep(_PACE_SECONDS)  # what floods waits for us
 
     def text(self) -> str:
         return self._kept.decode(errors="replace").strip()

@@ -8,17 +8,17 @@ be given back when a run ends, whoever ends it. It is decided under the locks of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 import msgspec
 
 from corral.platform import database
-from corral.platform.database import Row, Rows, Unit, sql
+from corral.platform.database import Row, Rows, Unit, many, sql
 from corral.runs.hints import Hints
 from corral.usage import accounts, budgets, meter
 from corral.usage.accounts import Account
 from corral.usage.budgets import CENT, Budget, Whose
-from corral.usage.ledger import COST
 from corral.wire.runs import RunStatus
 
 #: How a hold begins that a budget is the reason of, and the code of a pause.
@@ -26,16 +26,11 @@ HELD, CODE = "budget ", "budget"
 #: Characters of a hold.
 LONGEST = 200
 
-#: What is kept for which runs, and what they have spent in all.
+#: What is kept for which runs, the most urgent first.
 _KEPT = (
-    "SELECT v.attempt AS told, v.base_micros, v.granted_micros, r.no, r.id, r.org_id, r.status, r.attempt, "  # noqa: S608
-    "r.attempt_open, r.hold, r.reason, r.pause_requested, r.account, r.agent_id, r.task_id, r.priority, r.runner_no, "
-    "CAST(coalesce(u.cost, 0) + coalesce(d.cost, 0) AS bigint) AS spent "
-    "FROM reservations v JOIN runs r ON r.no = v.run_no "
-    f"LEFT JOIN (SELECT run_no, sum({COST}) AS cost FROM usage_lines WHERE run_no IN "
-    "(SELECT run_no FROM reservations WHERE org_id = $1) GROUP BY run_no) u ON u.run_no = v.run_no "
-    "LEFT JOIN (SELECT run_no, sum(micros) AS cost FROM usage_drafts WHERE org_id = $1 GROUP BY run_no) d "
-    "ON d.run_no = v.run_no WHERE v.org_id = $1 ORDER BY r.priority DESC, r.no"
+    "SELECT v.attempt AS told, v.base_micros, v.granted_micros, r.no, r.id, r.org_id, r.status, r.attempt, "
+    "r.attempt_open, r.hold, r.reason, r.pause_requested, r.account, r.agent_id, r.task_id, r.runner_no "
+    "FROM reservations v JOIN runs r ON r.no = v.run_no WHERE v.org_id = $1 ORDER BY r.priority DESC, r.no"
 )
 
 
@@ -115,6 +110,7 @@ class Books(msgspec.Struct):
     standings: list[Standing]
     kept: list[Kept]
     uncounted: list[Budget]  #: whose sums are still being made
+    spent: dict[int, int]  #: by each of these runs in all
 
     def over(self, account: Account) -> list[Standing]:
         """Return those that are over a run with this account."""
@@ -157,7 +153,9 @@ def refusal(standing: Standing) -> str:
     budget = standing.budget
     if standing.spent + CENT > budget.limit_micros:
         return f"{HELD}{budget.name}: all of its {budget.told()} is spent"
-    return f"{HELD}{budget.name}: what is left of its {budget.told()} is kept for runs under way"
+    if standing.reserved:
+        return f"{HELD}{budget.name}: what is left of its {budget.told()} is kept for runs under way"
+    return f"{HELD}{budget.name}: too little is left of its {budget.told()} for a run to go on"
 
 
 def is_limited(run: Row) -> bool:
@@ -170,10 +168,9 @@ def admit(org_id: int, run_no: int, account: Account) -> Unit[str | None]:
     over = budgets.over(org_id, account)
     if not over:
         return None
-    books = yield from open_books(org_id, over)
-    kept = books.of(run_no)
+    books = yield from open_books(org_id, over, run_no)
+    kept, spent = books.of(run_no), books.spent[run_no]
     own = kept.reserved if kept is not None else 0
-    spent = kept.spent if kept is not None else (yield from _spent(run_no))
     lent = books.lend(account, spent, own=own)
     yield from keep(org_id, run_no, base=spent, granted=lent if isinstance(lent, int) else 0)
     return lent if isinstance(lent, str) else None
@@ -207,14 +204,13 @@ def fund(run: Row) -> Unit[int | str | None]:
     over = budgets.over(org_id, account)
     if not over:
         return None
-    books = yield from open_books(org_id, over)
+    books = yield from open_books(org_id, over, run["no"])
     if not books.standings and not books.uncounted:
         return None
-    kept = books.of(run["no"])
+    kept, spent = books.of(run["no"]), books.spent[run["no"]]
     if kept is not None and kept.told == run["attempt"]:
         return kept.granted  # told before, and not heard
     own = kept.reserved if kept is not None else 0
-    spent = kept.spent if kept is not None else (yield from _spent(run["no"]))
     lent = books.lend(account, spent, own=own, least=CENT if own else None)
     if isinstance(lent, str):
         yield from keep(org_id, run["no"], base=spent, granted=0)
@@ -223,19 +219,20 @@ def fund(run: Row) -> Unit[int | str | None]:
     return lent
 
 
-def open_books(org_id: int, over: Sequence[Budget]) -> Unit[Books]:
-    """Take the locks of these budgets, and find out how they stand."""
+def open_books(org_id: int, over: Sequence[Budget], *run_nos: int) -> Unit[Books]:
+    """Take the locks of these budgets, and find out how they stand, and what these runs have spent."""
     locked, now = yield from budgets.lock(over)
-    return (yield from read(org_id, [budget for budget in locked if budget.hard], now))
+    return (yield from read(org_id, [budget for budget in locked if budget.hard], now, *run_nos))
 
 
-def read(org_id: int, some: Sequence[Budget], now: int) -> Unit[Books]:
-    """Return how budgets stand.
+def read(org_id: int, some: Sequence[Budget], now: int, *run_nos: int) -> Unit[Books]:
+    """Return how budgets stand, and what these runs have spent.
 
     What is kept is read first: a line that is written meanwhile makes a budget look fuller than it is, never emptier.
     """
-    kept = yield from _kept(org_id)
-    spent = yield from meter.spent(org_id, some, now)
+    rows = yield sql(_KEPT, org_id)
+    spent, by_run = yield from meter.spent(org_id, some, {*run_nos, *(row["no"] for row in rows)}, now)
+    kept = [_of(row, by_run[row["no"]]) for row in rows]
     reserved = Counter[Whose]()
     for one in kept:
         if one.reserved:
@@ -245,7 +242,7 @@ def read(org_id: int, some: Sequence[Budget], now: int) -> Unit[Books]:
         for budget in some
         if budget.no in spent
     ]
-    return Books(standings, kept, [budget for budget in some if budget.no not in spent])
+    return Books(standings, kept, [budget for budget in some if budget.no not in spent], by_run)
 
 
 async def look(org_id: int, some: Sequence[Budget]) -> list[Standing]:
@@ -265,49 +262,39 @@ async def look(org_id: int, some: Sequence[Budget]) -> list[Standing]:
 
 async def stopped(budget: Budget) -> list[str]:
     """Return the ids of the runs that budgets over them keep from going on, of one budget: the paused ones first."""
-    rows = await database.fetch(_HELD, budget.org_id)
-    held = [row["id"] for row in rows if budget.whose in budgets.whose(_account(row))]
-    kept = await database.commit(_kept(budget.org_id))
-    return [one.run["id"] for one in kept if one.is_paused and budget.whose in one.whose] + held
+    paused = [row for row in await database.fetch(_KEPT, budget.org_id) if is_paused(row)]
+    held = await database.fetch(_HELD, budget.org_id)
+    return [row["id"] for row in (*paused, *held) if budget.whose in budgets.whose(_account(row))]
 
 
-def begin(org_id: int, run_no: int) -> Unit[None]:
-    """Keep nothing yet for a run that is at work, but count what it spends from here on."""
-    yield sql(
+def begin(org_id: int, run_nos: Collection[int], now: int) -> Unit[None]:
+    """Keep nothing yet for runs that are at work, but count what they spend from here on."""
+    _, spent = yield from meter.spent(org_id, (), run_nos, now)
+    yield many(
         "INSERT INTO reservations (run_no, org_id, attempt, base_micros, granted_micros) VALUES ($1, $2, 0, $3, 0) "
         "ON CONFLICT (run_no) DO NOTHING",
-        run_no,
-        org_id,
-        (yield from _spent(run_no)),
+        [(run_no, org_id, micros) for run_no, micros in spent.items()],
     )
 
 
-def _spent(run_no: int) -> Unit[int]:
-    rows = yield sql(
-        f"SELECT CAST(coalesce((SELECT sum({COST}) FROM usage_lines WHERE run_no = $1), 0) + "  # noqa: S608 - a constant
-        "coalesce((SELECT sum(micros) FROM usage_drafts WHERE run_no = $1), 0) AS bigint) AS spent",
-        run_no,
-    )
-    return int(rows[0]["spent"])
-
-
-def _kept(org_id: int) -> Unit[list[Kept]]:
-    rows = yield sql(_KEPT, org_id)
-    return [_of(row) for row in rows]
-
-
-def _of(row: Row) -> Kept:
-    account = _account(row)
+def _of(row: Row, spent: int) -> Kept:
+    account, whose = _decoded(row["account"], row["agent_id"])
     return Kept(
         run=row,
         account=account,
-        whose=frozenset(budgets.whose(account)),
+        whose=whose,
         told=row["told"],
         base=row["base_micros"],
         granted=row["granted_micros"],
-        spent=row["spent"],
+        spent=spent,
     )
 
 
 def _account(run: Row) -> Account:
-    return accounts.decode(run["account"], run["agent_id"])
+    return _decoded(run["account"], run["agent_id"])[0]
+
+
+@lru_cache(maxsize=4096)
+def _decoded(text: str | None, agent_id: str | None) -> tuple[Account, frozenset[Whose]]:
+    account = accounts.decode(text, agent_id)
+    return account, frozenset(budgets.whose(account))

@@ -103,19 +103,21 @@ async def prompts(org_id: int, run_ids: Iterable[str]) -> dict[str, str]:
 
 async def why(org_id: int, runs: Sequence[Run]) -> dict[str, str]:
     """Say for each run that isn't moving what it waits for, by run id; the others are not in the answer."""
-    stuck = [
-        run for run in runs if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or run.unreachable_since is not None
-    ]
-    if not stuck:
-        return {}
-    machines = await runners.page(org_id)
-    return {run.id: _why(run, machines) for run in stuck}
+    found = {run.id: _told(run) for run in runs if run.status == RunStatus.PAUSED}
+    stuck = [run for run in runs if run.status == RunStatus.QUEUED or run.unreachable_since is not None]
+    if stuck:
+        machines = await runners.page(org_id)
+        found |= {run.id: _why(run, machines) for run in stuck}
+    return found
+
+
+def _told(run: Run) -> str:
+    """Return why a run is paused."""
+    return str(msgspec.json.decode(run.reason or "{}").get("message") or "paused")
 
 
 def _why(run: Run, machines: Sequence[Machine]) -> str:
     holder = next((m for m in machines if m.no == run.runner_no), None)
-    if run.status == RunStatus.PAUSED:
-        return str(msgspec.json.decode(run.reason or "{}").get("message") or "paused")
     if run.unreachable_since is not None:
         return f"runner {holder.name if holder else '?'} has not been heard of; the run goes on there if it is well"
     if run.hold is not None:

@@ -7,6 +7,7 @@ several servers at once; what it has not come to when its server is killed, the 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -32,8 +33,17 @@ _UNKEPT = (
     "AND attempt_open AND NOT EXISTS (SELECT 1 FROM reservations v WHERE v.run_no = runs.no)"
 )
 _HINT = "It goes on by itself once there is money again: raise or delete the budget, or wait for its next period."
+#: Seconds in which a runner stops by itself what has spent what it was told: an answer may come to its end.
+_GRACE = 30.0
+#: org → its runs that have spent it → since when, monotonic.
+_spent_up: dict[int, dict[int, float]] = {}
 #: Runs that a step lets go, pauses or tells something new; the next step goes on.
 _MOST = 100
+
+
+def forget() -> None:
+    """Drop what this process knows, because the database behind it is another one now."""
+    _spent_up.clear()
 
 
 async def run_once(_now: float) -> None:
@@ -49,7 +59,8 @@ async def run_once(_now: float) -> None:
 
 
 async def _look_after(org_id: int) -> None:
-    await meter.count(org_id)
+    rows = await database.fetch("SELECT run_no FROM reservations WHERE org_id = $1", org_id)
+    await meter.count(org_id, run_nos=[row["run_no"] for row in rows])
     known = budgets.known(org_id)
     books = await database.commit(admission.read(org_id, known, await database.now()))
     for standing in books.standings:
@@ -61,11 +72,17 @@ async def _look_after(org_id: int) -> None:
     if unkept or any(_could_use_more(books, kept) or _has_too_much(books, kept) for kept in books.kept):
         books = await decide(partial(_lend, org_id, [row["no"] for row in unkept]))
     broke = [kept for kept in books.kept if _is_broke(books, kept) and kept.run["pause_requested"] is None]
-    for kept in broke[:_MOST]:
+    for kept in _disobedient(org_id, broke)[:_MOST]:
         await _decide(_pause, kept.run)
-    moving = [kept for kept in books.kept if (kept.is_held or kept.is_paused) and _is_news(books, kept)]
-    for kept in moving[:_MOST]:
-        await _decide(_continue if kept.is_paused else _settle, kept.run)
+    waiting = ((kept, books.lend(kept.account, kept.spent)) for kept in books.kept if kept.is_held or kept.is_paused)
+    news = [(kept, lent) for kept, lent in waiting if isinstance(lent, int) or _told(lent) != _says(kept.run)]
+    for kept, lent in news[:_MOST]:
+        if kept.is_held:
+            await _decide(_settle, kept.run)
+        elif isinstance(lent, int):
+            await _decide(_continue, kept.run)
+        else:
+            await _decide(partial(_explain, lent), kept.run)
     ended = [kept.run["no"] for kept in books.kept if kept.status in ENDED]
     if ended:
         await database.commit(_forget(ended))
@@ -90,8 +107,8 @@ def _has_too_much(books: Books, kept: Kept) -> bool:
 def _lend(org_id: int, unkept: Sequence[int], hints: Hints) -> Unit[Books]:
     """Lend more to all runs that could use it; return how the budgets stand then."""
     hard, now = yield from budgets.lock([budget for budget in budgets.known(org_id) if budget.hard])
-    for run_no in unkept:
-        yield from admission.begin(org_id, run_no)
+    if unkept:
+        yield from admission.begin(org_id, unkept, now)
     books = yield from admission.read(org_id, [budget for budget in hard if budget.hard], now)
     for kept in reversed(books.kept):  # the least urgent first
         if _has_too_much(books, kept):
@@ -132,6 +149,13 @@ def _is_broke(books: Books, kept: Kept) -> Standing | None:
     return next((standing for standing in over if standing.room < CENT), None)
 
 
+def _disobedient(org_id: int, broke: Sequence[Kept]) -> list[Kept]:
+    """Return those whose runner does not know what they may spend, or has known for long that this is spent."""
+    now, before = time.monotonic(), _spent_up.get(org_id, {})
+    since = _spent_up[org_id] = {kept.run["no"]: before.get(kept.run["no"], now) for kept in broke}
+    return [kept for kept in broke if kept.told != kept.run["attempt"] or now - since[kept.run["no"]] >= _GRACE]
+
+
 def _pause(run: Row, hints: Hints) -> Unit[None]:
     locked = yield from queue.locked(run["org_id"], run["id"])
     over = budgets.over(run["org_id"], accounts.decode(run["account"], run["agent_id"]))
@@ -146,17 +170,14 @@ def _pause(run: Row, hints: Hints) -> Unit[None]:
 # Again
 
 
-def _is_news(books: Books, kept: Kept) -> bool:
-    """Tell whether a run that waits for money may go on, or waits for something else than it says."""
-    lent = books.lend(kept.account, kept.spent)
-    return not isinstance(lent, str) or lent[: admission.LONGEST] != _says(kept.run)
+def _told(why: str) -> str:
+    """Return a reason as a hold has it."""
+    return why[: admission.LONGEST]
 
 
 def _says(run: Row) -> str:
     """Return what a held or paused run says that it waits for."""
-    if run["status"] == RunStatus.PAUSED:
-        return str(msgspec.json.decode(run["reason"]).get("message"))[: admission.LONGEST]
-    return str(run["hold"])
+    return _told(str(msgspec.json.decode(run["reason"]).get("message") if admission.is_paused(run) else run["hold"]))
 
 
 def _settle(run: Row, hints: Hints) -> Unit[None]:
@@ -173,12 +194,20 @@ def _continue(run: Row, hints: Hints) -> Unit[None]:
     locked = yield from queue.locked(run["org_id"], run["id"])
     if not admission.is_paused(locked):
         return
-    why = yield from admission.admit(run["org_id"], run["no"], accounts.decode(locked["account"], locked["agent_id"]))
-    if why is None:
-        yield from pausing.continue_(locked, hints)
-    else:
-        told = Pause(admission.CODE, why, _HINT)
-        yield sql("UPDATE runs SET reason = $2 WHERE no = $1", run["no"], msgspec.json.encode(told).decode())
+    if locked["agent_id"] is not None:  # so that money is kept for it when its agent is free
+        yield sql("UPDATE runs SET hold = $2 WHERE no = $1", run["no"], states.NEW)
+    yield from pausing.continue_(locked, hints)
+    if locked["agent_id"] is None:
+        yield from admission.settle(locked, hints)
+
+
+def _explain(why: str, run: Row, hints: Hints) -> Unit[None]:
+    """Let a paused run say what it waits for by now: its runner knew no more than that its money was spent."""
+    del hints
+    locked = yield from queue.locked(run["org_id"], run["id"])
+    if admission.is_paused(locked):
+        told = msgspec.json.encode(Pause(admission.CODE, why, _HINT)).decode()
+        yield sql("UPDATE runs SET reason = $2 WHERE no = $1", run["no"], told)
 
 
 def _forget(run_nos: Iterable[int]) -> Unit[None]:

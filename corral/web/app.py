@@ -101,7 +101,7 @@ async def serve(settings: Settings, sock: socket.socket | None = None) -> AsyncI
 @contextlib.asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
-    for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts):
+    for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
     keyring.use(settings)
     reach.use(settings)

@@ -18,7 +18,7 @@ class EventType(StrEnum):
     RUN_COMPLETED = "run.completed"  # R {text, inputs}: the final text of the agent; the messages it has taken up
     RUN_FAILED = "run.failed"  # SR {code, message, hint}
     RUN_CANCELLED = "run.cancelled"  # SR {message, by}
-    SESSION_INIT = "session.init"  # R {session_id, cli_version, model, permission_mode, tools}
+    SESSION_INIT = "session.init"  # R {session_id, cli_version, model, permission_mode, tools, mcp_servers}
     SESSION_INTERRUPTED = "session.interrupted"  # SR {message}: this attempt's process is gone; the run is queued again
     SESSION_RETRY = "session.retry"  # R {message, status, attempt, delay_seconds}: the model's API asked for patience
     SESSION_COMPACTED = "session.compacted"  # R {message, summary}: older parts no longer fit into the model's window

@@ -6,6 +6,8 @@ from corral.wire.events import Usage
 from corral.wire.prices import MILLION, Prices
 from corral.wire.runner import Limits, Money, Pause
 
+#: Who has spent all waits so long for more: the server looks each second whether there is some.
+PATIENCE_SECONDS = 3.0
 _GO_ON = "It goes on where it stopped once the budget is raised, or a new period begins."
 
 
@@ -20,6 +22,10 @@ class Unsettled:
     def lines(self) -> list[Usage]:
         """Return what counts should nothing more be heard: the newest draft of each message."""
         return list(self._drafts.values())
+
+    def knows(self, usage: Usage) -> bool:
+        """Tell whether there was a word on this message before."""
+        return usage.source in self._drafts
 
     def draft(self, usage: Usage) -> None:
         """Take the newest word on a message."""
@@ -46,6 +52,10 @@ class Purse:
         self._most_usd = limits.max_cost_usd
         self._spent = 0
         self._unsettled = Unsettled()
+
+    def knows(self, usage: Usage) -> bool:
+        """Tell whether there was a word on this message before."""
+        return self._unsettled.knows(usage)
 
     def draft(self, usage: Usage) -> None:
         """Take the newest word on a message."""

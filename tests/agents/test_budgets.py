@@ -75,7 +75,7 @@ async def funds(office: Office, work: Work) -> list[int]:
         for command in await office.commands()
         if command.kind == CommandKind.FUND and command.run_id == work.run_id
     ]
-    await database.fetch("UPDATE commands SET done_at = now_ms() WHERE kind = 'fund'")
+    await database.fetch("UPDATE commands SET done_at = now_ms() WHERE kind = 'fund' AND run_id = $1", work.run_id)
     return found
 
 
@@ -89,10 +89,10 @@ async def started(office: Office, count: int = 1) -> list[Work]:
 
 
 async def is_paused(office: Office, work: Work) -> None:
-    """The runner carries out what it is told: it ends the attempt."""
-    (command,) = [one for one in await office.commands() if one.kind == CommandKind.PAUSE]
-    assert command.run_id == work.run_id
-    await work._let_go((EventType.RUN_PAUSED, msgspec.json.decode(command.payload)))
+    """The runner ends the attempt because it is told to, or has spent what it was told."""
+    told = [one for one in await office.commands() if one.kind == CommandKind.PAUSE and one.run_id == work.run_id]
+    reason = msgspec.json.decode(told[0].payload) if told else {"code": "budget", "message": "It has spent all"}
+    await work._let_go((EventType.RUN_PAUSED, reason))
 
 
 # Admission
@@ -224,12 +224,10 @@ async def test_a_soft_budget_stops_nothing(office: Office) -> None:
     assert await stand(office, mine) == (DOLLAR, 0, 0, 0)
 
 
-async def test_without_a_hard_budget_over_it_a_run_takes_todays_statements(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ada = await office.agent(team="Core")
-    await office.agent("Bob", team="Edge")
-    said: list[str] = []
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All statements from now on."""
+    heard: list[str] = []
     commit, fetch = database.commit, database.fetch
 
     def noted(unit: Any) -> Any:
@@ -239,15 +237,24 @@ async def test_without_a_hard_budget_over_it_a_run_takes_todays_statements(
                 statement = unit.send(rows)
             except StopIteration as done:
                 return done.value
-            said.append(statement.sql)
+            heard.append(statement.sql)
             rows = yield statement
 
     async def committed(unit: Any) -> Any:
         return await commit(noted(unit))
 
     async def fetched(text: str, *args: Any) -> Any:
-        said.append(text)
+        heard.append(text)
         return await fetch(text, *args)
+
+    monkeypatch.setattr(database, "commit", committed)
+    monkeypatch.setattr(database, "fetch", fetched)
+    return heard
+
+
+async def test_without_a_hard_budget_over_it_a_run_takes_todays_statements(office: Office, said: list[str]) -> None:
+    ada = await office.agent(team="Core")
+    await office.agent("Bob", team="Edge")
 
     async def story() -> list[str]:
         said.clear()
@@ -263,14 +270,29 @@ async def test_without_a_hard_budget_over_it_a_run_takes_todays_statements(
         await again.ends()
         return [text for text in said if not any(word in text for word in ("price_lists", "AS online"))]  # remembered
 
-    monkeypatch.setattr(database, "commit", committed)
-    monkeypatch.setattr(database, "fetch", fetched)
     await story()  # what is remembered from then on
     without = await story()
     await budget(office, DOLLAR, "team", "Edge")
     await budget(office, DOLLAR, hard=False)
     assert await story() == without
-    assert not await fetch("SELECT 1 FROM reservations")
+    assert not await database.fetch("SELECT 1 FROM reservations")
+
+
+async def test_ingest_takes_the_same_statements_under_budgets_as_without(office: Office, said: list[str]) -> None:
+    async def story() -> list[str]:
+        await office.launch()
+        (work,) = await started(office)
+        said.clear()
+        await spends(work, 5, EventType.AGENT_MESSAGE)
+        await office.send(work.assignment, work.n + 1, drafts=Drafts(1, [Usage("d", "m")]))
+        await work.ends()
+        return [text for text in said if "price_lists" not in text]  # remembered
+
+    await story()
+    without = await story()
+    await budget(office, DOLLAR)
+    await budget(office, DOLLAR, "key", "test")
+    assert await story() == without
 
 
 # In mid-run
@@ -311,16 +333,18 @@ async def test_what_nobody_could_foresee_is_paused_with_the_last_dollar_and_goes
     await spends(work, 120 * CENT)  # one answer
     await tick()
     assert await stand(office, mine) == (120 * CENT, 0, 0, 0)
+    assert await office.commands() == []  # its runner knows by itself
     await is_paused(office, work)
     run = await office.run_of(task)
     assert run.status == "paused"
-    assert await why(office, run) == "budget Tight: all of its $1.00 in all is spent"
     assert (await office.look(task)).status == "waiting"
     await tick()
+    assert await why(office, run) == "budget Tight: all of its $1.00 in all is spent"
+    assert await office.why(task) == "budget Tight: all of its $1.00 in all is spent"
     assert await stand(office, mine) == (120 * CENT, 0, 0, 1)
     assert await office.claim() == []
     await raised(office, mine, 125 * CENT)  # not enough for a slice of it
-    assert await why(office, run) == "budget Tight: what is left of its $1.25 in all is kept for runs under way"
+    assert await why(office, run) == "budget Tight: too little is left of its $1.25 in all for a run to go on"
     await raised(office, mine, 3 * DOLLAR)
     (again,) = await office.claim()
     assert (again.run_id, again.assignment.session_id) == (work.run_id, work.run_id)
@@ -530,19 +554,33 @@ async def test_a_lowered_budget_takes_back_what_it_has_lent(office: Office) -> N
     mine = await budget(office, 10 * DOLLAR)
     for priority in (0, 1):
         await office.launch(priority=priority)
-    urgent, other = sorted(await started(office, 2), key=lambda work: work.run_id, reverse=True)
+    other, urgent = await started(office, 2)
     await spends(urgent, 20 * CENT)
     await raised(office, mine, 130 * CENT)
-    assert (await funds(office, urgent), await funds(office, other)) == ([], [])
     assert await stand(office, mine) == (20 * CENT, 110 * CENT, 0, 0)
+    assert (await funds(office, urgent), await funds(office, other)) == ([], [30 * CENT])
     await raised(office, mine, 40 * CENT)
     assert await stand(office, mine) == (20 * CENT, 20 * CENT, 0, 0)
-    await tick()
-    commands = [one for one in await office.commands() if one.kind == CommandKind.PAUSE]
-    assert [one.run_id for one in commands] == [other.run_id]  # has nothing left, although it has spent nothing
+    assert (await funds(office, urgent), await funds(office, other)) == ([40 * CENT], [0])
     await raised(office, mine, 15 * CENT)
-    commands = [one for one in await office.commands() if one.kind == CommandKind.PAUSE]
-    assert {one.run_id for one in commands} == {urgent.run_id, other.run_id}
+    assert await stand(office, mine) == (20 * CENT, 0, 0, 0)
+    assert (await funds(office, urgent), await funds(office, other)) == ([20 * CENT], [])
+
+
+async def test_a_runner_that_does_not_stop_by_itself_is_told_to(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await budget(office, DOLLAR)
+    run = await office.launch()
+    (work,) = await started(office)
+    await spends(work, 2 * DOLLAR)
+    await tick()
+    assert await office.commands() == []
+    monkeypatch.setattr(treasury, "_GRACE", 0.0)
+    await tick()
+    await tick()
+    (command,) = await office.commands()
+    assert (command.kind, command.run_id) == (CommandKind.PAUSE, run.id)
 
 
 class Killed(BaseException):
@@ -573,10 +611,7 @@ async def test_what_a_killed_server_had_not_come_to_the_next_one_finds(
         await spends(busy, 8 * CENT, (EventType.PERMISSION_REQUESTED, QUESTION))
         for work in others:
             await spends(work, 50 * CENT)
-        await tick()
-        for command in [one for one in await office.commands() if one.kind == CommandKind.PAUSE]:
-            (work,) = [one for one in others if one.run_id == command.run_id]
-            await work._let_go((EventType.RUN_PAUSED, msgspec.json.decode(command.payload)))
+            await is_paused(office, work)
         assert (await office.launch()).hold is not None
         assert await office.why(await office.started(ada)) == "budget B: all of its $1.00 in all is spent"
         assert (await stand(office, mine))[2:] == (2, 2)
@@ -605,6 +640,7 @@ async def test_what_a_killed_server_had_not_come_to_the_next_one_finds(
         assert (await stand(office, mine))[1:] == (0, 0, 0)
         await budgets.remove(office.org_id, mine.id)
         await database.fetch("DELETE FROM usage_lines")
+        meter.forget()
         if not is_killed:
             break
     assert kill > 5

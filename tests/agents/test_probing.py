@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 import msgspec
 import pytest
@@ -77,3 +78,19 @@ async def test_a_server_of_a_platform_agent_is_tested_here_with_its_own_secrets(
     assert (health.ok, health.machine, [tool.name for tool in health.tools]) == (True, "the platform", ["tell"])
     with pytest.raises(BadRequest, match="runner"):
         await probing.test(office.org_id, server.id, PERSON, agent_id=None, runner="nobody")
+
+
+async def test_a_server_is_tested_by_whom_it_is_for(office: Office) -> None:
+    """Over HTTP as well: what a machine reaches, the platform may not."""
+    far: dict[str, Any] = {"transport": "http", "url": "http://127.0.0.1:9/mcp", "command": None, "args": []}
+    coder = await office.agent("Coder", team="red")
+    thinker = await office.agent("Thinker", cli_name=None, provider="anthropic", model="m", team="blue")
+    for whom in ({"enabled_for": "all"}, {"enabled_for": "agents", "agents": [coder.id]}):
+        server = await a_server(office, name=new_id(), **far, **whom)
+        health, command = await on_the_runner(office, server, CommandStatus.FAILED, "not there")
+        assert health.machine != "the platform"
+        assert msgspec.json.decode(command.payload, type=McpTest).server.url == far["url"]
+    for whom in ({"enabled_for": "teams", "teams": ["blue"]}, {"enabled_for": "agents", "agents": [thinker.id]}):
+        server = await a_server(office, name=new_id(), **far, **whom)
+        health = await probing.test(office.org_id, server.id, PERSON, agent_id=None, runner=None)
+        assert (health.ok, health.machine) == (False, "the platform")

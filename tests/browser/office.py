@@ -78,6 +78,11 @@ class Work:
         assert status == 200, answer
         self.n += len(events)
 
+    def spend(self, source: str, model: str, **usage: int) -> None:
+        """Report a line of what it spent."""
+        status, answer = self.runner.send(self.claimed, usage=[{"source": source, "model": model, **usage}])
+        assert status == 200, answer
+
     def ask(self, question: str, *options: str) -> None:
         """Ask a person, offering options."""
         listed = [{"label": option, "description": ""} for option in options]

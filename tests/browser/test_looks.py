@@ -18,8 +18,9 @@ from tests.support.server import Server
 PAGES = (
     "/app/runs", "/app/runs/new", "/app/inbox", "/app/runners", "/app/runners/new", "/app/keys", "/app/settings",
     "/app/agents", "/app/agents?show=chart", "/app/agents/new", "/app/board", "/app/tasks/new", "/app/epics",
-    "/app/bus", "/app/bus?dead=true", "/app/messages/new",
-    "/app/secrets", "/app/secrets/new", "/app/mcps", "/app/mcps/new",
+    "/app/bus", "/app/bus?dead=true", "/app/messages/new", "/app/secrets", "/app/secrets/new", "/app/mcps",
+    "/app/mcps/new", "/app/usage", "/app/usage?period=day&by=team", "/app/usage?team=nobody", "/app/usage?tz=Mars",
+    "/app/prices", "/app/prices/set", "/app/budgets", "/app/budgets/new",
 )  # fmt: skip
 _LONG = "averyveryverylongwordwithoutanybreak"
 
@@ -47,6 +48,8 @@ def team(api: Api) -> list[str]:
     failed = office.task("Given up", boss, parent=part)
     api.patch("/api/tasks/:id", failed, body={"status": "error"})
     work.ask(_LONG * 3 + "?", _LONG * 4)
+    work.spend("1", _LONG * 2, input_tokens=1_000, cache_read_tokens=9_000, cost_micros=1_000_000)
+    work.spend("2", "nobody-knows-" + _LONG, input_tokens=1_000)
     for to, text in ((boss, f"How far are you? {_LONG * 4}"), (lost, "Are you there?")):
         assert api.post("/api/messages", body={"to": to, "text": text, "type": "question"}).status_code == 200
     supplies = supplied(api, boss)
@@ -56,7 +59,7 @@ def team(api: Api) -> list[str]:
 
 
 def supplied(api: Api, agent: str) -> list[str]:
-    """Give an agent a secret and a server that lacks one, with long names; returns their own pages."""
+    """Give an agent a secret, a server that lacks one, and a budget, with long names; returns their own pages."""
     key = _LONG.upper() * 4
     assert api.post("/api/secrets", body={"key": key, "value": "short", "agentId": agent}).status_code == 200
     name = f"looks-{uuid.uuid4().hex}"
@@ -67,8 +70,11 @@ def supplied(api: Api, agent: str) -> list[str]:
     assert answer.status_code == 201, answer.text
     server = answer.json()["id"]
     assert api.post("/api/mcps/:id/test", server, body={"agent": agent}).json()["ok"] is False
+    of_agent = {"scope": "agent", "target": agent, "name": _LONG[:33] * 3, "limit_usd": 1e9, "period": "week"}
+    budget = api.post("/api/budgets", body={**of_agent, "hard": False}).json()["id"]
     secret = f"/app/secrets/one?key={key}&agent={agent}"
-    return [secret, secret.replace("one", "new"), f"/app/mcps/{server}", f"/app/mcps/{server}/edit"]
+    own = [f"/app/mcps/{server}", f"/app/budgets/{budget}"]
+    return [secret, secret.replace("one", "new"), *own, *(f"{path}/edit" for path in own)]
 
 
 @pytest.mark.parametrize("look", [(PHONE, "light"), (PHONE, "dark"), (DESK, "light"), (DESK, "dark")])
@@ -83,6 +89,8 @@ def test_no_page_is_wider_than_its_window_and_all_text_can_be_read(
         if path == run.path:
             expect(page.locator(".ask")).to_be_visible()
             expect(page.locator(".ev").first).to_be_visible()
+        if page.locator("[data-plot]").count():
+            expect(page.locator("#top-runs a.row").first).to_be_visible()
         assert console.overflow() <= 0, f"{path} is {console.overflow()} px too wide at {width}"
         assert page.evaluate(_TOO_FAINT) == [], f"{path} in {theme}"
     run.complete()

@@ -7,6 +7,8 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.console import Console
+from tests.browser.logs import Scripted
+from tests.support.http import Api
 from tests.support.runner import Runner
 
 
@@ -41,6 +43,20 @@ def test_a_run_launched_by_the_form_is_watched_to_its_end(console: Console, shar
     expect(page.locator("[data-legend]")).to_contain_text("running")
     page.get_by_text("Cost and tokens by model").click()
     expect(page.get_by_role("columnheader", name="Cache read")).to_be_visible()
+
+
+def test_what_a_run_costs_is_shown_while_its_turn_goes_on_and_exactly_when_that_has_ended(
+    console: Console, api: Api
+) -> None:
+    run = Scripted(api, "spender")
+    page = console.goto(run.path)
+    so_far = {"source": "1/message-a", "model": "claude-haiku-4-5", "output_tokens": 20_000, "estimated": True}
+    run.add(drafts={"at": 1, "lines": [so_far]})
+    expect(page.locator("#live")).to_contain_text(re.compile(r"cost\s*≈ \$0\.100"))
+    expect(page.locator("#live")).to_contain_text(re.compile(r"tokens\s*20\.0k"))
+    turn = {"source": "1/turn-1/m", "model": "claude-haiku-4-5", "output_tokens": 22_000, "cost_micros": 111_000}
+    run.add(usage=[turn], drafts={"at": 2})
+    expect(page.locator("#live")).to_contain_text(re.compile(r"cost\s*\$0\.111"))
 
 
 def test_what_is_wrong_with_the_form_stands_beside_the_field(console: Console, shared_runner: Runner) -> None:
@@ -103,6 +119,36 @@ def test_a_run_is_cancelled_after_a_confirmation(console: Console, shared_runner
     page.get_by_role("button", name="Cancel run…").click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator("#live .status").first).to_have_text("Cancelled")
+
+
+def test_a_run_is_paused_continued_and_goes_on_after_its_end(console: Console, shared_runner: Runner) -> None:
+    page = launch(
+        console, shared_runner, "Take your time.\n%say Starting.\n%bash tail -f /dev/null", mode="bypassPermissions"
+    )
+    status = page.locator("#live .status").first
+    expect(page.locator(".log summary", has_text="tail -f")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(status).to_have_text("Paused")
+    banner = page.get_by_role("region", name="Why it is paused")
+    expect(banner).to_contain_text("Paused by a person")
+    expect(page.locator("[data-legend]")).to_contain_text("paused")
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+    page.get_by_role("textbox", name=re.compile("Go on with a message")).fill("And now?\n%say Onwards.")
+    page.keyboard.press("Control+Enter")
+    expect(told(page, "Onwards.")).to_be_visible()
+    expect(status).to_have_text("Done")
+    expect(banner).to_have_count(0)
+    page.get_by_role("textbox", name=re.compile("Follow up")).fill("Once more.\n%say Again.\n%bash tail -f /dev/null")
+    here = page.url
+    page.get_by_role("button", name="Continue this run").click()
+    expect(told(page, "Again.")).to_be_visible()
+    assert page.url == here
+    expect(page.locator(".log summary", has_text="tail -f")).to_have_count(2)
+    page.keyboard.press("Escape")
+    page.keyboard.press("p")
+    expect(status).to_have_text("Paused")
+    page.keyboard.press("p")
+    expect(status).to_have_text("Done")
 
 
 def test_an_ended_run_is_followed_up_by_a_child(console: Console, shared_runner: Runner) -> None:

@@ -31,6 +31,13 @@ def quiet(quiet_server: Server) -> Iterator[Api]:
 
 
 @pytest.fixture
+def by_hand(hand_server: Server) -> Iterator[Api]:
+    """A full-key caller of the server that tests connect runners of their own to."""
+    with hand_server.api() as caller:
+        yield caller
+
+
+@pytest.fixture
 def queued(quiet: Api) -> JSON:
     """A run that stays QUEUED."""
     return launched(quiet, prompt="wait for a runner", cwd="/nowhere/in/particular")

@@ -37,13 +37,13 @@ class Team:
 
 
 @pytest.fixture
-def team(quiet: Api) -> Iterator[Team]:
+def team(by_hand: Api) -> Iterator[Team]:
     """A team; its budgets are gone afterwards."""
-    team = Team(quiet)
+    team = Team(by_hand)
     yield team
-    for budget in quiet.get("/api/budgets").json():
+    for budget in by_hand.get("/api/budgets").json():
         if team.name in (budget["target"], budget["target_name"]):
-            assert quiet.delete("/api/budgets/:id", budget["id"]).status_code == 200
+            assert by_hand.delete("/api/budgets/:id", budget["id"]).status_code == 200
 
 
 def made(api: Api, **fields: object) -> JSON:
@@ -91,30 +91,30 @@ def test_one_of_a_kind(team: Team) -> None:
     assert team.api.patch("/api/budgets/:id", month["id"], body={"period": "month"}).status_code == 200
 
 
-def test_every_scope_is_named_by_whom_it_is_for(quiet: Api, team: Team) -> None:
-    key = quiet.post("/api/v1/keys", body={"name": f"key of {team.name}", "scopes": ["runs:read"]}).json()
-    task = quiet.post("/api/tasks", body={"title": "A tree", "input": "x", "assignee": team.agent_id}).json()
+def test_every_scope_is_named_by_whom_it_is_for(by_hand: Api, team: Team) -> None:
+    key = by_hand.post("/api/v1/keys", body={"name": f"key of {team.name}", "scopes": ["runs:read"]}).json()
+    task = by_hand.post("/api/tasks", body={"title": "A tree", "input": "x", "assignee": team.agent_id}).json()
     for scope, target, name in (
         ("org", None, None),
         ("agent", team.agent_id, None),
         ("task", task["id"], "A tree"),
         ("key", key["id"], f"key of {team.name}"),
     ):
-        budget = made(quiet, scope=scope, hard=False, **({"target": target} if target else {}))
+        budget = made(by_hand, scope=scope, hard=False, **({"target": target} if target else {}))
         assert (budget["scope"], budget["target"]) == (scope, target)
         assert budget["target_name"]
         assert name is None or budget["target_name"] == name
-        assert quiet.delete("/api/budgets/:id", budget["id"]).json() == {"ok": True}
-        assert quiet.get("/api/budgets/:id", budget["id"]).status_code == 404
-        assert quiet.delete("/api/budgets/:id", budget["id"]).status_code == 404
+        assert by_hand.delete("/api/budgets/:id", budget["id"]).json() == {"ok": True}
+        assert by_hand.get("/api/budgets/:id", budget["id"]).status_code == 404
+        assert by_hand.delete("/api/budgets/:id", budget["id"]).status_code == 404
 
 
-def test_a_budget_of_a_task_is_of_its_whole_tree(quiet: Api, team: Team) -> None:
-    root = quiet.post("/api/tasks", body={"title": "Root", "input": "x", "assignee": team.agent_id}).json()
-    below = quiet.post(
+def test_a_budget_of_a_task_is_of_its_whole_tree(by_hand: Api, team: Team) -> None:
+    root = by_hand.post("/api/tasks", body={"title": "Root", "input": "x", "assignee": team.agent_id}).json()
+    below = by_hand.post(
         "/api/tasks", body={"title": "Below", "input": "x", "assignee": team.agent_id, "parent": root["id"]}
     ).json()
-    answer = quiet.post(
+    answer = by_hand.post(
         "/api/budgets", body={"scope": "task", "target": below["id"], "limit_usd": 1, "period": "total"}
     )
     assert answer.status_code == 400
@@ -144,8 +144,8 @@ def test_a_budget_of_a_task_is_of_its_whole_tree(quiet: Api, team: Team) -> None
         ({"scope": "org", "limit_usd": 1, "period": "day", "color": "red"}, "color"),
     ],
 )
-def test_a_bad_budget_is_refused_by_field(quiet: Api, body: JSON, field: str) -> None:
-    answer = quiet.post("/api/budgets", body=body)
+def test_a_bad_budget_is_refused_by_field(by_hand: Api, body: JSON, field: str) -> None:
+    answer = by_hand.post("/api/budgets", body=body)
     assert answer.status_code == 400, answer.text
     assert field in answer.json()["error"]
 
@@ -167,9 +167,9 @@ def test_who_only_reads_changes_nothing(team: Team, key_for: Callable[..., Api])
     assert reader.delete("/api/budgets/:id", budget["id"]).status_code == 403
 
 
-def test_another_orgs_budgets_do_not_exist(team: Team, quiet_server: Server) -> None:
+def test_another_orgs_budgets_do_not_exist(team: Team, hand_server: Server) -> None:
     budget = team.budget(hard=False)
-    with second_org(quiet_server) as other:
+    with second_org(hand_server) as other:
         assert other.get("/api/budgets").json() == []
         assert other.get("/api/budgets/:id", budget["id"]).status_code == 404
         assert other.patch("/api/budgets/:id", budget["id"], body={}).status_code == 404

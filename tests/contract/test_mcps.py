@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.contract.conftest import launched
 from tests.contract.reference import UUIDV7
+from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
 from tests.support.second_org import second_org
 from tests.support.server import Server
@@ -86,6 +88,26 @@ def test_a_server_is_tested_and_its_health_kept(quiet: Api, key_for: Callable[..
     assert quiet.post("/api/mcps/:id/test", made["id"], body={"runner": 1}).status_code == 400
     assert quiet.post("/api/mcps/:id/test", UNKNOWN, body={}).status_code == 404
     assert key_for("mcps:read").post("/api/mcps/:id/test", made["id"], body={}).status_code == 403
+
+
+def test_what_a_run_on_a_machine_says_of_a_server_is_shown_with_it(hand_server: Server) -> None:
+    with hand_server.api() as api:
+        name = f"by-hand-{uuid.uuid4().hex[:8]}"
+        hand = ByHand(api, name)
+        hand.register()
+        fine, broken = added(api), added(api)
+        assert (fine["status"], fine["uses"]) == ("unknown", [])
+        run = launched(api, prompt="do it", cwd=hand.root)
+        found = [{"name": fine["name"], "status": "connected"}, {"name": broken["name"], "status": "failed"}]
+        begun = {"session_id": "s", "mcp_servers": [*found, {"name": "else", "status": "connected"}]}
+        assert hand.send(hand.claim(), (1, "run.started", {"pid": 1}), (2, "session.init", begun)) == (200, {"n": 2})
+        shown = {one["name"]: one for one in api.get("/api/mcps").json()}
+        for server, status in ((fine, "ok"), (broken, "failing")):
+            (use,) = shown[server["name"]]["uses"]
+            assert (use["ok"], use["machine"], use["run_id"]) == (status == "ok", name, run["id"])
+            assert shown[server["name"]]["status"] == status
+            api.delete("/api/mcps/:id", server["id"]).raise_for_status()
+        assert "test" in shown[broken["name"]]["uses"][0]["error"]
 
 
 def test_a_server_is_deleted(quiet: Api) -> None:

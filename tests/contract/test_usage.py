@@ -49,8 +49,8 @@ class Spender:
 
 
 @pytest.fixture
-def spender(quiet: Api) -> Spender:
-    made = Spender(quiet)
+def spender(by_hand: Api) -> Spender:
+    made = Spender(by_hand)
     made.spend("1", input_tokens=1_000_000, output_tokens=10, cache_read_tokens=3_000_000, cost_micros=1_500_000)
     made.spend("2", input_tokens=2_000_000)
     made.spend("3", model="unheard-of", output_tokens=7, estimated=True)
@@ -88,10 +88,10 @@ def test_groups_add_up_to_the_total_and_have_names(spender: Spender, group_by: s
     assert group["name"] == names.get(group_by, group["name"])
 
 
-def test_groups_beyond_the_limit_are_summed_up(quiet: Api, spender: Spender) -> None:
+def test_groups_beyond_the_limit_are_summed_up(by_hand: Api, spender: Spender) -> None:
     del spender
-    everything = quiet.get("/api/usage", query={"group_by": "run"}).json()
-    cut = quiet.get("/api/usage", query={"group_by": "run", "limit": 1}).json()
+    everything = by_hand.get("/api/usage", query={"group_by": "run"}).json()
+    cut = by_hand.get("/api/usage", query={"group_by": "run", "limit": 1}).json()
     assert len(cut["groups"]) == 1
     assert everything["other_groups"] is None
     others = cut["other_groups"]["total_tokens"] if cut["other_groups"] else 0
@@ -122,8 +122,8 @@ def test_days_are_those_of_the_time_zone(spender: Spender) -> None:
         ({"format": "xml"}, "format"),
     ],
 )
-def test_a_bad_question_is_refused_by_field(quiet: Api, query: dict[str, str], field: str) -> None:
-    answer = quiet.get("/api/usage", query=query)
+def test_a_bad_question_is_refused_by_field(by_hand: Api, query: dict[str, str], field: str) -> None:
+    answer = by_hand.get("/api/usage", query=query)
     assert answer.status_code == 400, answer.text
     assert field in answer.json()["error"]
 
@@ -160,10 +160,10 @@ def test_the_ledger_is_a_table_for_spreadsheets(spender: Spender) -> None:
     assert sum(int(row["total_tokens"]) for row in usage) == 6_000_017
 
 
-def test_no_cell_of_a_table_is_a_formula(quiet: Api) -> None:
-    spender = Spender(quiet)
+def test_no_cell_of_a_table_is_a_formula(by_hand: Api) -> None:
+    spender = Spender(by_hand)
     spender.spend("=1+1", model="@SUM(A1)", input_tokens=1)
-    (row,) = table(quiet.get("/api/usage/ledger", query={"team": spender.team, "format": "csv"}))
+    (row,) = table(by_hand.get("/api/usage/ledger", query={"team": spender.team, "format": "csv"}))
     assert (row["source"], row["model"]) == ("'=1+1", "'@SUM(A1)")
 
 
@@ -193,8 +193,8 @@ def test_a_statement_is_a_page_to_print(spender: Spender) -> None:
         assert told in page.text
 
 
-def test_prices_are_set_as_a_whole_and_an_answer_may_be_sent_back(quiet_server: Server) -> None:
-    with second_org(quiet_server) as other:
+def test_prices_are_set_as_a_whole_and_an_answer_may_be_sent_back(hand_server: Server) -> None:
+    with second_org(hand_server) as other:
         before = other.get("/api/usage/prices").json()
         assert all(price["builtin"] for price in before["prices"])
         own = {
@@ -231,16 +231,16 @@ def test_prices_are_set_as_a_whole_and_an_answer_may_be_sent_back(quiet_server: 
         ({"colour": 1}, "colour"),
     ],
 )
-def test_a_bad_price_is_refused_by_field(quiet: Api, change: JSON, field: str) -> None:
+def test_a_bad_price_is_refused_by_field(by_hand: Api, change: JSON, field: str) -> None:
     price = {"model": "m", "input": 1, "output": 1, "cache_read": 1, "cache_write": 1, **change}
-    answer = quiet.put("/api/usage/prices", body={"prices": [price]})
+    answer = by_hand.put("/api/usage/prices", body={"prices": [price]})
     assert answer.status_code == 400, answer.text
     assert f"prices[0].{field}" in answer.json()["error"]
 
 
-def test_two_prices_of_a_model_from_the_same_day_are_refused(quiet: Api) -> None:
+def test_two_prices_of_a_model_from_the_same_day_are_refused(by_hand: Api) -> None:
     price = {"model": "m", "input": 1, "output": 1, "cache_read": 1, "cache_write": 1}
-    answer = quiet.put("/api/usage/prices", body={"prices": [price, price]})
+    answer = by_hand.put("/api/usage/prices", body={"prices": [price, price]})
     assert (answer.status_code, "two prices" in answer.json()["error"]) == (400, True)
 
 
@@ -254,8 +254,8 @@ def test_reading_usage_does_not_change_prices(key_for: Callable[..., Api]) -> No
             assert stranger.get(path).status_code == 403
 
 
-def test_another_orgs_lines_do_not_exist(quiet_server: Server, spender: Spender) -> None:
-    with second_org(quiet_server) as other:
+def test_another_orgs_lines_do_not_exist(hand_server: Server, spender: Spender) -> None:
+    with second_org(hand_server) as other:
         for query in ({"team": spender.team}, {"run": spender.run_id}, {}):
             assert other.get("/api/usage/ledger", query=query).json() == {"data": []}
             assert other.get("/api/usage/statement", query={"team": spender.team}).json()["total_tokens"] == 0

@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,14 @@ from corral.runner.engines.claude_guard import Guard
 from corral.runner.engines.claude_sdk import PermissionResult
 from corral.wire.agents import McpServer
 from corral.wire.runner import Assignment
-from corral.wire.runs import Engine
+from corral.wire.runs import Engine, PermissionMode
 from tests.engines import mcp_server
 from tests.engines.conftest import WorkerMaker
 from tests.engines.worker import Worker
+from tests.mcp import probe
+from tests.support import bad_mcp
 from tests.support.http import JSON
+from tests.support.processes import Process, base_env, free_port
 from tests.support.waiting import eventually, never
 
 AGENT = {"id": "0190f0f0-0000-7000-8000-000000000001", "name": "ada", "role": "Answer as a wombat."}
@@ -120,7 +124,7 @@ def test_servers_get_their_secrets_and_nobody_else_sees_them(worker: Worker, htt
     assert "mcp__corral__tell" not in worker.payloads("session.init")[0]["tools"]
 
 
-@pytest.mark.parametrize("mode", ["default", "plan", "dontAsk", "bypassPermissions"])
+@pytest.mark.parametrize("mode", list(PermissionMode))
 def test_what_is_decided_about_tools_holds_in_every_permission_mode(worker: Worker, mode: str) -> None:
     def server(name: str, **rules: list[str]) -> JSON:
         script = Path(mcp_server.__file__)
@@ -165,7 +169,7 @@ def test_the_strictest_ruling_holds_where_a_name_may_be_of_two_servers() -> None
     }
     assert list(found.values()) == ["allow", "ask", "deny", None, None]
     assert guard.disallowed == ["mcp__a__b__x_y"]
-    assert Guard([servers[2]], nobody).hooks is None
+    assert not Guard([servers[2]], nobody).hooks
 
 
 def test_the_file_that_tells_of_servers_is_for_its_owner_alone(folder: Path) -> None:
@@ -175,8 +179,61 @@ def test_the_file_that_tells_of_servers_is_for_its_owner_alone(folder: Path) -> 
     assert path is not None
     assert path.stat().st_mode & 0o777 == 0o600
     assert json.loads(path.read_text())["mcpServers"] == {
-        "far": {"type": "http", "url": "https://far.example/mcp", "headers": {"Authorization": SECRET}}
+        "far": {
+            "type": "http",
+            "url": "https://far.example/mcp",
+            "headers": {"Authorization": SECRET},
+            "timeout": 600_000,
+        }
     }
+
+
+def test_servers_that_hang_crash_and_flood_are_answers_to_their_calls(worker: Worker, folder: Path) -> None:
+    with ExitStack() as stack:
+        servers = {kind: bad("stdio", kind, "--brief") for kind in ("hang", "crash", "line", "messages", "stderr")}
+        for kind in ("hang", "crash"):
+            servers[f"far-{kind}"] = {"transport": "http", "url": stack.enter_context(over_http(folder, kind))}
+        listed = [{"name": name, **server} for name, server in servers.items()]
+        turns = " %% ".join(f"%tool mcp__{name}__go {{}}" for name in servers)
+        limits = {"idle_seconds": 1.0}
+        worker.start(f"{turns} %% %next %% %say done", agent=AGENT, mcp_servers=listed, limits=limits)
+        assert worker.completed() == "done"
+    results = {result["name"]: result for result in worker.payloads("agent.tool_result")}
+    assert len(results) == len(servers)
+    assert all(result["is_error"] for result in results.values())
+    for name in ("hang", "messages", "stderr", "far-hang"):
+        assert "timed out after 1s" in results[f"mcp__{name}__go"]["output"]
+
+
+def test_servers_that_cannot_be_used_are_done_without_and_named(worker: Worker) -> None:
+    servers = [
+        {"name": "fine", **bad("stdio", "none")},
+        {"name": "crash", **bad("stdio", "crash", "--at-start")},
+        {"name": "none", "transport": "stdio", "command": "no-such-command"},
+        {"name": "gone", "transport": "http", "url": "http://127.0.0.1:9/mcp"},
+    ]
+    worker.start("%say done", agent=AGENT, mcp_servers=servers)
+    assert worker.completed() == "done"
+    found = {one["name"]: one["status"] for one in worker.payloads("session.init")[0]["mcp_servers"]}
+    assert found == {"fine": "connected", "crash": "failed", "none": "failed", "gone": "failed"}
+    told = [one["message"] for one in worker.payloads("agent.needs_attention")]
+    assert [message.split()[3] for message in told] == ["crash", "none", "gone"]
+
+
+def bad(transport: str, *args: str) -> JSON:
+    return {"transport": transport, "command": sys.executable, "args": ["-P", bad_mcp.__file__, *args]}
+
+
+@contextmanager
+def over_http(folder: Path, *args: str) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-P", bad_mcp.__file__, *args, "--http", str(port)]
+    process = Process("bad mcp", command, env=base_env(folder), log=folder / f"{args[0]}.log", cwd=folder)
+    probe.start(process, port)
+    try:
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.stop()
 
 
 def below(pid: int) -> list[int]:

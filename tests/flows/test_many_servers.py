@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.conftest import RunnerMaker, ServerMaker
 from tests.flows.fleet import Fleet
-from tests.support.http import follow
+from tests.support.http import JSON, follow
 from tests.support.model import Model
 from tests.support.redis import Redis
 from tests.support.server import Server
+from tests.support.waiting import eventually
 
 Pair = Callable[[], tuple[Server, Server]]
 
@@ -41,3 +43,43 @@ def test_a_run_launched_on_one_is_run_and_watched_and_cancelled_through_the_othe
     one.wait(stalled, "RUNNING")
     one.cancel(stalled)
     two.wait(stalled, "CANCELLED")
+
+
+def test_ten_runs_launched_through_both_share_the_last_cents(
+    pair: tuple[Server, Server], start_runner: RunnerMaker, model: Model
+) -> None:
+    """Each is lent a cent and spends half of one: seven are done when there is no cent left for another."""
+    first, second = pair
+    runner = start_runner(second, max_pods=8)
+    fleets = [Fleet(first, runner, model), Fleet(second, runner, model)]
+    one, two = fleets
+    made = one.api.post("/api/budgets", body={"scope": "org", "limit_usd": 0.04, "period": "total", "name": "B"})
+    assert made.status_code == 201, made.text
+    changed = two.api.patch("/api/budgets/:id", made.json()["id"], body={"limit_usd": 0.04})  # now both know of it
+    assert changed.status_code == 200
+    script = "%usage in=0 out=500 read=0 write=0\n%say done"
+
+    def launch(n: int) -> str:
+        return fleets[n % 2].launch(f"{n}\n{script}", model="claude-sonnet-5")
+
+    with ThreadPoolExecutor(10) as threads:
+        runs = list(threads.map(launch, range(10)))
+
+    def stand() -> JSON:
+        found: JSON = two.api.get("/api/budgets").json()[0]
+        return found
+
+    def is_still() -> bool:
+        states = [one.run(run)["status"] for run in runs]
+        return sorted(states) == ["COMPLETED"] * 7 + ["QUEUED"] * 3 and stand()["held_runs"] == 3
+
+    eventually(is_still, within=60, what="seven are done, and three wait for money")
+    assert stand()["spent_usd"] == pytest.approx(0.035)
+    held = [run for run in runs if one.run(run)["status"] == "QUEUED"]
+    why = "budget B: all of its $0.04 in all is spent"  # but half of the smallest coin
+    eventually(lambda: {two.run(run)["reason"] for run in held} == {why}, what=why)
+    assert two.api.patch("/api/budgets/:id", made.json()["id"], body={"limit_usd": 1}).status_code == 200
+    for run in runs:
+        one.completed(run)
+    for fleet in fleets:
+        fleet.api.close()

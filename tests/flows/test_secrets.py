@@ -78,7 +78,7 @@ def holding(folder: Path) -> list[Path]:
 def listen(redis: Redis) -> list[bytes]:
     """Collect whatever goes through Redis from now on: what was published is not there any more afterwards."""
     said: list[bytes] = []
-    monitor = Client.from_url(redis.url).monitor().__enter__()  # type: ignore[no-untyped-call]
+    monitor = Client.from_url(redis.url, socket_timeout=None).monitor().__enter__()  # type: ignore[no-untyped-call]
 
     def collect() -> None:
         with contextlib.suppress(RedisError, OSError, ValueError):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from corral.wire.agents import McpServer
+from tests.mcp.probe import Probe
 from tests.platform.conftest import settings
-from tests.support.mcp_probe import Probe
 
 __all__ = ["settings"]
 

@@ -11,7 +11,7 @@ import pytest
 from corral.mcp.client import once
 from corral.mcp.link import Unreachable
 from corral.mcp.pool import User
-from tests.support.mcp_probe import BAD, Probe
+from tests.mcp.probe import BAD, Probe
 from tests.support.waiting import PATIENCE
 
 ADA = User(1, "ada", "run")

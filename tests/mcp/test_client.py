@@ -14,8 +14,8 @@ from corral.mcp.client import once
 from corral.mcp.link import Unreachable
 from corral.mcp.pool import User
 from corral.wire.agents import McpServer
+from tests.mcp.probe import Probe, start
 from tests.support import mcp_server
-from tests.support.mcp_probe import Probe, start
 from tests.support.processes import free_port
 from tests.support.waiting import PATIENCE, eventually
 

@@ -15,7 +15,7 @@ from corral.mcp.client import Session, connect
 from corral.mcp.link import Unreachable
 from corral.mcp.pool import Pool, User
 from corral.wire.agents import McpServer
-from tests.support.mcp_probe import BAD, GOOD, Probe
+from tests.mcp.probe import BAD, GOOD, Probe
 from tests.support.waiting import PATIENCE
 
 ADA = User(1, "ada", "run-1")
@@ -178,3 +178,14 @@ async def test_it_is_told_how_servers_are_found_when_that_changes(pool: Pool, pr
             pass
     assert [why is None for why in told] == [True, False, True, False]
     assert "ended during the call of go" in str(told[1])
+
+
+async def test_what_is_told_of_a_server_shows_no_secret(pool: Pool, probe: Probe) -> None:
+    told: list[str | None] = []
+    async with probe.http("none", script=BAD) as (server, process):
+        secret = other(server, headers={"Authorization": f"Bearer {process.pid}-sk-the-value-itself"})
+        async with connect(secret, ADA, pool, note=told.append) as session:
+            failed = await session.call("leak", {})
+    assert "sk-the-value-itself" in failed.text  # which is masked with all else that the run is told
+    assert "[redacted:probe.Authorization]" in str(told[-1])
+    assert "sk-the-value-itself" not in str(told)

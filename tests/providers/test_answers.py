@@ -35,7 +35,7 @@ async def test_a_text_is_the_runs_result(world: World, provider: str) -> None:
     ]
     [begun] = await world.told(run, "session.init")
     assert (begun["session_id"], begun["model"]) == (run.id, MODELS[provider])
-    assert (begun["tools"], begun["mcp_servers"]) == (["note", "ask"], ["files"])
+    assert (begun["tools"], begun["mcp_servers"]) == (["note", "ask"], [{"name": "files", "status": "pending"}])
     assert [told["text"] for told in await world.told(run, "agent.thinking")] == ["Let me see."]
 
 

@@ -21,7 +21,7 @@ from corral.runs.models import Run
 from corral.wire.events import EventType
 from corral.wire.purse import Purse
 from corral.wire.runner import Assignment
-from corral.wire.runs import Engine, RunStatus
+from corral.wire.runs import Engine, PermissionMode, RunStatus
 from tests.providers.world import World
 
 BOTH = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
@@ -404,11 +404,15 @@ async def test_a_write_that_is_cut_off_is_looked_for_before_the_end_is_written(
     assert [event.type for event in await world.events(run)] == ["run.created", "run.started", "run.failed"]
 
 
-async def test_what_is_decided_about_tools_of_servers_holds(world: World) -> None:
+@pytest.mark.parametrize("mode", list(PermissionMode))
+async def test_what_is_decided_about_tools_of_servers_holds_in_every_permission_mode(
+    world: World, mode: PermissionMode
+) -> None:
     world.rules = {"ask": ("look",), "deny": ("fail", "mu*")}
     await world.start()
     run = await world.ask(
-        '%tool files__look {"at": "a"}\n%tool files__fail {}\n%next\n%tool files__look {"at": "b"}\n%say end'
+        '%tool files__look {"at": "a"}\n%tool files__fail {}\n%next\n%tool files__look {"at": "b"}\n%say end',
+        permission_mode=mode,
     )
     for decision in ("allow", "deny"):
         await world.until(run, RunStatus.WAITING)

@@ -13,9 +13,17 @@ from corral.runs import commands, pausing
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.usage.ledger import SoFar
+from corral.wire import purse
 from corral.wire.runner import CommandKind, Fund
 from corral.wire.runs import RunStatus
 from tests.providers.world import World
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait long for money."""
+    monkeypatch.setattr(purse, "PATIENCE_SECONDS", 0.05)
+
 
 #: Three answers for a dollar each: claude-sonnet-5 takes ten dollars a million tokens out.
 SCRIPT = '%keep\n%repeat 2\n%tool note {"text": "x"}\n%usage in=0 out=100000\n%end\n%say done\n%usage in=0 out=100000'

@@ -78,10 +78,12 @@ class Server:
         self.calls: list[str] = []
         self.opened = self.closed = 0
         self.hanging = asyncio.Event()
+        self.tools = ["look", "fail", "hang", "much"]
+        self.is_new = False  #: they have changed since they were last asked for
 
     @property
     def specs(self) -> Sequence[ToolSpec]:
-        return [ToolSpec(name, f"Do {name}", _ANYTHING) for name in ("look", "fail", "hang", "much")]
+        return [ToolSpec(name, f"Do {name}", _ANYTHING) for name in self.tools]
 
     async def call(self, name: str, arguments: Mapping[str, Any], seconds: float) -> ToolAnswer:
         self.calls.append(f"{name} {arguments.get('at', '')}".strip())
@@ -98,7 +100,8 @@ class Server:
         return ToolAnswer(done=True, text=f"saw {arguments.get('at')}")
 
     async def renew(self) -> bool:
-        return False
+        was_new, self.is_new = self.is_new, False
+        return was_new
 
     @asynccontextmanager
     async def connect(self, server: McpServer, _user: User) -> AsyncIterator[Server]:
@@ -125,6 +128,7 @@ class World(Runs):
         self.server = Server()
         self.secrets = {f"{name.upper()}_API_KEY": "any" for name in MODELS}
         self.mcp_servers: list[str] = ["files"]
+        self.real_servers: list[McpServer] = []  #: in the place of those, if there are any
         self.rules: dict[str, Any] = {}  #: about their tools
         self.allowed: int | None = None  #: what an attempt may spend, in millionths of a dollar
         self.engines: list[Engine] = []
@@ -143,7 +147,8 @@ class World(Runs):
         url = self.model.url
         urls = {"anthropic": url, "openai": f"{url}/v1", "openrouter": f"{url}/api/v1"}
         settings = Settings(data=options.pop("data", self._data), provider_urls=urls)
-        engine = Engine(settings, self.own, connect=self.server.connect, **options)
+        reached = None if self.real_servers else self.server.connect
+        engine = Engine(settings, self.own, connect=reached, **options)
         self.engines.append(engine)
         await engine.start()
         return engine
@@ -256,6 +261,7 @@ class World(Runs):
 
     async def _outfit(self, assignments: Sequence[Assignment]) -> list[Assignment]:
         servers = [McpServer(name, "stdio", command="none", **self.rules) for name in self.mcp_servers]
+        servers = self.real_servers or servers
         money = None
         if self.allowed is not None:
             money = Money(self.allowed, list((await pricelists.current(self.org_id)).ordered))

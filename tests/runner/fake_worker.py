@@ -26,12 +26,14 @@ from corral.runner.engines.protocol import (
     DoAnswer,
     DoApprove,
     DoCancel,
+    DoGoOn,
     DoInterrupt,
     DoMessage,
     Draft,
     DropCall,
     Emit,
     FromWorker,
+    MayGoOn,
     Ready,
     Spend,
     Start,
@@ -98,19 +100,17 @@ def draft(tokens: str, number: int, start: Start) -> None:
 
 def answer(tokens: str, number: int, start: Start) -> None:
     """Stream an answer, of so many tokens in all."""
-    _stream(tokens, number, start)
+    for count in (1, int(tokens)):
+        source = f"{start.assignment.attempt}/message-{number}"
+        say(Draft(Usage(source, "model", output_tokens=count, estimated=True)))
 
 
-def last(tokens: str, number: int, start: Start) -> None:
-    """Stream an answer that calls nothing, and tell the turn's sums, ten tokens more."""
-    _stream(tokens, number, start, ends_turn=True)
-    usage(str(int(tokens) + 10), number, start)
-
-
-def _stream(tokens: str, number: int, start: Start, *, ends_turn: bool = False) -> None:
-    for count, is_whole in ((1, False), (int(tokens), True)):
-        line = Usage(f"{start.assignment.attempt}/message-{number}", "model", output_tokens=count, estimated=True)
-        say(Draft(line, is_whole, ends_turn and is_whole))
+def pace(_: str, number: int, start: Start) -> None:
+    """Ask whether to go on."""
+    say(MayGoOn(number))
+    while not isinstance(line := told.get(), DoGoOn):
+        obey(line)
+    emit(EventType.AGENT_MESSAGE, text=f"{line.id} may go on")
 
 
 def tokens(count: str, number: int, start: Start) -> None:
@@ -282,7 +282,8 @@ DO = {
     function.__name__: function
     for function in (
         *(call, calls, drop, private),
-        *(answer, last, message, messages, big, usage, draft, tokens, leak, session, sleep, env, cwd, tree, orphan),
+        *(answer, pace, message, messages, big, usage, draft, tokens, leak, session),
+        *(sleep, env, cwd, tree, orphan),
         *(ask, hear, wait, chat, hang, die, done),
     )
 }

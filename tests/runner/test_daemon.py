@@ -430,6 +430,23 @@ async def test_an_interrupt_leaves_runs_that_can_be_resumed(
         assert server.types(run.run_id)[-1] == "session.interrupted"
 
 
+async def test_a_pause_is_an_interruption_with_a_reason_and_nothing_outlives_it(
+    server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_module, "INTERRUPT_GRACE_SECONDS", 0.3)
+    polite, deaf = server.offer(assign("message:x wait")), server.offer(assign("tree:deaf hang"))
+    await until(lambda: all("agent.message" in server.types(run.run_id) for run in (polite, deaf)))
+    pids = [int(pid) for pid in server.payloads(deaf.run_id, "agent.message")[0]["text"].split()]
+    why = {"code": "budget", "message": "Used up", "hint": None, "by": "corral"}
+    for run in (polite, deaf):
+        server.ask(command("pause", run, msgspec.json.encode(why)))
+        server.ask(command("cancel", run))  # the first word is carried out, and the server knows both
+    await until(lambda: all("run.paused" in server.types(run.run_id) for run in (polite, deaf)))
+    assert not any(map(is_alive, pids))
+    assert [server.payloads(run.run_id, "run.paused") for run in (polite, deaf)] == [[why], [why]]
+    assert server.types(polite.run_id)[-1] == "run.paused"
+
+
 async def test_what_could_not_be_sent_is_sent_by_the_next_start_before_it_registers(
     server: FakeServer, settings: Settings, assign: Assign
 ) -> None:

@@ -14,10 +14,10 @@ from corral.runner import mcp_test
 from corral.wire.agents import McpServer
 from corral.wire.runner import Command, CommandStatus, McpTest, McpTested
 from tests.engines import mcp_server
+from tests.mcp.probe import BAD as BAD_SERVER
+from tests.mcp.probe import GOOD, Probe
 from tests.runner.conftest import Running, until
 from tests.runner.fake_server import FakeServer
-from tests.support.mcp_probe import BAD as BAD_SERVER
-from tests.support.mcp_probe import GOOD, Probe
 
 SECRET = "s3cret-of-the-org"
 STDIO = McpServer("told", "stdio", command=sys.executable, args=(mcp_server.__file__,))
@@ -27,7 +27,8 @@ BAD = {
     ),
     "gave no answer in 1 seconds": "import time; time.sleep(60)",
     "it does not speak the protocol": "import sys; sys.stdout.write('x' * 10_000_000); sys.stdout.flush()",
-    "gave no answer in 1 seconds;": "import sys\nwhile True: print('{}'); print('y' * 999, file=sys.stderr)",
+    "gave no answer in 1 seconds;": "import sys\nwhile True: print('y' * 999, file=sys.stderr)",
+    "it floods": "while True: print('{}\\n' * 999)",
     "initialize with an error: no": 'print(\'{"id": 1, "error": {"message": "no"}}\', flush=True); input()',
 }
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corral.runner import job
 from corral.wire.events import Usage
 from corral.wire.prices import Book, Price, Rates, Tier
 from corral.wire.purse import Purse
@@ -103,70 +104,81 @@ def test_a_purse_that_nothing_limits_is_never_empty() -> None:
     assert held.is_at_its_limit
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait long for money."""
+    monkeypatch.setattr(job, "PATIENCE_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_an_attempt_pauses_after_the_answer_that_was_too_much(
     server: FakeServer, runner: Running, assign: Assign
 ) -> None:
-    run = server.offer(assign("answer:60 message:more answer:60 wait", money=Money(100, PRICES)))
+    run = server.offer(assign("answer:60 pace answer:60 message:used pace answer:60 wait", money=Money(100, PRICES)))
     await until(lambda: "run.paused" in server.types(run.run_id))
     (paused,) = server.payloads(run.run_id, "run.paused")
     assert (paused["code"], paused["hint"] != "") == ("budget", True)
     assert "$0.0001" in paused["message"]
-    assert server.types(run.run_id) == ["run.started", "agent.message", "run.paused"]
+    assert server.types(run.run_id) == ["run.started", "agent.message", "agent.message", "run.paused"]
     assert [usage.output_tokens for usage in server.usage[run.run_id].values()] == [60, 60]
     drafts = [batch.drafts for _, batch in server.batches if batch.drafts is not None]
-    assert sum(line.output_tokens for line in drafts[-1].lines) == 0
     assert max(sum(line.output_tokens for line in one.lines) for one in drafts) == 120
     assert [one.at for one in drafts] == sorted({one.at for one in drafts})
+
+
+async def test_an_answer_that_nobody_asked_about_is_one_too_many(
+    server: FakeServer, runner: Running, assign: Assign
+) -> None:
+    run = server.offer(assign("answer:120 answer:60 wait", money=Money(100, PRICES)))
+    await until(lambda: "run.paused" in server.types(run.run_id))
 
 
 async def test_an_attempt_that_has_said_all_completes_though_that_was_too_much(
     server: FakeServer, runner: Running, assign: Assign
 ) -> None:
-    run = server.offer(assign("answer:60 last:80 done:all", money=Money(100, PRICES)))
+    run = server.offer(assign("answer:60 pace answer:80 usage:150 done:all", money=Money(100, PRICES)))
     await until(lambda: server.types(run.run_id)[-1:] in (["run.completed"], ["run.paused"]))
     assert server.types(run.run_id)[-1] == "run.completed"
-    assert [usage.output_tokens for usage in server.usage[run.run_id].values()] == [90]
+    assert [usage.output_tokens for usage in server.usage[run.run_id].values()] == [150]
 
 
-async def test_an_attempt_that_is_given_more_goes_on(server: FakeServer, runner: Running, assign: Assign) -> None:
-    run = server.offer(assign("answer:60 hear answer:60 answer:60 wait", money=Money(100, PRICES)))
-    fund = server.ask(command("fund", run, b'{"allowed_micros": 170}'))
-    await until(lambda: fund.id in server.results)
-    assert server.results[fund.id][0].status == CommandStatus.DONE
-    server.ask(command("message", run, b'{"text": "go on"}'))
-    await until(lambda: "run.paused" in server.types(run.run_id))
-    assert [usage.output_tokens for usage in server.usage[run.run_id].values()] == [60, 60, 60]
-    late = server.ask(command("fund", run, b'{"allowed_micros": 1}'))
-    await until(lambda: late.id in server.results)
-    assert server.results[late.id][0].status == CommandStatus.FAILED
+async def test_an_attempt_that_is_given_more_in_time_goes_on(
+    server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "PATIENCE_SECONDS", 60.0)
+    run = server.offer(assign("answer:120 message:x pace answer:60 pace wait", money=Money(100, PRICES)))
+    await until(lambda: "agent.message" in server.types(run.run_id))
+    for micros, count in ((110, 1), (170, 2), (180, 2)):  # too little, enough, and again too little
+        fund = server.ask(command("fund", run, b'{"allowed_micros": %d}' % micros))
+        await until(lambda name=fund.id: name in server.results)  # type: ignore[misc]
+        assert server.results[fund.id][0].status == CommandStatus.DONE
+        await until(lambda count=count: server.types(run.run_id).count("agent.message") == count)  # type: ignore[misc]
+    assert "run.paused" not in server.types(run.run_id)  # it has a minute
+    server.ask(command("fund", run, b'{"allowed_micros": 181}'))
+    await until(lambda: server.types(run.run_id).count("agent.message") == 3)
 
 
-async def test_an_attempt_that_waits_is_left_alone_and_pauses_when_it_would_ask_again(
+@pytest.mark.usefixtures("impatient")
+async def test_an_attempt_that_waits_is_left_alone_and_pauses_when_it_would_ask_the_model_again(
     server: FakeServer, runner: Running, assign: Assign
 ) -> None:
-    run = server.offer(assign("answer:60 ask:q answer:60 wait", money=Money(100, PRICES)))
+    run = server.offer(assign("answer:60 ask:q pace wait", money=Money(100, PRICES)))
     await until(lambda: "permission.requested" in server.types(run.run_id))
     fund = server.ask(command("fund", run, b'{"allowed_micros": 10}'))
     await until(lambda: fund.id in server.results)
     server.ask(command("approve", run, b'{"request_id":"q","decision":"allow"}'))
     await until(lambda: "run.paused" in server.types(run.run_id))
     assert server.types(run.run_id)[-2:] == ["agent.message", "run.paused"]
-
-
-async def test_less_money_pauses_an_attempt_that_is_at_work(
-    server: FakeServer, runner: Running, assign: Assign
-) -> None:
-    run = server.offer(assign("answer:60 message:x wait", money=Money(100, PRICES)))
-    await until(lambda: "agent.message" in server.types(run.run_id))
-    server.ask(command("fund", run, b'{"allowed_micros": 60}'))
-    await until(lambda: "run.paused" in server.types(run.run_id))
+    late = server.ask(command("fund", run, b'{"allowed_micros": 1000}'))
+    await until(lambda: late.id in server.results)
+    assert server.results[late.id][0].status == CommandStatus.FAILED
 
 
 @pytest.mark.parametrize("most", [0.0, 0.0001])
 async def test_a_run_fails_at_the_limit_of_its_cost(
     server: FakeServer, runner: Running, assign: Assign, most: float
 ) -> None:
-    run = server.offer(assign("answer:60 answer:60 wait", money=Money(None, PRICES), limits={"max_cost_usd": most}))
+    run = server.offer(assign("answer:120 pace wait", money=Money(None, PRICES), limits={"max_cost_usd": most}))
     await until(lambda: "run.failed" in server.types(run.run_id))
     (failed,) = server.payloads(run.run_id, "run.failed")
     assert failed["code"] == "max_budget"

@@ -11,7 +11,7 @@ from corral import bus
 from corral.bus.memory import MemoryBus
 from corral.platform import database
 from corral.platform.settings import Settings
-from corral.runs import feed, ingest, placements, poll, queue, reads, runners, waiting
+from corral.runs import feed, ingest, placements, poll, queue, reads, runners, treasury, waiting
 from corral.runs.models import Run
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.wire.events import Drafts, EventBatch, EventsStored, EventType, RunnerEvent, Usage
@@ -112,6 +112,7 @@ async def opened(settings: Settings) -> World:
     budgets.forget()
     meter.forget()
     alerts.forget()
+    treasury.forget()
     feed.reset()
     waiting.reset().open()
     await database.connect(settings)

@@ -1,8 +1,8 @@
 """An MCP server without any package, on stdio or with `--http PORT`, that goes wrong as its first argument says.
 
 Its tool `go` does so, and everything else is in order; with `--at-start` its first answer does. `tell` tells how often
-its tools were listed; `grow` adds one and says so. With `--parent` it leaves a child behind; over HTTP it redirects who
-asks with `?to=`.
+its tools were listed; `grow` adds one and says so; `leak` over HTTP refuses with what it was shown. With `--parent` it
+leaves a child behind, with `--brief` a flood ends in silence; over HTTP it redirects who asks with `?to=`.
 """
 
 from __future__ import annotations
@@ -96,11 +96,18 @@ def fail(kind: str, write: Callable[[str], None]) -> None:
             os.write(2, b"something broke\n")
             os._exit(3)
         case "stderr":
-            while True:
-                os.write(2, b"y" * 65_536)
-        case _:
-            for piece in ENDLESS.get(kind, lambda: iter(()))():
-                write(piece)
+            flood(itertools.repeat("y" * 65_536), lambda text: os.write(2, text.encode()))
+        case _ if kind in ENDLESS:
+            flood(ENDLESS[kind](), write)
+
+
+def flood(pieces: Iterator[str], write: Callable[[str], object]) -> None:
+    """Write without an end; with `--brief` so long that it is noticed, and then no more."""
+    end = time.monotonic() + (1.5 if "--brief" in sys.argv else 1e9)
+    for piece in pieces:
+        write(piece)
+        if time.monotonic() > end:
+            threading.Event().wait()
 
 
 def stdio(kind: str) -> None:
@@ -135,10 +142,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if (message.get("params") or {}).get("name") == "leak":
+            refused = {"code": -32000, "message": f"what does {self.headers['Authorization']} want here?"}
+            body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": refused}).encode()
+            self.begin({"Content-Type": "application/json", "Content-Length": str(len(body))}, status=401)
+            self.wfile.write(body)
+            return
         bad = self.kind if is_time(message) else ""
         if bad in ENDLESS:
             self.close_connection = True
-            self.begin(**{"Content-Type": "text/event-stream"})
+            self.begin({"Content-Type": "text/event-stream"})
         if bad:
             fail(bad, self.send)
         answer = self.tools.answer(message)
@@ -150,11 +163,11 @@ class Handler(BaseHTTPRequestHandler):
         body, packed = json.dumps(answer).encode(), {"Content-Encoding": "gzip"} if bad == "packed" else {}
         if packed:
             body = gzip.compress(body)
-        self.begin(**{"Content-Type": "application/json", "Content-Length": str(len(body)), **packed})
+        self.begin({"Content-Type": "application/json", "Content-Length": str(len(body)), **packed})
         self.wfile.write(body)
 
-    def begin(self, **headers: str) -> None:
-        self.send_response(200)
+    def begin(self, headers: dict[str, str], *, status: int = 200) -> None:
+        self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

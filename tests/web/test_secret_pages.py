@@ -114,6 +114,16 @@ def test_a_run_held_for_a_secret_leads_to_the_form_with_its_name(
     running: Running, full: Api, person: PersonMaker
 ) -> None:
     agent = an_agent(running, "Held", autostart=True)
+
+    def lacking_a_providers_key() -> str:
+        row = person("viewer").get("/app/secrets").partition('id="need-provider-ANTHROPIC_API_KEY"')[2]
+        return row.partition("</tr>")[0]
+
+    assert "Anthropic’s API is called with it" in lacking_a_providers_key()
+    assert "Held" in lacking_a_providers_key()
+    key = {"key": "ANTHROPIC_API_KEY", "value": "sk-ant-of-nobody", "agentId": agent}
+    assert full.post("/api/secrets", body=key).status_code == 200
+    assert "Held" not in lacking_a_providers_key()
     body = {"name": "held", "transport": "http", "url": "https://host/", "headers": {"A": "${HELD_FOR}"}}
     server = full.post("/api/mcps", body={**body, "enabled_for": "agents", "agents": [agent]}).json()["id"]
     task = full.post("/api/tasks", body={"title": "t", "input": "i", "assignee": agent}).json()["id"]
@@ -155,6 +165,7 @@ def test_a_form_without_its_token_stores_nothing(running: Running, person: Perso
 def test_an_empty_page_says_what_to_do(running: Running, person: PersonMaker) -> None:
     for table in ("secrets", "mcp_servers"):
         running.do(fetch(f"DELETE FROM {table} WHERE org_id = 1"))
+    running.do(fetch("UPDATE agents SET state = 'archived'"))  # they lack the keys of their providers
     assert "No secret is stored yet" in person("admin").get("/app/secrets")
     assert "Owners and admins store them" in person("viewer").get("/app/secrets")
     assert "No MCP server yet" in person("admin").get("/app/mcps")

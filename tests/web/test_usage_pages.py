@@ -166,6 +166,24 @@ def test_a_file_has_the_rows_that_the_page_shows(full: Api, spent: JSON) -> None
     assert full.get("/app/usage/export", query={"table": "secrets"}).status_code == 404
 
 
+def test_the_fullest_budgets_stand_beside_what_filled_them(full: Api, spent: JSON) -> None:
+    agent, other = spent["agents"][:2]
+    for limit, whose in ((5, {"scope": "agent", "target": agent}), (1000, {"scope": "org"})):
+        made(full, "/api/budgets", limit_usd=limit, period="total", hard=False, **whose)
+    text = full.get("/app/usage").text
+    rows = shown(text, "budgets")
+    told = full.get("/api/budgets").json()
+    told.sort(key=lambda one: -one["percent"])
+    assert [row[-1][0] for row in rows] == [f"${one['left_usd']:,.2f}" for one in told]
+    assert text.count('class="budget-bar') == 2
+    headers, *listed = table(full.get("/app/usage/export", query={"table": "budgets"}))
+    assert [dict(zip(headers, row, strict=True))["spent_usd"] for row in listed] == [
+        f"{one['spent_usd']:.6f}" for one in told
+    ]
+    assert len(shown(full.get("/app/usage", query={"agent": other}).text, "budgets")) == 1  # the org's
+    assert len(shown(full.get("/app/usage", query={"agent": agent}).text, "budgets")) == 2
+
+
 def test_names_are_text_on_the_page_and_in_the_file(full: Api, spent: JSON) -> None:
     assert "Agent &lt;0&gt;" in full.get("/app/usage").text
     assert "<0>" not in full.get("/app/usage").text

@@ -2,7 +2,8 @@
 
 `claude_attempt` is its story; `claude_cli` owns the process, `claude_events` and `claude_usage` turn what it says into
 events and ledger lines, `claude_approvals` carries its questions to people, `claude_tools` its calls of Corral's tools
-to the job, `claude_mcp` tells it of MCP servers, `claude_outcome` names the end.
+to the job, `claude_mcp` tells it of MCP servers, `claude_pace` holds it where its cost is limited, `claude_outcome`
+names the end.
 """
 
 from __future__ import annotations

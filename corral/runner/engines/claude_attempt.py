@@ -20,6 +20,7 @@ from corral.runner.engines.claude_approvals import Approvals
 from corral.runner.engines.claude_events import Translator, emit
 from corral.runner.engines.claude_guard import Guard
 from corral.runner.engines.claude_outcome import judge
+from corral.runner.engines.claude_pace import Pace
 from corral.runner.engines.claude_sdk import ClaudeSDKClient
 from corral.runner.engines.claude_tools import ToolServer
 from corral.runner.engines.claude_usage import Meter
@@ -29,8 +30,10 @@ from corral.runner.engines.protocol import (
     DoAnswer,
     DoApprove,
     DoCancel,
+    DoGoOn,
     DoInterrupt,
     DoMessage,
+    Draft,
     Emit,
     FromWorker,
     Spend,
@@ -64,9 +67,10 @@ class Attempt:
         self._tools = ToolServer(send, self._write)
         self._servers = claude_mcp.write(start.assignment, Path(start.private))
         guard = Guard(start.assignment.mcp_servers, self._approvals.ask)
+        self._pace = Pace(start.assignment, send)
         # What commands in the background print goes into files, which go with the attempt.
         env = {**start.env, "CLAUDE_CODE_TMPDIR": start.private}
-        chosen = claude_cli.options(start.assignment, env, guard, self._servers)
+        chosen = claude_cli.options(start.assignment, env, guard, hooks=self._pace.hooks, servers=self._servers)
         self.cli = claude_cli.Cli(
             chosen,
             start.assignment.run_id,
@@ -120,14 +124,14 @@ class Attempt:
                 self._approvals.answer(line.approve)
             case DoAnswer():
                 self._tools.answer(line)
+            case DoGoOn():
+                self._pace.go_on(line.id)
             case DoMessage() if not self._over.is_set():
                 self._say(line.message.text, awaited=True, number=line.message.input)
             case DoMessage():
                 log("A message came after the last word")
             case DoCancel():
                 self.stop(emit(EventType.RUN_CANCELLED, message=line.cancel.message, by=line.cancel.by))
-            case DoInterrupt() if self._stop is None and self._over.is_set():
-                return  # it has said all, and ends by itself
             case DoInterrupt():
                 self.interrupt(line.message)
             case Start():
@@ -205,7 +209,7 @@ class Attempt:
             self._alive_at = now
             self._send(Alive())
         if (draft := self._meter.watch(raw)) is not None:
-            self._send(draft)
+            self._send(Draft(draft))
         for line in self._translator.translate(raw):
             self._send(line)
         match raw.get("type"):

@@ -36,7 +36,9 @@ _END_SECONDS = 2.5
 _CONTROL = frozenset({"control_request", "control_response", "control_cancel_request"})
 
 
-def options(assignment: Assignment, env: Mapping[str, str], guard: Guard, servers: Path | None) -> ClaudeAgentOptions:
+def options(
+    assignment: Assignment, env: Mapping[str, str], guard: Guard, *, hooks: Mapping[Any, Any], servers: Path | None
+) -> ClaudeAgentOptions:
     """Return how to start Claude Code: as its user would, in their settings, with what the assignment adds."""
     path = env.get("CLAUDE_CLI_PATH") or os.environ.get("CLAUDE_CLI_PATH")
     preset: Any = {"type": "preset", "preset": "claude_code"}
@@ -60,7 +62,7 @@ def options(assignment: Assignment, env: Mapping[str, str], guard: Guard, server
         max_buffer_size=_LARGEST_MESSAGE,
         can_use_tool=guard.permit,
         disallowed_tools=guard.disallowed,
-        hooks=guard.hooks,
+        hooks={**guard.hooks, **hooks} or None,
     )
 
 

@@ -15,6 +15,11 @@ from corral.wire.events import EventType, TokenFrame
 #: Characters of a tool's output, or of one text in its input, that an event keeps; the rest is in the CLI's transcript.
 KEPT_CHARACTERS = 100_000
 _KEPT_TAIL = 20_000
+#: What Claude Code says of an MCP server that is of no use.
+_UNUSABLE = {
+    "failed": "Claude Code could not start or reach it; a test of it may say more",
+    "needs-auth": "it asks for a sign-in, which nobody can do here: give it a token in its headers",
+}
 _ENDED_TASK = frozenset({"completed", "failed", "stopped", "killed"})
 
 
@@ -157,6 +162,7 @@ class Translator:
         if raw.get("session_id") == self.session_id:
             return  # it is said again at each turn
         self.session_id = raw.get("session_id")
+        servers = list(_servers(raw))
         yield emit(
             EventType.SESSION_INIT,
             session_id=self.session_id,
@@ -164,7 +170,11 @@ class Translator:
             model=raw.get("model"),
             permission_mode=self.permission_mode,
             tools=raw.get("tools") or [],
+            mcp_servers=[{"name": name, "status": status} for name, status in servers],
         )
+        for name, status in servers:
+            if (why := _UNUSABLE.get(status)) is not None:
+                yield emit(EventType.AGENT_NEEDS_ATTENTION, message=f"The MCP server {name} cannot be used: {why}")
 
     def _agent_start(self, raw: Mapping[str, Any]) -> Iterator[Emit]:
         use = raw.get("tool_use_id")
@@ -245,6 +255,13 @@ def flatten(content: Any) -> str:
         else:
             parts.append(block if isinstance(block, str) else json.dumps(block, ensure_ascii=False))
     return "\n".join(parts)
+
+
+def _servers(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the MCP servers that the run was given, and how Claude Code found them; the user's own are not ours."""
+    for server in raw.get("mcp_servers") or []:
+        if server.get("source", "dynamic") == "dynamic":
+            yield str(server.get("name")), str(server.get("status"))
 
 
 def _retry(raw: Mapping[str, Any]) -> Emit:

@@ -49,10 +49,10 @@ class Guard:
         return [_prefix(server) + plain_name(tool) for server in self._ruled for tool in server.deny if "*" not in tool]
 
     @property
-    def hooks(self) -> dict[Any, list[HookMatcher]] | None:
+    def hooks(self) -> dict[Any, list[HookMatcher]]:
         """Return what is asked before each call; a failure of it is a no."""
         if not self._ruled:
-            return None
+            return {}
         matcher = HookMatcher(matcher="mcp__.*", hooks=[self._judge], timeout=_PATIENCE, on_failure="block")
         return {"PreToolUse": [matcher]}
 

@@ -12,10 +12,15 @@ from corral.wire.agents import McpServer
 from corral.wire.runner import Assignment
 from corral.wire.tools import SERVER
 
+#: How long a tool may take where the run has no limit of silence; Claude Code itself would wait for a day, and say
+#: meanwhile that it waits, so that no clock of silence would run out.
+CALL_SECONDS = 600.0
+
 
 def write(assignment: Assignment, folder: Path) -> Path | None:
     """Write the file and return its path; None for a run that gets no servers."""
-    servers = {server.name: _shown(server) for server in assignment.mcp_servers}
+    seconds = assignment.limits.idle_seconds or CALL_SECONDS
+    servers = {server.name: {**_shown(server), "timeout": int(seconds * 1000)} for server in assignment.mcp_servers}
     if assignment.agent is not None:
         servers[SERVER] = claude_tools.CONFIG
     if not servers:

@@ -12,12 +12,9 @@ from typing import Any
 
 import msgspec
 
-from corral.runner.engines.protocol import Draft
 from corral.wire.events import Usage
 
 _CHARACTERS_A_TOKEN = 4
-#: Stop reasons after which the model is asked nothing more; after others the CLI goes on by itself.
-_SAID_ALL = frozenset({"end_turn", "stop_sequence"})
 
 
 class _Message(msgspec.Struct):
@@ -27,12 +24,7 @@ class _Message(msgspec.Struct):
     usage: dict[str, Any]
     streamed: bool
     characters: int = 0
-    stop: str = ""  #: why its stream came to its end, once it has
-
-    @property
-    def is_whole(self) -> bool:
-        """Tell whether more is to come of it; of one that is not streamed to us each block is a whole."""
-        return bool(self.stop) or not self.streamed
+    is_whole: bool = False  #: its stream came to its end
 
 
 class Meter:
@@ -49,7 +41,7 @@ class Meter:
         #: The session's sums at the last result; None while a resumed session's are unknown.
         self._sums: Mapping[str, Mapping[str, Any]] | None = None if resumed else {}
 
-    def watch(self, raw: Mapping[str, Any]) -> Draft | None:
+    def watch(self, raw: Mapping[str, Any]) -> Usage | None:
         """Note what a message says it used; the last word on a message replaces the ones before.
 
         Returns what counts of it should nothing more be heard of it: we may be killed long before its turn ends.
@@ -60,10 +52,8 @@ class Meter:
         elif raw.get("type") == "stream_event":
             name = self._note_streamed(raw)
         message = self._open.get(name)
-        if message is None or not _tokens(line := self._estimate(name, message)):
-            return None
-        ends_turn = message.stop in _SAID_ALL and not raw.get("parent_tool_use_id")
-        return Draft(line, message.is_whole, ends_turn)
+        line = self._estimate(name, message) if message is not None else None
+        return line if line is not None and _tokens(line) else None
 
     def settle(self, result: Mapping[str, Any]) -> list[Usage]:
         """Return a finished turn's lines, one a model."""
@@ -75,7 +65,7 @@ class Meter:
         cut: set[str] = set()  #: models an answer of which was broken off: its counts are the stream's last
         for message in self._open.values():
             longest[message.model] = max(longest.get(message.model, 0), _asked(message))
-            if not message.is_whole:
+            if message.streamed and not message.is_whole:
                 cut.add(message.model)
         self._forget_open()
         lines = [
@@ -113,7 +103,7 @@ class Meter:
             self._open[started["id"]] = _Message(started.get("model", ""), dict(started.get("usage") or {}), True)
             return str(started["id"])
         if event.get("type") == "message_delta" and (message := self._open.get(raw.get("api_message_id", ""))):
-            message.stop = (event.get("delta") or {}).get("stop_reason") or ""
+            message.is_whole = bool((event.get("delta") or {}).get("stop_reason"))
             message.usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
             return str(raw["api_message_id"])
         return ""

@@ -53,7 +53,13 @@ class DoAnswer(msgspec.Struct, tag_field="line", tag="answer"):
     is_error: bool = False
 
 
-ToWorker = Start | DoApprove | DoMessage | DoCancel | DoInterrupt | DoAnswer
+class DoGoOn(msgspec.Struct, tag_field="line", tag="go_on"):
+    """What `may_go_on` asked is allowed."""
+
+    id: int
+
+
+ToWorker = Start | DoApprove | DoMessage | DoCancel | DoInterrupt | DoAnswer | DoGoOn
 
 
 class Ready(msgspec.Struct, tag_field="line", tag="ready"):
@@ -77,8 +83,6 @@ class Draft(msgspec.Struct, tag_field="line", tag="draft"):
     """What a message is known to have used. The newest of a source counts if no `usage` line of its turn comes."""
 
     usage: Usage
-    is_whole: bool = False  #: the message has come to its end
-    ends_turn: bool = False  #: and calls nothing: what comes next is the turn's `usage`
 
 
 class Token(msgspec.Struct, tag_field="line", tag="token"):
@@ -111,4 +115,10 @@ class DropCall(msgspec.Struct, tag_field="line", tag="drop"):
     id: str
 
 
-FromWorker = Ready | Emit | Spend | Draft | Token | Alive | Child | CallTool | DropCall
+class MayGoOn(msgspec.Struct, tag_field="line", tag="may_go_on"):
+    """The agent is about to ask the model again, and waits for `go_on`: said where the attempt's cost is limited."""
+
+    id: int
+
+
+FromWorker = Ready | Emit | Spend | Draft | Token | Alive | Child | CallTool | DropCall | MayGoOn

@@ -6,7 +6,7 @@ import msgspec
 
 from corral.base.errors import BadRequest
 from corral.base.paths import parse
-from corral.runs import ingest, outcomes, poll, runners
+from corral.runs import ingest, outcomes, poll, runners, sightings
 from corral.web.call import Call
 from corral.web.routes import Routes
 from corral.wire.events import EventBatch, EventsStored
@@ -44,7 +44,9 @@ async def poll_runner(call: Call, id: str, body: Poll) -> PollAnswer:
 )
 async def store_run_events(call: Call, id: str, body: EventBatch) -> EventsStored:
     """Store what an attempt has spooled; 409 when it no longer holds the lease."""
-    return await ingest.ingest(call.org_id, id, body)
+    stored = await ingest.ingest(call.org_id, id, body)
+    await sightings.note(call.org_id, id, body)
+    return stored
 
 
 @route.post(

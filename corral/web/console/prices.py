@@ -19,7 +19,7 @@ from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import price_form
-from corral.web.console.page import page
+from corral.web.console.page import may, page
 from corral.web.console.price_form import RATES, PriceForm, filled, price_of
 from corral.web.console.runs import said
 from corral.web.routes import Routes
@@ -125,12 +125,12 @@ async def _show(call: Call, query: PricesQuery, *, problem: str | None = None, s
     today = day_of(month.last)
     people = await orgs.people(call.org_id)
     lost = [_unpriced(one, present, today) for one in await reports.unpriced(call.org_id, month)]
-    may_change = call.caller.role.covers(Role.ADMIN) and call.caller.has("usage:write")
     return await page(
         call, "prices.html", "usage", status=status, path=PRICES, query=query, problem=problem,
         is_present=book.version == present.version, version=book.version, rates=RATES,
         own=_views(book.own, book, today), builtin=_views(book.builtin, book, today),
-        unpriced=sorted(lost, key=lambda one: one.priced), may_change=may_change, people=people,
+        unpriced=sorted(lost, key=lambda one: one.priced), people=people,
+        may_change=may(call, "usage:write", Role.ADMIN),
         versions=await pricelists.versions(call.org_id, limit=_VERSIONS),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from corral.usage import ledger
 from corral.usage.ledger import SoFar
 from corral.web.console.words import STATUS_WORDS, duration
 from corral.wire.events import ApprovalKind
-from corral.wire.runs import ENDED, RunStatus
+from corral.wire.runs import ENDED, LIVE, RunStatus
 
 _TITLE = 140
 _ASKED = 100  #: approvals looked at, to say what runs wait for
@@ -23,7 +23,7 @@ _ASKED = 100  #: approvals looked at, to say what runs wait for
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a run ended as it did, and what to do."""
+    """Why a run ended as it did or is paused, and what to do."""
 
     code: str
     message: str
@@ -55,6 +55,7 @@ class RunView:
     ended_at: int | None
     attempt: int
     ended: bool
+    can_pause: bool
     last_seq: int
     parent_id: str | None
     parent_short: str | None
@@ -151,7 +152,7 @@ def _view(run: Run, machines: dict[int, runners.Machine], sums: SoFar | None, wh
         word=word,
         title=title(run.prompt),
         why=why or (reason.message if reason and run.status in {RunStatus.FAILED, RunStatus.PAUSED} else None),
-        reason=reason if ended else None,
+        reason=reason if ended or run.status == RunStatus.PAUSED else None,
         runner=machine.name if machine else None,
         runner_number=machine.id if machine else None,
         cwd=run.cwd,
@@ -166,6 +167,7 @@ def _view(run: Run, machines: dict[int, runners.Machine], sums: SoFar | None, wh
         ended_at=run.ended_at,
         attempt=run.attempt,
         ended=ended,
+        can_pause=run.status in LIVE and not run.pause_requested and run.cancel_requested_at is None,
         last_seq=run.last_seq,
         parent_id=run.parent_id,
         parent_short=short(run.parent_id) if run.parent_id else None,
@@ -186,6 +188,8 @@ def _status(run: Run) -> tuple[str, str]:
         return "unreachable", "Unreachable"
     if run.status not in ENDED and run.cancel_requested_at is not None:
         return run.status, "Cancelling"
+    if run.status in LIVE and run.pause_requested:
+        return run.status, "Pausing"
     if run.status == RunStatus.QUEUED and run.attempt_open:
         return run.status, "Starting"
     return run.status, STATUS_WORDS[run.status]

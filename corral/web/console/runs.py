@@ -43,7 +43,8 @@ FILTERS = (
     Filter("", "All", (), counted=False, nothing="No older runs."),
     Filter("waiting", "Waiting", ("waiting",), counted=True, nothing="No run waits for a person or for an agent."),
     Filter("running", "Running", ("running",), counted=True, nothing="Nothing is running."),
-    Filter("queued", "Queued", ("queued", "paused"), counted=True, nothing="The queue is empty."),
+    Filter("queued", "Queued", ("queued",), counted=True, nothing="The queue is empty."),
+    Filter("paused", "Paused", ("paused",), counted=True, nothing="Nothing is paused."),
     Filter("failed", "Failed", ("failed",), counted=False, nothing="No run has failed."),
     Filter("done", "Done", ("completed", "cancelled"), counted=False, nothing="No run is done yet."),
 )

@@ -65,7 +65,8 @@ class NeedView:
     """A secret that is missing."""
 
     key: str
-    server: Server
+    server: Server | None  #: that refers to it
+    provider: str | None  #: or whose API is called with it
     agents: str  #: the names of those who lack it
     path: str  #: of the form that stores it
 
@@ -110,8 +111,11 @@ async def needs(org_id: int) -> list[NeedView]:
 
 
 def need_view(need: Need) -> NeedView:
-    """Return the view of what is missing; where one agent alone lacks it, it is stored for that one."""
-    return NeedView(need.key, need.server, ", ".join(agent.name for agent in need.agents), address("new", need.key))
+    """Return the view of what is missing."""
+    provider = _PROVIDERS.get(need.key) if need.server is None else None
+    return NeedView(
+        need.key, need.server, provider, ", ".join(agent.name for agent in need.agents), address("new", need.key)
+    )
 
 
 async def _views(org_id: int, found: Sequence[Entry]) -> list[SecretView]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import msgspec
 
 from corral.agents import roster, supplies
+from corral.base import ordinary
 from corral.base.errors import BadRequest, CorralError, NotFound
-from corral.base.ordinary import why_shown
 from corral.platform.access import Role
 from corral.secrets import vault
 from corral.web import answers
@@ -82,8 +82,10 @@ async def store_from_page(call: Call, form: SecretForm) -> Answer:
         except CorralError as error:  # the master key is another one
             errors["value"] = said(error)
         else:
-            shown = why_shown(value)
-            return await _show(call, await secret_views.view(call.org_id, form.key, whose), stored=True, shown=shown)
+            warning = ordinary.warning(value)
+            return await _show(
+                call, await secret_views.view(call.org_id, form.key, whose), stored=True, warning=warning
+            )
     return await _form(call, form, errors, status=400)
 
 
@@ -147,7 +149,7 @@ async def _form(
 
 
 async def _show(
-    call: Call, secret: SecretView, *, before: int | None = None, stored: bool = False, shown: str | None = None
+    call: Call, secret: SecretView, *, before: int | None = None, stored: bool = False, warning: str | None = None
 ) -> Answer:
     found = await vault.uses(call.org_id, secret.key, agent_id=secret.agent_id, limit=_USES + 1, before=before)
     older = f"{secret.path}&before={found[_USES - 1].no}" if len(found) > _USES else None
@@ -155,5 +157,5 @@ async def _show(
         call, "secret.html", "secrets", path=secret.path,
         secret=secret, uses=await secret_views.uses(call.org_id, found[:_USES]), older=older, before=before,
         needs=[need for need in await secret_views.needs(call.org_id) if need.key == secret.key],
-        command=_command("uses", secret.key, secret.agent), stored=stored, shown=shown, may_change=_may(call),
+        command=_command("uses", secret.key, secret.agent), stored=stored, warning=warning, may_change=_may(call),
     )  # fmt: skip

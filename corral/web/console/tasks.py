@@ -23,7 +23,7 @@ from corral.web.console.agent_views import names
 from corral.web.console.cards import card
 from corral.web.console.message_views import message_views
 from corral.web.console.page import back_to, page
-from corral.web.console.run import lacks
+from corral.web.console.run import remedy
 from corral.web.console.run_views import view as run_view
 from corral.web.console.run_views import views as run_views
 from corral.web.console.runs import said
@@ -269,7 +269,7 @@ async def _show(call: Call, task_id: str, *, problem: str | None = None, status:
         messages=message_views(list(reversed(said_here)), everybody), runs=await run_views(call.org_id, found),
         run=await run_view(call.org_id, latest) if latest else None,
         asks=[card(one, run=latest, people=people) for one in reversed(asked)],
-        cost=sum(one.cost_usd for one in sums) if sums else None, lacks=lacks(call, latest),
+        cost=sum(one.cost_usd for one in sums) if sums else None, remedy=remedy(call, latest),
         problem=problem,
     )  # fmt: skip
 

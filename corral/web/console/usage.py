@@ -8,13 +8,15 @@ from corral.agents import roster
 from corral.base.errors import BadRequest, NotFound
 from corral.platform import database
 from corral.runs import reads
-from corral.usage import ledger, periods, reports
+from corral.usage import budgets, ledger, periods, reports
 from corral.usage.periods import Span
 from corral.usage.trends import COLUMNS, By, Trend, trend
 from corral.web import answers
 from corral.web.answers import Answer, empty
+from corral.web.api import budgets as budget_api
 from corral.web.call import Call
 from corral.web.console import usage_sheets
+from corral.web.console.budget_views import BudgetView, budget_view
 from corral.web.console.page import is_htmx, page
 from corral.web.console.runs import said
 from corral.web.console.usage_query import BY, FILTERS, PERIODS, UsageQuery, names
@@ -35,6 +37,7 @@ from corral.web.routes import Routes
 route = Routes("console", hidden=True, content=answers.HTML)
 
 _RUNS = 10
+_BUDGETS = 5
 #: Agents that a menu lists by name; of more, those that spent most.
 _AGENTS = 300
 #: Lines younger than this may still be followed by some with a lower number, whose transaction took longer.
@@ -71,7 +74,8 @@ async def usage_page(call: Call, query: Shown) -> Answer:
         call, "usage.html", "usage", status=400 if problem else 200, path=query.path(),
         query=query, problem=problem, span=span, told=told_span(span), days=len(span.dates), report=report,
         doubts=doubts, any_lines=seen is not None, refresh=query.path(since=seen or ""), classes=CLASSES, share=share,
-        periods=PERIODS, choices=BY, menus=await _menus(call.org_id, query, found), others=await _others(call, query),
+        budgets=await _budgets(call, query), periods=PERIODS, choices=BY,
+        menus=await _menus(call.org_id, query, found), others=await _others(call, query),
     )  # fmt: skip
 
 
@@ -99,11 +103,14 @@ async def usage_export(call: Call, query: Export) -> Answer:
     if query.table == "runs":
         runs, _ = await _top_runs(call, query, span)
         headers, rows = usage_sheets.runs(runs)
+    elif query.table == "budgets":
+        headers, rows = usage_sheets.budgets(await _budgets(call, query))
     elif query.table in usage_sheets.SHEETS:
         _, report = await _report(call, query, span, now)
         headers, rows = usage_sheets.SHEETS[query.table](report)
     else:
-        raise NotFound(f"There is no table {query.table!r} here; there are {', '.join([*usage_sheets.SHEETS, 'runs'])}")
+        known = ", ".join([*usage_sheets.SHEETS, "budgets", "runs"])
+        raise NotFound(f"There is no table {query.table!r} here; there are {known}")
     return as_csv(headers, rows, f"usage-{query.table}-{span.first}-{span.last}.csv")
 
 
@@ -125,6 +132,18 @@ async def _top_runs(call: Call, query: UsageQuery, span: Span) -> tuple[list[Top
     found, count = await reports.dearest_runs(call.org_id, span, query.only, limit=_RUNS)
     prompts = await reads.prompts(call.org_id, [one.run_id for one in found if one.run_id])
     return top_runs(found, prompts, await roster.names(call.org_id)), count
+
+
+async def _budgets(call: Call, query: UsageQuery) -> list[BudgetView]:
+    """Return the budgets over what is shown, the fullest first."""
+    mine = {scope: getattr(query, scope) for scope in (budgets.TEAM, budgets.AGENT, budgets.TASK, budgets.KEY)}
+    some = [
+        one
+        for one in await budgets.page(call.org_id)
+        if one.scope == budgets.ORG or not any(mine.values()) or mine[one.scope] == one.target
+    ]
+    told = sorted(await budget_api.views(call.org_id, some), key=lambda one: -one.percent)
+    return [budget_view(one) for one in told[:_BUDGETS]]
 
 
 async def _seen(call: Call, span: Span, now: int) -> tuple[str | None, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from corral.web.console.budget_views import BudgetView
 from corral.web.console.usage_views import CLASSES, Row, TopRun, UsageReport, share
 from corral.web.present.csv import dollars
 
@@ -16,6 +17,21 @@ def runs(found: Sequence[TopRun]) -> Sheet:
         [one.id, one.title, one.agent, one.total.tokens, _rate(one.total.hit_rate), dollars(one.total.cost_micros)]
         for one in found
     ]
+
+
+def budgets(found: Sequence[BudgetView]) -> Sheet:
+    """Return the fullest budgets."""
+    return ["budget", "scope", "for", "period", "limit_usd", "percent", "spent_usd", "left_usd"], [
+        [
+            one.told.name, one.told.scope, one.told.target_name, one.told.period, *_usd(one.told.limit_usd),
+            one.told.percent, *_usd(one.told.spent_usd, one.told.left_usd),
+        ]
+        for one in found
+    ]  # fmt: skip
+
+
+def _usd(*amounts: float) -> list[str | None]:
+    return [dollars(round(amount * 1_000_000)) for amount in amounts]
 
 
 def _cost(report: UsageReport) -> Sheet:

@@ -47,7 +47,7 @@ async def view(run: Run) -> ProjectRun:
         cli_name=run.engine,
         created_at=shown(run.created_at) or "",
         updated_at=shown(run.updated_at) or "",
-        tokens_in=spent.input_tokens + spent.cache_read_tokens + spent.cache_write_tokens,
+        tokens_in=spent.asked_tokens,
         tokens_out=spent.output_tokens,
         cost_usd=spent.cost_usd,
         parent_run_id=run.parent_id,

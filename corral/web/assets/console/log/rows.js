@@ -25,7 +25,8 @@ const DRAW = {
   "session.compacted": (event, { message }) => system(event, message ?? "older parts were summed up"),
   "session.unreachable": (event, { message }) => attention(event, message ?? "The runner is out of reach"),
   "session.reachable": (event, { message }) => system(event, message ?? "The runner is back"),
-  "run.paused": (event, { message: text, hint }) => attention(event, [text ?? "paused", hint].filter(Boolean).join(" — ")),
+  "run.paused": (event, { message: text, hint, by }) =>
+    attention(event, [`${text ?? "paused"}${by && by !== "corral" ? ` (${person(by)})` : ""}`, hint].filter(Boolean).join(" — ")),
   "run.result": (event, result) => system(event, outcome(result)),
   "run.completed": (event) => system(event, "completed"),
   "run.failed": (event, { message, code, hint }) => trouble(event, [message ?? code ?? "failed", hint].filter(Boolean).join(" — ")),

@@ -87,7 +87,15 @@ class Seeds:
         return key
 
     def unreachable_mcp(self) -> str:
-        body = {"name": f"seed-{uuid.uuid4().hex[:8]}", "transport": "http", "url": "http://127.0.0.1:9/mcp"}
+        """A server that is tested where nobody is: inside the platform, for the one agent that has it."""
+        inside = self.agent(cli_name=None, provider="anthropic", model="m", provider_config=None)
+        body = {
+            "name": f"seed-{uuid.uuid4().hex[:8]}",
+            "transport": "http",
+            "url": "http://127.0.0.1:9/mcp",
+            "enabled_for": "agents",
+            "agents": [inside],
+        }
         return str(self.api.post("/api/mcps", body=body).raise_for_status().json()["id"])
 
     def mcp(self) -> str:

@@ -10,11 +10,12 @@ import pytest
 
 from corral.base.errors import Unavailable
 from corral.platform import database
+from corral.providers import conversation
 from corral.providers.entries import Answer, Prompt
 from corral.providers.journal import Journal
 from corral.providers.loop import Loop
 from corral.providers.provider import Reply
-from corral.runs import approvals, ingest, inputs, leases, pausing, queue
+from corral.runs import approvals, deleting, ingest, inputs, leases, pausing, queue
 from corral.runs.hints import decide
 from corral.runs.models import Run
 from corral.wire.events import EventType
@@ -425,3 +426,21 @@ async def test_what_is_decided_about_tools_of_servers_holds_in_every_permission_
     assert "There is no tool files__fail" in min(results)
     answered = await approvals.page(world.org_id, pending_only=False)
     assert all(one.applied_at is not None for one in answered)
+
+
+async def test_a_conversation_is_deleted_with_the_last_run_that_goes_on_with_it(world: World) -> None:
+    deleting.on_deletion(conversation.forget)
+    await world.start()
+    first = await world.done("%say one")
+    second = await world.until(await queue.follow_up(world.org_id, first.id, "%say two", "user:me"))
+    fork = await world.until(await queue.follow_up(world.org_id, first.id, "%say three", "user:me"))
+    await deleting.delete(world.org_id, first.id, "user:me")
+    assert len(await world.kept(second)) == 4
+    third = await world.until(await queue.follow_up(world.org_id, second.id, "%say four", "user:me"))
+    assert await world.text(third) == "four"
+    await deleting.delete(world.org_id, second.id, "user:me")
+    assert len(await world.kept(third)) == 6
+    await deleting.delete(world.org_id, third.id, "user:me")
+    assert {row["session_id"] for row in await database.fetch("SELECT session_id FROM conversation")} == {fork.id}
+    await deleting.delete(world.org_id, fork.id, "user:me")
+    assert not await database.fetch("SELECT 1 FROM conversation")

@@ -41,7 +41,7 @@ def deliver(message: Row, hints: Hints) -> Unit[None]:
         return
     task = tasks[0]
     run = yield from _locked(task["origin_run_no"])
-    if run["status"] in ENDED:
+    if run is None or run["status"] in ENDED:
         return  # it is in the inbox
     is_first = yield sql(
         "UPDATE tasks SET heard_at = now_ms() WHERE id = $1 AND heard_at IS NULL RETURNING no", task["id"]
@@ -70,11 +70,12 @@ def progress(message: Row, hints: Hints) -> Unit[None]:
     if not tasks or tasks[0]["origin_run_no"] is None:
         return
     run = yield from _locked(tasks[0]["origin_run_no"])
-    if run["status"] not in ENDED:
+    if run is not None and run["status"] not in ENDED:
         told = {"task_id": tasks[0]["id"], "from": tasks[0]["assignee"], "text": message["text"]}
         yield from log.append(run["no"], EventType.BUS_PROGRESS, told, hints)
 
 
-def _locked(run_no: int) -> Unit[Row]:
+def _locked(run_no: int) -> Unit[Row | None]:
+    """Return the run, and keep others from changing it until the commit; None if it was deleted."""
     rows = yield sql("UPDATE runs SET followups = followups WHERE no = $1 RETURNING *", run_no)
-    return rows[0]
+    return rows[0] if rows else None

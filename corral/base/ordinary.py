@@ -33,6 +33,18 @@ _SHAPES = re.compile(
 )
 
 
+#: Variables and headers that hold what nobody is to read, and addresses with a password.
+_CREDENTIAL = re.compile(
+    r"(?:^|[_.-])(?:KEYS?|TOKEN|SECRET|PASSWORD|PASSWD|PASS|CREDENTIALS?|AUTHORIZATION|COOKIE)(?:[_-]|$)", re.IGNORECASE
+)
+_WITH_PASSWORD = re.compile(r"\w+://[^/?#]*@")
+
+
+def is_credential(name: str, value: str) -> bool:
+    """Tell whether a setting looks like a secret, though nobody has stored it as one."""
+    return bool(_CREDENTIAL.search(name) or _WITH_PASSWORD.match(value))
+
+
 def why_shown(value: str, known: Collection[str] = ()) -> str | None:
     """Return why a value is not masked, None if it is; `known` are values that are no secret here."""
     if len(value) < SHORTEST:

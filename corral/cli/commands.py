@@ -40,7 +40,8 @@ def build() -> typer.Typer:
     for command in (runs.run, runs.runs, runs.logs, runs.followup, runs.pause):
         app.command(rich_help_panel="Runs")(command)
     app.command("continue", rich_help_panel="Runs")(runs.continue_)
-    app.command(rich_help_panel="Runs")(runs.cancel)
+    for command in (runs.cancel, runs.delete):
+        app.command(rich_help_panel="Runs")(command)
     app.add_typer(approvals.app, name="approvals", rich_help_panel="Runs")
     app.add_typer(agents.app, name="agents", rich_help_panel="Agents")
     app.add_typer(tasks.app, name="tasks", rich_help_panel="Agents")

@@ -162,6 +162,17 @@ def cancel(id: options.RunId, as_json: options.Json = False, data: options.Data 
         stdout().line(f"Cancelling {run}")
 
 
+def delete(id: options.RunId, as_json: options.Json = False, data: options.Data = None) -> None:
+    """Delete a run that nobody works on: its log, and the transcript that its CLI keeps. What it cost stays."""
+    with connected(data) as client:
+        run = run_id(client, id)
+        client.delete(f"/api/runs/{run}")
+    if as_json:
+        stdout().json({"ok": True})
+    else:
+        stdout().line(f"Deleted {run}")
+
+
 def absolute(cwd: str) -> str:
     r"""Return the directory to name to a runner: relative to here, unless it is absolute, on a Windows machine too."""
     return cwd if parse(cwd) else str(Path(cwd).expanduser().absolute())

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from corral.platform import database
-from corral.platform.database import Unit, many, sql
+from corral.platform.database import Row, Unit, many, sql
 from corral.providers.entries import Answer, Call, Entry, Prompt, Result, Summary, Turn, View
 from corral.runs.ingest import Beside
+from corral.wire.runs import Engine
 
 _decode = msgspec.json.Decoder(Entry).decode
 
@@ -210,6 +211,20 @@ async def fork(org_id: int, session_id: str, of_run_id: str, run_id: str, into: 
         await database.commit(copy())
         forked = await load(org_id, name, run_id)
     return forked
+
+
+def forget(run: Row) -> Unit[None]:
+    """Delete the conversation of a run that is deleted, unless another run goes on with it."""
+    if run["engine"] != Engine.PROVIDER:
+        return
+    session = run["session_id"] or run["id"]
+    others = yield sql(
+        "SELECT 1 FROM runs WHERE no <> $2 AND (id IN (SELECT run_id FROM conversation WHERE session_id = $1) "
+        "OR parent_no = $2 AND session_id = $1) LIMIT 1",
+        session, run["no"],
+    )  # fmt: skip
+    if not others:
+        yield sql("DELETE FROM conversation WHERE session_id = $1 AND org_id = $2", session, run["org_id"])
 
 
 def _stand_in(summary: Summary) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from corral.base.logs import get_logger
+from corral.runner import transcripts
 from corral.wire.runner import Cli
 from corral.wire.runs import Engine
 
@@ -66,11 +67,10 @@ def _claude_sign_in(env: Environment, command: str) -> tuple[bool, str]:
     for name in ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"):
         if env.get(name):
             return True, f"by the cloud of {name}"
-    home = Path(env.get("HOME") or Path.home())
-    folder = Path(env["CLAUDE_CONFIG_DIR"]) if env.get("CLAUDE_CONFIG_DIR") else home / ".claude"
+    folder = transcripts.home(env)
     if (folder / ".credentials.json").is_file():
         return True, f"by {folder / '.credentials.json'}"
-    for config in (folder / ".claude.json", home / ".claude.json"):
+    for config in (folder / ".claude.json", Path(env.get("HOME") or Path.home()) / ".claude.json"):
         if _json(config).get("oauthAccount"):
             return True, "with a Claude account"
     if _json(folder / "settings.json").get("apiKeyHelper"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,7 @@ from corral.wire.runner import (
     CommandKind,
     CommandResult,
     CommandStatus,
+    Forget,
     Fund,
     McpTest,
     McpTested,
@@ -32,6 +34,8 @@ from corral.wire.runner import (
 FindJob = Callable[[str, int], Job | None]
 #: Tests the MCP server of the command of this id.
 TestServer = Callable[[str, McpTest], Awaitable[McpTested]]
+#: Deletes what is kept of a run, and says what came of it.
+ForgetRun = Callable[[Forget], Awaitable[tuple[CommandStatus, str]]]
 
 log = get_logger()
 
@@ -45,17 +49,19 @@ class Commands:
         journal: Journal,
         session: Callable[[], Registered],
         find_job: FindJob,
-        test: TestServer,
         *,
+        test: TestServer,
+        forget: ForgetRun,
         secrets: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Take where results go, in which session, how to find the job a command is about, and to test a server.
+        """Take where results go, in which session, how to find the job a command is about, and who does the others.
 
-        `secrets` are the runner's own, which what it tests may print.
+        `secrets` are the runner's own, which an MCP server that is tested may print.
         """
         self._test = test
+        self._forget = forget
         self._secrets = secrets
-        self._testing: dict[str, asyncio.Task[None]] = {}
+        self._doing: dict[str, asyncio.Task[None]] = {}
         self._client = client
         self._journal = journal
         self._session = session
@@ -74,22 +80,19 @@ class Commands:
 
     def take(self, command: Command) -> bool:
         """Carry a command out, unless that was begun before; tell whether it is new."""
-        if command.id in self._journal.state.begun:
-            if (
-                command.id not in self._telling and command.id not in self._testing
-            ):  # the server lost it, or refused it for an old session
-                self._tell(command.id)
+        if command.id in self._doing or command.id in self._telling:
             return False
+        if command.id in self._journal.state.begun:  # the server lost it, or refused it for an old session
+            self._tell(command.id)
+            return False
+        if command.kind == CommandKind.FORGET:  # who is stopped meanwhile does it again
+            self._do(command, self._keep_forgetting(command))
+            return True
         self._journal.begun(command.id)
         if command.kind == CommandKind.MCP_TEST:
-            task = asyncio.create_task(self._keep_testing(command), name=f"test {command.id}")
-            self._testing[command.id] = task
-            task.add_done_callback(lambda _: self._testing.pop(command.id, None))
+            self._do(command, self._keep_testing(command))
             return True
-        status, message = self._carry_out(command)
-        self._journal.done(command.id, status, message)
-        log.info("command", kind=command.kind, run=command.run_id, status=status, message=message)
-        self._tell(command.id)
+        self._settle(command, *self._carry_out(command))
         return True
 
     async def told(self, within: float) -> None:
@@ -103,17 +106,36 @@ class Commands:
 
     async def stop(self) -> None:
         """Stop telling; the next start goes on with it."""
-        telling = [*self._testing.values(), *self._telling.values()]
+        telling = [*self._doing.values(), *self._telling.values()]
         for task in telling:
             task.cancel()
         await asyncio.gather(*telling, return_exceptions=True)
 
+    def _do(self, command: Command, doing: Coroutine[Any, Any, None]) -> None:
+        """Do what takes its time; the poll goes on meanwhile."""
+        task = self._doing[command.id] = asyncio.create_task(doing, name=f"{command.kind} {command.id}")
+        task.add_done_callback(lambda _: self._doing.pop(command.id, None))
+
+    async def _keep_forgetting(self, command: Command) -> None:
+        try:
+            status, message = await self._forget(msgspec.json.decode(command.payload, type=Forget))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            status, message = CommandStatus.FAILED, f"The command's payload is not valid: {error}"
+        except OSError as error:
+            status, message = CommandStatus.FAILED, f"Not all of it could be deleted: {error}"
+        self._journal.begun(command.id)
+        self._settle(command, status, message)
+
+    def _settle(self, command: Command, status: CommandStatus, message: str) -> None:
+        self._journal.done(command.id, status, message)
+        log.info("command", kind=command.kind, run=command.run_id, status=status, message=message[:200])
+        self._tell(command.id)
+
     async def _keep_testing(self, command: Command) -> None:
-        """Test an MCP server; that takes its time, and the poll goes on meanwhile."""
         gate = Gate()
         try:
             wanted = msgspec.json.decode(command.payload, type=McpTest)
-            secrets = [*self._secrets, *wanted.server.env.items()]
+            secrets = [*self._secrets, *wanted.server.secrets]
             conceal(secrets)
             gate = Gate(secrets)
             tested = await self._test(command.id, wanted)
@@ -123,9 +145,7 @@ class Commands:
         except Exception as error:
             log.exception("a test of an MCP server failed", error=repr(error))
             status, message = CommandStatus.FAILED, gate.text(f"The runner made a mistake: {error!r}")
-        self._journal.done(command.id, status, message)
-        log.info("command", kind=command.kind, status=status)
-        self._tell(command.id)
+        self._settle(command, status, message)
 
     def _carry_out(self, command: Command) -> tuple[CommandStatus, str]:
         if command.kind not in set(CommandKind):

@@ -25,8 +25,9 @@ from corral.runner.locks import Locks
 from corral.runner.session import REFUSED_SECONDS, Session
 from corral.runner.settings import Settings
 from corral.runner.stopping import Phase, Stopping
+from corral.runner.transcripts import Transcripts
 from corral.runner.workers import COMMANDS, Workers
-from corral.wire.runner import Cli, McpTest, McpTested, Poll, PollAnswer
+from corral.wire.runner import Cli, CommandStatus, Forget, McpTest, McpTested, Poll, PollAnswer
 from corral.wire.runs import Engine
 
 #: What the process before us left is sent before we register, for so long once the server answers.
@@ -37,6 +38,8 @@ AWAY_FLUSH_SECONDS = 2.0
 #: Interrupted runs that still have processes after so long are killed: 10 s is what our parent gives us.
 INTERRUPT_SECONDS = 8.5
 CLIS_EVERY_SECONDS = 300.0
+#: How long what is left of a deleted run may take to end.
+FORGET_SECONDS = 120.0
 #: An answer that came at once and held nothing new: the next question waits so long, or until something has changed.
 NOTHING_NEW_SECONDS = 0.25
 
@@ -65,6 +68,8 @@ class Daemon:
         self._spools = settings.data / "spool"
         self._private = settings.data / "private"
         self._client = Client(settings.url, settings.api_key, connections=settings.max_pods * 2 + 8)
+        self._transcripts = Transcripts(settings.data / "sessions")
+        self._locks = Locks()
         self._journal = Journal(settings.data / "journal.jsonl")
         self._workers = Workers(self._env, self._journal, commands)
         self._holdings = Holdings(self._tools(), settings.max_pods)
@@ -74,7 +79,8 @@ class Daemon:
             self._journal,
             lambda: self._session.given,
             self._holdings.find,
-            self._test,
+            test=self._test,
+            forget=self._forget,
             secrets=self._secrets,
         )
         self._tested: set[int] = set()  #: MCP servers that are started for a test
@@ -278,6 +284,18 @@ class Daemon:
             children=self._tested,
         )
 
+    async def _forget(self, wanted: Forget) -> tuple[CommandStatus, str]:
+        """Delete what is kept of a run, once nothing of it is alive any more."""
+        owner = object()
+        if not await self._locks.hold(owner, [f"run {wanted.run_id}"], FORGET_SECONDS):
+            return CommandStatus.FAILED, "The run's processes do not end"
+        try:
+            gone = await asyncio.to_thread(self._transcripts.forget, wanted.run_id, wanted.heirs)
+            await asyncio.to_thread(spool.forget, self._spools, wanted.run_id)
+        finally:
+            await self._locks.release(owner)
+        return CommandStatus.DONE, f"{gone} transcripts deleted"
+
     def _server_is_back(self) -> None:
         self._commands.hurry()
         self._holdings.hurry()
@@ -290,8 +308,10 @@ class Daemon:
             self._private,
             self._client,
             self._secrets,
+            self._env,
+            self._transcripts,
             self._journal,
-            Locks(),
+            self._locks,
             self._workers,
         )
 

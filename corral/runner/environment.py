@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
+
+from corral.base.ordinary import is_credential
 
 #: The variable that marks every process of a run, so that the tree can be found even when its root is gone.
 MARK = "CORRAL_RUN"
@@ -18,10 +19,6 @@ _PASSED_PREFIXES = ("LC_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "CODEX_", "OPENCL
 _NEVER = frozenset(
     "CORRAL_API_KEY CORRAL_API_KEY_FILE CORRAL_PARENT_PIPE CORRAL_SECRET_KEY CORRAL_SECRET_KEY_FILE".split()
 )
-
-
-_CREDENTIAL = re.compile(r"(?:^|_)(?:KEY|KEYS|TOKEN|SECRET|PASSWORD|PASSWD|PASS|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
-_WITH_PASSWORD = re.compile(r"\w+://[^/?#]*@")
 
 
 def scrub(env: Mapping[str, str], pass_env: Sequence[str] = ()) -> dict[str, str]:
@@ -40,7 +37,5 @@ def for_run(run_id: str, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def credentials(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the variables that nobody is to read, by their names: keys of models' APIs, proxies with a password."""
-    for name, value in env.items():
-        if _CREDENTIAL.search(name) or _WITH_PASSWORD.match(value):
-            yield name, value
+    """Return the variables that nobody is to read, by their names: keys of models' APIs, proxies with a password."""
+    return ((name, value) for name, value in env.items() if is_credential(name, value))

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from corral.base.logs import conceal, get_logger
-from corral.runner import environment, spool, tree, workspace
+from corral.runner import environment, spool, transcripts, tree, workspace
 from corral.runner.calls import Calls
 from corral.runner.client import Client
 from corral.runner.clocks import Clocks
@@ -47,6 +47,7 @@ from corral.runner.gate import Gate
 from corral.runner.journal import Journal
 from corral.runner.locks import Locks
 from corral.runner.outbox import Outbox
+from corral.runner.transcripts import Transcripts
 from corral.runner.workers import Worker, Workers
 from corral.wire.events import ENDS_ATTEMPT, SERVER_WRITES, EventType
 from corral.wire.purse import PATIENCE_SECONDS, Purse
@@ -75,6 +76,8 @@ class Tools:
     private: Path  #: where attempts have their secrets, each in a directory of its own
     client: Client
     secrets: Sequence[tuple[str, str]]  #: of the runner itself, by name
+    env: Mapping[str, str]  #: what every CLI gets
+    transcripts: Transcripts
     journal: Journal
     locks: Locks
     workers: Workers
@@ -119,6 +122,7 @@ class Job:
         self._questions: dict[str, int] = {}  # those that wait for a person → the event that asked
         self._calls = Calls(self.held, tools.client, self.gate, answer=self._answer, on_change=self._note_waiting)
         self._private: Path | None = None
+        self._home: Path | None = None  # where the CLI keeps its own things
         self._tools = tools
         self._clocks = Clocks(assignment.limits, time.monotonic())
         self._purse = Purse(assignment.limits, assignment.money)
@@ -227,6 +231,8 @@ class Job:
             self._roots.add(worker.root)
         assignment = msgspec.structs.replace(self.assignment, cwd=cwd, env={})
         env = environment.for_run(self.assignment.run_id, self.assignment.env)
+        self._home = transcripts.home({**self._tools.env, **env})
+        await asyncio.to_thread(transcripts.guard, self._home)
         self._tools.private.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._private = Path(tempfile.mkdtemp(dir=self._tools.private))
         worker.tell(Start(assignment, str(self._private), env))
@@ -318,7 +324,10 @@ class Job:
             self._clocks.settle(_field(payload, "request_id"), time.monotonic())
             self._settled(_field(payload, "request_id"))
         elif type == EventType.SESSION_INIT:
-            self._tools.locks.add(self, f"session {_field(payload, 'session_id')}")
+            session_id = _field(payload, "session_id")
+            self._tools.locks.add(self, f"session {session_id}")
+            if self._home is not None:
+                self._tools.transcripts.note(session_id, self.assignment.run_id, self._home)
         self.outbox.event(type, payload)
         return None
 
@@ -404,7 +413,7 @@ class Job:
             self._log.error("processes survived SIGKILL", pids=error.left)
             ending = survived(ending, error)
         if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, self._private, ignore_errors=True)
         await self._spool_end(ending)
         self._tools.journal.gone(self.assignment.run_id)
         await self._tools.locks.release(self)

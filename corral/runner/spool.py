@@ -257,8 +257,11 @@ def load(path: Path) -> Spool | None:
 
 def path_of(folder: Path, held: Held) -> Path:
     """Return where an attempt's file is. Run ids come from the server, so they are not trusted to be a file's name."""
-    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in held.run_id)[:100]
-    return folder / f"{safe}.{int(held.attempt)}{SUFFIX}"
+    return folder / f"{_safe(held.run_id)}.{int(held.attempt)}{SUFFIX}"
+
+
+def _safe(run_id: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in run_id)[:100]
 
 
 def prune(folder: Path, now: float) -> int:
@@ -269,6 +272,13 @@ def prune(folder: Path, now: float) -> int:
             path.unlink(missing_ok=True)
             gone += 1
     return gone
+
+
+def forget(folder: Path, run_id: str) -> None:
+    """Delete the files of a run of which nothing has to be sent any more. Blocks."""
+    for path in folder.glob(f"{_safe(run_id)}.*{SUFFIX}"):
+        if is_closed(path):
+            path.unlink(missing_ok=True)
 
 
 def is_closed(path: Path) -> bool:

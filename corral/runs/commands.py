@@ -28,7 +28,7 @@ def issue(run: Row, kind: CommandKind, payload: msgspec.Struct, hints: Hints) ->
 def ask_runner(
     org_id: int, runner_no: int, command_id: str, *, kind: CommandKind, payload: bytes, hints: Hints
 ) -> Unit[None]:
-    """Ask a runner for something that is about no run. It is offered once: nobody waits for the result for long."""
+    """Ask a runner for something that is about no run."""
     yield sql(
         "INSERT INTO commands (id, org_id, runner_no, run_no, run_id, attempt, kind, payload, created_at) "
         "VALUES ($1, $2, $3, 0, '', 0, $4, $5, now_ms())",

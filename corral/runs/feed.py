@@ -86,11 +86,15 @@ class Feeds:
         """Ask once how far every watched log has grown, and read those that are behind: for hints that were lost."""
         if not self._feeds:
             return
-        wanted = ",".join(str(no) for no in self._feeds)
+        watched = tuple(self._feeds.items())
+        wanted = ",".join(str(no) for no, _ in watched)
         rows = await database.fetch(f"SELECT no, last_seq FROM runs WHERE no IN ({wanted})")  # noqa: S608 - integers
-        for row in rows:
-            if feed := self._feeds.get(row["no"]):
-                feed.grown(row["last_seq"])
+        grown = {row["no"]: row["last_seq"] for row in rows}
+        for no, feed in watched:
+            if no in grown:
+                feed.grown(grown[no])
+            else:
+                feed.finish()  # the run was deleted
 
     def close(self) -> None:
         """End every stream: the server stops."""

@@ -130,6 +130,16 @@ class Reservation(Model):
         indexes = (("org_id",),)
 
 
+class Remains(Model):
+    """The log of a run that was deleted, until all of it is gone."""
+
+    run_no = fields.BigIntField(primary_key=True, generated=False)
+    org_id = fields.BigIntField()
+
+    class Meta:
+        table = "remains"
+
+
 class Command(Model):
     """Something the server wants done about a run on a runner. Offered until its result is stored."""
 

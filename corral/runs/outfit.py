@@ -13,6 +13,7 @@ import msgspec
 from corral.base.errors import CorralError, Unavailable
 from corral.base.logs import get_logger
 from corral.mcp import render, servers
+from corral.mcp.servers import Server
 from corral.platform import database
 from corral.platform.database import Rows, Unit, sql
 from corral.runs import commands, ending, outcomes
@@ -96,15 +97,13 @@ async def _outfit(work: Assignment) -> Assignment | None:
     """Return the assignment with what its agent has; None if its lease is no longer good."""
     if work.agent is None and not _is_limited(work):
         return work
-    org_id, work.env = await database.commit(_secrets(work))
+    org_id, work.env, given = await database.commit(_belongings(work))
     if not org_id:
         return None
     if _is_limited(work):
         work.money = work.money or Money()
         work.money.prices = list((await pricelists.current(org_id)).ordered)
-    if work.agent is None:
-        return work
-    rendered = render.render(await servers.for_agent(org_id, work.agent.id, work.agent.team), work.env)
+    rendered = render.render(given, work.env)
     if rendered.missing:
         lacks = "; ".join(f"MCP server {one.server} needs the secret {one.key}" for one in rendered.missing)
         raise CorralError(f"{lacks}: store what is missing, or change the server")
@@ -112,15 +111,16 @@ async def _outfit(work: Assignment) -> Assignment | None:
     return work
 
 
-def _secrets(work: Assignment) -> Unit[tuple[int, dict[str, str]]]:
-    """Return the run's org and what its agent has in secret; nothing to an attempt that is another's, or over."""
+def _belongings(work: Assignment) -> Unit[tuple[int, dict[str, str], list[Server]]]:
+    """Return the run's org, its agent's secrets and servers; nothing to an attempt that is another's, or over."""
     held = yield from _held(work)
     if not held:
-        return 0, {}
+        return 0, {}, []
     org_id = int(held[0]["org_id"])
     if work.agent is None:
-        return org_id, {}
-    return org_id, (yield from vault.resolving(org_id, work.agent.id, f"run:{work.run_id}", work.attempt))
+        return org_id, {}, []
+    env = yield from vault.resolving(org_id, work.agent.id, f"run:{work.run_id}", work.attempt)
+    return org_id, env, (yield from servers.given(org_id, work.agent.id, work.agent.team))
 
 
 def _fail(work: Assignment, why: str, hints: Hints) -> Unit[None]:

@@ -86,6 +86,8 @@ def _anew(run: Row, also: str | None) -> Unit[dict[str, Any]]:
     if run["parent_no"] is None:
         return {"session_id": None, "resume": None, "fork": False, "next_prompt": told}
     parent: Rows = yield sql("SELECT session_id FROM runs WHERE no = $1", run["parent_no"])
+    if not parent:  # it was deleted: what this run has of its session is all there is
+        return {}
     session = parent[0]["session_id"]
     # A fork that began has another session than its parent.
     fork = bool(run["fork"]) or run["session_id"] != session

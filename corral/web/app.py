@@ -28,8 +28,9 @@ from corral.bus.memory import MemoryBus
 from corral.mcp import reach
 from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
+from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, feed, loops, placements, runners, treasury, waiting
+from corral.runs import approvals, deleting, feed, loops, placements, runners, treasury, waiting
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -111,6 +112,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
         server.errors.pages = error_page
         following.listen()
+        deleting.on_deletion(conversation.forget)
         needs.need_no_key(settings.provider_keys)
         channel = _bus(settings)
         bus.use(channel)
@@ -204,6 +206,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("checkpoint", checkpoint, every=1)
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
+    supervisor.add("deleted logs", deleting.clear, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
     supervisor.add("dismissals", server.watchers.dismiss, every=1)
     return supervisor

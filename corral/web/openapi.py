@@ -151,7 +151,9 @@ def _plain(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]
 
 def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": "Done."}
-    if route.content == answers.JSON:
+    if route.status == 204:
+        pass  # nothing to tell
+    elif route.content == answers.JSON:
         answer["content"] = {answers.JSON: {"schema": by_type[str(route.answer)]}}
         if route.csv:
             answer["content"]["text/csv"] = {"schema": {"type": "string"}}

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from corral.base.ordinary import is_credential
 from corral.wire.agents import AgentSnapshot, McpServer
 from corral.wire.prices import Price
 from corral.wire.runs import Engine, PermissionMode
@@ -131,7 +132,10 @@ def secrets_of(assignment: Assignment) -> Iterator[tuple[str, str]]:
     yield "CORRAL_RUN_TOKEN", run_token(assignment.run_id, assignment.lease)
     yield from assignment.env.items()
     for server in assignment.mcp_servers:
-        yield from server.secrets
+        for name, value in server.secrets:
+            # What was written there as it is may be any word.
+            if is_credential(name, value) or any(one in value for one in assignment.env.values() if len(one) > 3):
+                yield name, value
 
 
 class CommandKind(StrEnum):
@@ -143,6 +147,7 @@ class CommandKind(StrEnum):
     FUND = "fund"
     PAUSE = "pause"
     MCP_TEST = "mcp_test"  #: about no run: `run_id` is empty, `attempt` 0
+    FORGET = "forget"  #: likewise, for the run is no more; to be done again until it is done
 
 
 class Command(msgspec.Struct):
@@ -169,6 +174,13 @@ class McpTest(msgspec.Struct):
 
     server: McpServer
     seconds: float = 12.0
+
+
+class Forget(msgspec.Struct):
+    """Payload of `forget`: a run was deleted. What the runner and its CLIs still keep of it goes as well."""
+
+    run_id: str
+    heirs: list[str] = []  #: runs that will go on with its CLI session, which therefore stays
 
 
 class McpTool(msgspec.Struct):

@@ -89,6 +89,7 @@ POST   /api/runs/:id/cancel
 POST   /api/runs/:id/pause
 POST   /api/runs/:id/continue
 POST   /api/runs/:id/message
+DELETE /api/runs/:id
 GET    /api/approvals
 GET    /api/approvals/:id
 POST   /api/approvals/:id

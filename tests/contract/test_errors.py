@@ -116,6 +116,7 @@ def test_an_unknown_or_malformed_id_in_a_path_is_not_found(quiet: Api, id_: str)
         ("POST", f"/api/runs/{id_}/cancel"),
         ("POST", f"/api/runs/{id_}/pause"),
         ("POST", f"/api/runs/{id_}/continue"),
+        ("DELETE", f"/api/runs/{id_}"),
     ):
         answer = quiet.client.request(method, path, headers={"Authorization": f"Bearer {quiet.key}"})
         assert answer.status_code == 404, f"{method} {path[:60]}: {answer.status_code} {answer.text[:200]}"

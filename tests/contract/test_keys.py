@@ -38,6 +38,7 @@ NEEDS_A_KEY = [
     ("POST", "/api/runs/x/cancel"),
     ("POST", "/api/runs/x/pause"),
     ("POST", "/api/runs/x/continue"),
+    ("DELETE", "/api/runs/x"),
     ("GET", "/api/approvals"),
     ("POST", "/api/approvals/x"),
 ]
@@ -189,6 +190,7 @@ def test_nobody_hands_out_more_than_they_have(key_for: Callable[..., Api]) -> No
         ("POST", "/api/runs/x/cancel", "runs:write"),
         ("POST", "/api/runs/x/pause", "runs:write"),
         ("POST", "/api/runs/x/continue", "runs:write"),
+        ("DELETE", "/api/runs/x", "runs:write"),
         ("GET", "/api/approvals", "approvals:read"),
         ("POST", "/api/approvals/x", "approvals:write"),
         ("GET", "/api/secrets", "secrets:read"),

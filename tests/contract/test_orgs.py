@@ -30,6 +30,7 @@ def test_nothing_of_another_org_is_found_by_its_id(both: tuple[Seeds, Api]) -> N
         stranger.post("/api/runs/:id/cancel", claimed["run_id"]),
         stranger.post("/api/runs/:id/pause", claimed["run_id"]),
         stranger.post("/api/runs/:id/continue", run, body={"message": "go on"}),
+        stranger.delete("/api/runs/:id", run),
         stranger.get("/runners/:id", runner),
         stranger.get("/runners/:id", seeds.hand.card["uid"]),
         stranger.get("/runners/:id/pods", runner),

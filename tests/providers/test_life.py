@@ -10,17 +10,18 @@ import pytest
 
 from corral.base.errors import Unavailable
 from corral.platform import database
+from corral.providers import conversation
 from corral.providers.entries import Answer, Prompt
 from corral.providers.journal import Journal
 from corral.providers.loop import Loop
 from corral.providers.provider import Reply
-from corral.runs import approvals, ingest, inputs, leases, pausing, queue
+from corral.runs import approvals, deleting, ingest, inputs, leases, pausing, queue
 from corral.runs.hints import decide
 from corral.runs.models import Run
 from corral.wire.events import EventType
 from corral.wire.purse import Purse
 from corral.wire.runner import Assignment
-from corral.wire.runs import Engine, RunStatus
+from corral.wire.runs import Engine, PermissionMode, RunStatus
 from tests.providers.world import World
 
 BOTH = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
@@ -403,11 +404,15 @@ async def test_a_write_that_is_cut_off_is_looked_for_before_the_end_is_written(
     assert [event.type for event in await world.events(run)] == ["run.created", "run.started", "run.failed"]
 
 
-async def test_what_is_decided_about_tools_of_servers_holds(world: World) -> None:
+@pytest.mark.parametrize("mode", list(PermissionMode))
+async def test_what_is_decided_about_tools_of_servers_holds_in_every_permission_mode(
+    world: World, mode: PermissionMode
+) -> None:
     world.rules = {"ask": ("look",), "deny": ("fail", "mu*")}
     await world.start()
     run = await world.ask(
-        '%tool files__look {"at": "a"}\n%tool files__fail {}\n%next\n%tool files__look {"at": "b"}\n%say end'
+        '%tool files__look {"at": "a"}\n%tool files__fail {}\n%next\n%tool files__look {"at": "b"}\n%say end',
+        permission_mode=mode,
     )
     for decision in ("allow", "deny"):
         await world.until(run, RunStatus.WAITING)
@@ -421,3 +426,21 @@ async def test_what_is_decided_about_tools_of_servers_holds(world: World) -> Non
     assert "There is no tool files__fail" in min(results)
     answered = await approvals.page(world.org_id, pending_only=False)
     assert all(one.applied_at is not None for one in answered)
+
+
+async def test_a_conversation_is_deleted_with_the_last_run_that_goes_on_with_it(world: World) -> None:
+    deleting.on_deletion(conversation.forget)
+    await world.start()
+    first = await world.done("%say one")
+    second = await world.until(await queue.follow_up(world.org_id, first.id, "%say two", "user:me"))
+    fork = await world.until(await queue.follow_up(world.org_id, first.id, "%say three", "user:me"))
+    await deleting.delete(world.org_id, first.id, "user:me")
+    assert len(await world.kept(second)) == 4
+    third = await world.until(await queue.follow_up(world.org_id, second.id, "%say four", "user:me"))
+    assert await world.text(third) == "four"
+    await deleting.delete(world.org_id, second.id, "user:me")
+    assert len(await world.kept(third)) == 6
+    await deleting.delete(world.org_id, third.id, "user:me")
+    assert {row["session_id"] for row in await database.fetch("SELECT session_id FROM conversation")} == {fork.id}
+    await deleting.delete(world.org_id, fork.id, "user:me")
+    assert not await database.fetch("SELECT 1 FROM conversation")

@@ -148,6 +148,11 @@ def leak(how: str, number: int, start: Start) -> None:
             print(f"cannot sign in with {token}", file=sys.stderr, flush=True)  # noqa: T201
 
 
+def session(session_id: str, number: int, start: Start) -> None:
+    """Name the CLI's session."""
+    emit(EventType.SESSION_INIT, session_id=session_id)
+
+
 def sleep(seconds: str, number: int, start: Start) -> None:
     time.sleep(float(seconds))
 
@@ -277,7 +282,8 @@ DO = {
     function.__name__: function
     for function in (
         *(call, calls, drop, private),
-        *(answer, pace, message, messages, big, usage, draft, tokens, leak, sleep, env, cwd, tree, orphan),
+        *(answer, pace, message, messages, big, usage, draft, tokens, leak, session),
+        *(sleep, env, cwd, tree, orphan),
         *(ask, hear, wait, chat, hang, die, done),
     )
 }

@@ -21,7 +21,7 @@ from corral.runner.gate import Gate
 from corral.runner.settings import Settings
 from corral.wire.agents import McpServer
 from corral.wire.events import ENDS_ATTEMPT, EventType, TokenFrame, Usage
-from corral.wire.runner import Assignment, CommandKind
+from corral.wire.runner import Assignment, CommandKind, secrets_of
 from corral.wire.tools import run_token
 from tests.base.test_redactor import ODD, TOKEN, WRITTEN
 from tests.runner.conftest import MINE, Running, command, until
@@ -155,6 +155,21 @@ def test_what_people_are_asked_is_masked_before_it_is_cut_to_a_line() -> None:
         assert not any(TOKEN[:length] in line for length in (8, 20, 39)), line
 
 
+def test_of_mcp_servers_what_holds_a_secret_is_one_and_plain_settings_are_none(assign: Assign) -> None:
+    env = {"URL": "http://u:hunter2@db/x", "MODE": "spreadsheets", "LOGIN": "me/abcd1234"}
+    headers = {"Authorization": "Bearer mcp-2Jx8vQ4n", "X-Project": "spreadsheets", "Cookie": "s=0123456789"}
+    server = McpServer("tracker", "http", url="http://127.0.0.1:9/", env=env, headers=headers)
+    given = dict(secrets_of(assign("x", env={"PIN": "abcd"}, mcp_servers=[server])))
+    given.pop("CORRAL_RUN_TOKEN")
+    assert given == {
+        "PIN": "abcd",
+        "tracker.URL": env["URL"],
+        "tracker.LOGIN": env["LOGIN"],
+        "tracker.Authorization": "mcp-2Jx8vQ4n",
+        "tracker.Cookie": headers["Cookie"],
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "value", "is_one"),
     [
@@ -208,8 +223,8 @@ def test_only_one_place_sends_what_a_run_says() -> None:
     found = {
         (file.name, call)
         for file in folder.glob("*.py")
-        if file.name != "mcp_speech.py"  # speaks with MCP servers, and not with Corral
-        for call in re.findall(r"_client\.(\w+\()", file.read_text())
+        if "from corral.runner.client import" in (text := file.read_text())
+        for call in re.findall(r"_client\.(\w+\()", text)
         if call not in {"close(", "is_up("}
     }
     assert found == set(ways.items())

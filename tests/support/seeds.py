@@ -87,12 +87,27 @@ class Seeds:
         return key
 
     def unreachable_mcp(self) -> str:
-        body = {"name": f"seed-{uuid.uuid4().hex[:8]}", "transport": "http", "url": "http://127.0.0.1:9/mcp"}
+        """Of an agent inside the platform, which therefore tests it: no runner here would answer."""
+        inside = self.api.post("/api/agents", body=AGENT).raise_for_status().json()["id"]
+        body = {
+            "name": f"seed-{uuid.uuid4().hex[:8]}",
+            "transport": "http",
+            "url": "http://127.0.0.1:9/mcp",
+            "enabled_for": "agents",
+            "agents": [inside],
+        }
         return str(self.api.post("/api/mcps", body=body).raise_for_status().json()["id"])
 
     def mcp(self) -> str:
         body = {"name": f"seed-{uuid.uuid4().hex[:8]}", "transport": "stdio", "command": "true"}
         return str(self.api.post("/api/mcps", body=body).raise_for_status().json()["id"])
+
+    def new_budget(self) -> dict[str, Any]:
+        """A budget of an agent's own: it warns, and so keeps nobody from anything."""
+        return {"scope": "agent", "target": self.agent(), "limit_usd": 5, "period": "day", "hard": False}
+
+    def budget(self) -> str:
+        return str(self.api.post("/api/budgets", body=self.new_budget()).raise_for_status().json()["id"])
 
     def agent(self, cwd: str = "/nowhere", **more: Any) -> str:
         config = {"cwd": cwd, "labels": ["nobody's"]}
@@ -158,6 +173,9 @@ class Seeds:
             "PATCH /api/mcps/{id}": lambda: Request({"id": self.mcp()}, {"args": ["-v"]}),
             "POST /api/mcps/{id}/test": lambda: Request({"id": self.unreachable_mcp()}, {}),
             "DELETE /api/mcps/{id}": lambda: Request({"id": self.mcp()}),
+            "POST /api/budgets": lambda: Request({}, self.new_budget()),
+            **{f"{verb} /api/budgets/{{id}}": self.of_budget for verb in ("GET", "DELETE")},
+            "PATCH /api/budgets/{id}": lambda: Request({"id": self.budget()}, {"limit_usd": 6}),
             "PUT /api/usage/prices": lambda: Request({}, {"prices": [PRICE]}),
             "POST /api/v1/runners/register": lambda: Request({}, ByHand(self.api, f"new-{uuid.uuid4().hex[:6]}").card),
             "POST /api/v1/runners/{id}/poll": lambda: Request(
@@ -187,6 +205,9 @@ class Seeds:
 
     def of_epic(self) -> Request:
         return Request({"id": self.epic()})
+
+    def of_budget(self) -> Request:
+        return Request({"id": self.budget()})
 
     def tool(self) -> Request:
         key = self.hand.tools(self.hand.working()).key

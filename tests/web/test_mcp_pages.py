@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from corral.mcp import servers
+from corral.mcp import servers, uses
 from corral.mcp.servers import Server
+from corral.mcp.uses import Seen
 from corral.web.console import mcp_form
 from corral.wire.runner import McpTested, McpTool
 from tests.support.http import Api
@@ -172,3 +173,19 @@ def test_a_server_is_deleted(running: Running, person: PersonMaker) -> None:
     one = added(running, admin, "short-lived")
     assert admin.post(f"/app/mcps/{one.id}/delete").headers["Location"] == "/app/mcps"
     admin.get(f"/app/mcps/{one.id}", 404)
+
+
+def test_how_runs_found_a_server_stands_beside_how_it_was_tested(running: Running, person: PersonMaker) -> None:
+    admin = person("admin")
+    one = added(running, admin, "used")
+    path, run = f"/app/mcps/{one.id}", "0190f0f0-0000-7000-8000-000000000001"
+    running.do(servers.tested(1, one.id, McpTested([McpTool("read")]), "build-01"))
+    running.do(uses.note(1, "laptop <7>", run, [Seen(one.id, "it ended & <so> on")]))
+    page = admin.get(path)
+    assert "Fails" in page
+    assert "laptop &lt;7&gt;" in page
+    assert "it ended &amp; &lt;so&gt; on" in page
+    assert f'href="/app/runs/{run}"' in page
+    assert "it ended" in admin.get("/app/mcps")
+    running.do(uses.note(1, "laptop <7>", run, [Seen(one.id, None)]))
+    assert "it ended" not in admin.get("/app/mcps")

@@ -68,7 +68,9 @@ class Attempt:
         self._servers = claude_mcp.write(start.assignment, Path(start.private))
         guard = Guard(start.assignment.mcp_servers, self._approvals.ask)
         self._pace = Pace(start.assignment, send)
-        chosen = claude_cli.options(start.assignment, start.env, guard, hooks=self._pace.hooks, servers=self._servers)
+        # What commands in the background print goes into files, which go with the attempt.
+        env = {**start.env, "CLAUDE_CODE_TMPDIR": start.private}
+        chosen = claude_cli.options(start.assignment, env, guard, hooks=self._pace.hooks, servers=self._servers)
         self.cli = claude_cli.Cli(
             chosen,
             start.assignment.run_id,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from corral.runs import feed, pausing, queue, reads
+from corral.runs import deleting, feed, pausing, queue, reads
 from corral.runs.frames import event_json
 from corral.web import answers, sse
 from corral.web.answers import Answer
@@ -108,6 +108,15 @@ async def continue_run(call: Call, id: str, body: GoOn) -> ProjectRun:
     """Let a run go on that is paused or has ended: in its log, and in the session of its CLI."""
     await pausing.continue_by(call.org_id, id, body.message, call.actor)
     return await view(await reads.get(call.org_id, id))
+
+
+@route.delete("/api/runs/<id>", scope="runs:write", status=204, also=(409,))
+async def delete_run(call: Call, id: str) -> None:
+    """Delete a run with its log, and the transcript that its CLI keeps, unless another run goes on with that.
+
+    A live one is to be cancelled first. What it cost stays.
+    """
+    await deleting.delete(call.org_id, id, call.actor)
 
 
 @route.post("/api/runs/<id>/message", scope="runs:write", also=(409,))

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from corral.agents import roster, unmet
 from corral.agents.roster import Agent
-from corral.mcp import servers
+from corral.mcp import servers, uses
 from corral.mcp.servers import Server
+from corral.mcp.uses import Use
+from corral.platform import database
 from corral.web.console.secret_views import NeedView, need_view
+from corral.web.present.mcps import newest
 from corral.wire.agents import McpServer, Ruling
 
 #: What may be decided about a tool, from the strictest: its word, and the class that colours its dot.
@@ -43,6 +46,8 @@ class McpView:
     word: str
     ok: bool | None  #: of the last test
     error: str | None
+    trouble: str | None  #: why it fails, by the newest of tests and uses
+    uses: Sequence[Use]  #: how runs found it, the newest of each machine
     machine: str | None
     tested_at: int | None
     tools: int | None
@@ -102,16 +107,18 @@ async def _views(org_id: int, found: Sequence[Server]) -> list[McpView]:
     for need in await unmet.unmet(org_id):
         if need.server is not None:
             needs.setdefault(need.server.id, []).append(need_view(need))
-    return [_view(server, names, needs.get(server.id, [])) for server in found]
+    used = await database.commit(uses.of(org_id, [server.no for server in found]))
+    return [_view(server, names, needs.get(server.id, []), used[server.no]) for server in found]
 
 
-def _view(server: Server, names: Mapping[str, str], needs: list[NeedView]) -> McpView:
+def _view(server: Server, names: Mapping[str, str], needs: list[NeedView], used: Sequence[Use]) -> McpView:
     health = server.health
-    if health is not None and not health.ok:
+    is_known, trouble = newest(health, used)
+    if trouble is not None:
         status, word = "failed", "Fails"
     elif needs:
         status, word = "waiting", "Lacks a secret"
-    elif health is None:
+    elif not is_known:
         status, word = "queued", "Not tested"
     else:
         status, word = "online", "Works"
@@ -125,6 +132,8 @@ def _view(server: Server, names: Mapping[str, str], needs: list[NeedView]) -> Mc
         word=word,
         ok=health.ok if health else None,
         error=health.error if health else None,
+        trouble=trouble,
+        uses=used,
         machine=health.machine if health else None,
         tested_at=health.tested_at if health else None,
         tools=len(health.tools) if health and health.ok else None,

@@ -99,10 +99,16 @@ def health_view(health: Health) -> HealthView:
     )
 
 
-def _status(health: Health | None, uses: Sequence[Use]) -> str:
-    known = [(use.at, use.error is None) for use in uses[:1]]
+def newest(health: Health | None, uses: Sequence[Use]) -> tuple[bool, str | None]:
+    """Tell whether anything is known of a server, and why it fails by the newest of that, if it does."""
+    known = [(use.at, use.error) for use in uses[:1]]
     if health is not None:
-        known.append((health.tested_at, health.ok))
-    if not known:
+        known.append((health.tested_at, health.error))
+    return bool(known), max(known, key=lambda one: one[0])[1] if known else None
+
+
+def _status(health: Health | None, uses: Sequence[Use]) -> str:
+    is_known, why = newest(health, uses)
+    if not is_known:
         return "unknown"
-    return "ok" if max(known)[1] else "failing"
+    return "ok" if why is None else "failing"

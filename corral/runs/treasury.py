@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from corral.base.errors import Conflict, Unavailable
+from corral.base.errors import Conflict, NotFound, Unavailable
 from corral.base.logs import get_logger
 from corral.platform import database
 from corral.platform.database import Row, Unit, sql
@@ -222,6 +222,6 @@ async def _decide(step: Callable[[Row, Hints], Unit[None]], run: Row) -> None:
     """Decide one step about a run; what has become of that meanwhile is no failure."""
     try:
         await decide(partial(step, run))
-    except Conflict as error:
+    except (Conflict, NotFound) as error:
         log.debug("a run went another way", run=run["id"], why=error.message)
     await asyncio.sleep(0)  # others have their turn

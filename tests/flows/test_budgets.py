@@ -115,7 +115,7 @@ def test_an_agent_of_the_platform_is_stopped_and_goes_on(make_server: ServerMake
     limit = round(stand(company, tight)["spent_usd"] + 2 * ANSWER, 2)
     raised(company, tight, limit)
     company.wait(run, "PAUSED")
-    assert stand(company, tight)["spent_usd"] <= limit + ANSWER
+    assert stand(company, tight)["spent_usd"] <= round(limit + ANSWER, 6)
     why = f"budget Tight: all of its ${limit:.2f} in all is spent"
     eventually(lambda: why in company.look(task)["why"], what=why)
     raised(company, tight, 100)

@@ -158,25 +158,36 @@ class Stream:
         return "".join(given)
 
 
+class _Block:
+    """A block of an answer: its text so far, and how much of it was given out."""
+
+    __slots__ = ("given", "stream")
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream, self.given = stream, 0
+
+
 class Blocks:
     """Texts that come in pieces side by side, each under its name, as models stream the blocks of an answer."""
 
     def __init__(self, redactor: Redactor) -> None:
         """Begin with no block."""
         self._redactor = redactor
-        self._blocks: dict[str, tuple[Stream, int]] = {}
+        self._blocks: dict[str, _Block] = {}
 
     def feed(self, block: str, text: str) -> tuple[int, str]:
         """Take a piece; return what is decided of its block, and how much of that was given out before."""
-        stream, given = self._blocks.get(block) or (self._redactor.stream(), 0)
-        decided = stream.feed(text)
-        self._blocks[block] = stream, given + len(decided)
+        one = self._blocks.get(block)
+        if one is None:
+            one = self._blocks[block] = _Block(self._redactor.stream())
+        given, decided = one.given, one.stream.feed(text)
+        one.given = given + len(decided)
         return given, decided
 
     def end(self, block: str) -> tuple[int, str]:
         """Return the rest of a block, and how much of it was given out before; forget the block."""
-        stream, given = self._blocks.pop(block, (self._redactor.stream(), 0))
-        return given, stream.flush()
+        one = self._blocks.pop(block, None)
+        return (one.given, one.stream.flush()) if one is not None else (0, "")
 
 
 class ByteStream:

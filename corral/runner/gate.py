@@ -64,9 +64,10 @@ class Gate:
         """Return what is decided of streamed text; what may become a secret waits for what comes after it."""
         if self._redactor.is_empty:
             return frame
-        if frame.block not in self._kinds and len(self._kinds) >= _MOST_BLOCKS:
-            self._end(next(iter(self._kinds)))  # nobody misses it: its text comes as an event
-        self._kinds[frame.block] = frame.kind
+        if frame.block not in self._kinds:
+            if len(self._kinds) >= _MOST_BLOCKS:
+                self._end(next(iter(self._kinds)))  # nobody misses it: its text comes as an event
+            self._kinds[frame.block] = frame.kind
         frame.offset, frame.text = self._blocks.feed(frame.block, frame.text)
         return frame if frame.text else None
 

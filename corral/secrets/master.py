@@ -86,8 +86,10 @@ def _read(settings: Settings) -> str | None:
 
 
 def _write(settings: Settings, lines: list[str]) -> None:
-    """Write the file anew: whole, or not at all."""
+    """Write the file anew: whole, or not at all. What others that were killed had begun to write goes."""
     path = settings.data / _FILE
+    for begun in settings.data.glob(f"{_FILE}.*"):
+        begun.unlink()
     fresh = path.with_name(f"{_FILE}.{new_token(6)}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -14,7 +15,9 @@ from corral.platform.settings import Settings
 from corral.secrets import cipher, keyring, rotation, vault
 from corral.secrets.cipher import WrongMasterKey
 from corral.secrets.rotation import Rotated
+from tests.conftest import REPOSITORY
 from tests.secrets.test_vault import ANN, BY, ORG, OTHER_ORG, VALUE
+from tests.secrets.user import MANY
 
 pytestmark = pytest.mark.usefixtures("opened")
 
@@ -99,40 +102,64 @@ async def test_a_key_in_the_settings_takes_over_from_the_file(settings: Settings
 
 
 async def test_rotating_under_load_loses_nothing_and_disturbs_nobody(settings: Settings) -> None:
-    keyring.use(with_keys(settings, 1))
+    orgs = (ORG, ORG, OTHER_ORG)
     for n in range(20):
         await vault.put(ORG, f"OLD_{n}", f"old {n}")
-    keyring.use(with_keys(settings, 2, 1))
-    done = asyncio.Event()
+    users = [await started(settings, org, f"USER{n}") for n, org in enumerate(orgs)]
+    keys = set()
+    for _ in range(8):
+        done = await rotation.rotate(renew=True)
+        assert done.left == 0
+        keys.add(done.key)
+        await asyncio.sleep(0.1)
+    rounds = [int((await user.communicate(b""))[0]) for user in users]
+    assert [user.returncode for user in users] == [0, 0, 0]
+    assert min(rounds) > 10, rounds
+    assert len(keys) == 8
+    last = await rotation.rotate(renew=True)
+    assert await masters() == [last.key]
+    path = settings.data / "secret.key"
+    path.write_text(path.read_text().split()[0])
+    keyring.use(settings)
+    values = {**await vault.resolve(ORG, None, BY), **await vault.resolve(OTHER_ORG, None, BY)}
+    assert all(values[f"OLD_{n}"] == f"old {n}" for n in range(20))
+    for name, count in (("USER0", rounds[0]), ("USER1", rounds[1]), ("USER2", rounds[2])):
+        newest = {f"{name}_{at % MANY}": f"{name} {at}" for at in range(count)}
+        assert {key: value for key, value in values.items() if key.startswith(name)} == newest
 
-    async def read() -> int:
-        count = 0
-        while not done.is_set():
-            values = await vault.resolve(ORG, None, BY)
-            assert all(values[f"OLD_{n}"] == f"old {n}" for n in range(20))
-            count += 1
-            await asyncio.sleep(0)
-        return count
 
-    async def write(who: int) -> None:
-        for n in range(10):
-            await vault.put(ORG, f"NEW_{who}_{n}", f"{who} {n}")
-            await asyncio.sleep(0)
+async def test_a_rotation_that_is_killed_leaves_all_readable_and_no_keys_lying_about(settings: Settings) -> None:
+    orgs = range(1, 13)
+    for org in orgs:
+        for n in range(4):
+            await vault.put(org, f"S{n}", f"{org} {n}")
+    for after in (0.0, 0.02, 0.05, 0.1):
+        killed = await started(settings, ORG, "rotate")
+        await asyncio.sleep(after)
+        killed.kill()
+        await killed.wait()
+        keyring.use(settings)
+        for org in orgs:
+            assert await vault.resolve(org, None, BY) == {f"S{n}": f"{org} {n}" for n in range(4)}
+    (settings.data / "secret.key.half").write_text("what one that was killed was writing")
+    done = await rotation.rotate(renew=True)
+    assert await masters() == [done.key]
+    path = settings.data / "secret.key"
+    assert [file.name for file in settings.data.glob("secret*")] == ["secret.key"]
+    path.write_text(path.read_text().split()[0])
+    keyring.use(settings)
+    assert await vault.resolve(12, None, BY) == {f"S{n}": f"12 {n}" for n in range(4)}
 
-    async def rotate() -> None:
-        for byte in (3, 4, 5):
-            keyring.use(with_keys(settings, byte, byte - 1, 2, 1))
-            await asyncio.gather(*(rotation.rotate(renew=True) for _ in range(2)))
 
-    readers = [asyncio.create_task(read()) for _ in range(2)]
-    await asyncio.gather(rotate(), *(write(who) for who in range(3)))
-    done.set()
-    assert all(await asyncio.gather(*readers))
-    await rotation.rotate(renew=False)
-    keyring.use(with_keys(settings, 5))
-    values = await vault.resolve(ORG, None, BY)
-    assert len(values) == 50
-    assert all(values[f"NEW_{who}_{n}"] == f"{who} {n}" for who in range(3) for n in range(10))
+async def started(settings: Settings, org: int, name: str) -> asyncio.subprocess.Process:
+    """A process beside this one that has begun to use the secrets."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.secrets.user", str(settings.data), settings.database_url, str(org), name,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"begins\n"
+    return process
 
 
 async def test_a_rotation_that_is_cut_off_leaves_all_readable_and_is_finished_by_the_next(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -109,21 +110,23 @@ def export(
     task: _Task = None,
     run: _Run = None,
     output: _File = None,
+    as_json: options.Json = False,
     data: options.Data = None,
 ) -> None:
-    """Write the lines of the ledger as CSV, newest first; or a month's statement."""
+    """Write the lines of the ledger as CSV, newest first; or a month's statement. As JSON: a line each."""
     with connected(data) as client:
         if statement:
             if any((first, last, agent, model, epic, task, run)):
                 raise Misused("A statement is of a --month, and of all, a --team or a --label")
-            text, _ = client.text("/api/usage/statement", month=month, team=team, label=label, tz=tz, format="csv")
+            kind = "json" if as_json else "csv"
+            text, _ = client.text("/api/usage/statement", month=month, team=team, label=label, tz=tz, format=kind)
             pages = [text]
         else:
             asked = _asked(
                 client, month=month, first=first, last=last, tz=tz, agent=agent, team=team, label=label, model=model,
                 epic=epic, task=task, run=run,
             )  # fmt: skip
-            pages = _pages(client, asked)
+            pages = _lines(client, asked) if as_json else _pages(client, asked)
     if output is None:
         sys.stdout.writelines(pages)
         return
@@ -257,6 +260,16 @@ def _pages(client: Client, asked: dict[str, str | None]) -> list[str]:
         text, following = client.text(following)
         pages.append(text.partition("\r\n")[2])
     return pages
+
+
+def _lines(client: Client, asked: dict[str, str | None]) -> list[str]:
+    """Return all lines of the ledger, each as JSON on a line of its own."""
+    text, following = client.text("/api/usage/ledger", **asked)
+    found = json.loads(text)["data"]
+    while following is not None:
+        text, following = client.text(following)
+        found += json.loads(text)["data"]
+    return [f"{json.dumps(line, ensure_ascii=False)}\n" for line in found]
 
 
 def _parts(by: str, found: dict[str, Any]) -> list[dict[str, Any]]:

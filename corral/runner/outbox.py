@@ -53,6 +53,7 @@ class Outbox:
         self._backoff = Backoff(first=0.2, most=15.0)
         self._away = False
         self._next = 0  # the record to send next
+        self._sure = 0  # whatever is before it was followed by an event that the server has
         self._stored = spool.head.first if stored is None else stored  # what the server said last
         self._drafted = 0  # `Spool.drafted` as the server knows it
         self._wants_drafts = True  # until it refuses them
@@ -160,6 +161,9 @@ class Outbox:
         piece = self.spool.read(self._next, self._most, MOST_BYTES, stored=self._stored)
         if self.fenced:  # only what was spent is still of interest
             return Piece(usage=piece.usage, next=piece.next), []
+        if piece.events and self._most == MOST_EVENTS:
+            # Lines that went without events: if the server lost just those, nothing else would tell.
+            piece.usage = [*self.spool.read(self._sure, self._next - self._sure, MOST_BYTES).usage, *piece.usage]
         piece.events = [self._substitutes.get(event.n, event) for event in piece.events]
         early = any(event.type in WHOLE_TEXTS for event in piece.events)
         return piece, self._tokens.take(time.monotonic(), early=early)
@@ -186,9 +190,11 @@ class Outbox:
                 await self._note_refusal(piece, refusal)
         else:
             self._note_back()
-            self._most = MOST_EVENTS
             if drafts is not None:
                 self._drafted = drafts.at
+            was_whole, self._most = self._most == MOST_EVENTS, MOST_EVENTS
+            if piece.events and was_whole:
+                self._sure = self.spool.after(piece.events[-1].n)
             await self._note_stored(piece, answer.n)
 
     async def _note_stored(self, piece: Piece, stored: int) -> None:
@@ -210,6 +216,7 @@ class Outbox:
         self._stored = stored
         self._drafted = 0
         self._next = min(self._next, self.spool.after(stored))
+        self._sure = min(self._sure, self._next)
 
     async def _note_refusal(self, piece: Piece, refusal: Refused) -> None:
         self._tokens.clear()
@@ -228,6 +235,7 @@ class Outbox:
         if len(piece.events) + len(piece.usage) > 1:
             self._most = max(1, min(self._most, piece.next - self._next) // 2)
             return
+        self._wants_drafts = True  # if they were refused before, it was perhaps for this
         if piece.usage:
             self._log.error("the server refused a usage line", why=refusal.message, usage=piece.usage[0].source)
             self._next = piece.next

@@ -258,17 +258,17 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
     if (run["attempt"], run["lease"]) != (batch.attempt, batch.lease):
         return _Outcome(run["no"], 0, fenced=True)
     last = batch.events[-1].n if batch.events else 0
-    if last <= run["spool_n"]:
-        # All of it is stored: an answer was lost on its way. True also when the batch ended the attempt.
-        if batch.drafts is not None and run["attempt_open"]:  # these may be newer than those that came with it then
+    known = run["spool_n"] - batch.events[0].n + 1 if batch.events else 0
+    if last <= run["spool_n"] or (known < 0 and run["attempt_open"]):
+        # All of it is stored, because an answer was lost on its way (also when the batch ended the attempt), or none
+        # of it can be yet: the runner sends again after a gap. The drafts are what is true now; the lines just stored
+        # may have taken the place of others.
+        if batch.drafts is not None and run["attempt_open"]:
             told = replace(batch, events=[], usage=[])
             yield from _store(arrived._replace(batch=told, payloads=[], beside=None))
-        return _Outcome(run["no"], run["spool_n"], live=False)
+        return _Outcome(run["no"], run["spool_n"], live=known < 0)
     if not run["attempt_open"]:
         return _Outcome(run["no"], run["spool_n"], fenced=True)
-    known = run["spool_n"] - batch.events[0].n + 1
-    if known < 0:
-        return _Outcome(run["no"], run["spool_n"])  # a gap: the runner sends again from what is stored
     rest = arrived._replace(
         batch=replace(batch, events=batch.events[known:], usage=[]),
         payloads=arrived.payloads[known:],

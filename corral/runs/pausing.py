@@ -45,15 +45,21 @@ async def continue_by(org_id: int, run_id: str, message: str | None, by: str) ->
 
 
 def pause(run: Row, reason: Pause, hints: Hints) -> Unit[None]:
-    """Pause a locked run within another unit; asking twice is asking once. Conflict if it is not at work."""
+    """Pause a locked run within another unit; asking twice is asking once. Conflict if it is not at work.
+
+    One that a budget has paused can be paused by a person too, so that money does not let it go on.
+    """
+    told: dict[str, Any] = msgspec.to_builtins(reason)
+    if run["status"] == RunStatus.PAUSED and reason.code == BY_HAND and _code(run["reason"]) != BY_HAND:
+        yield sql("UPDATE runs SET reason = $2 WHERE no = $1", run["no"], _json(told))
+        return
     if run["status"] not in LIVE:
         raise Conflict(_why_not(RunStatus(run["status"])))
-    told: dict[str, Any] = msgspec.to_builtins(reason)
     if not run["attempt_open"]:  # it waits to be told more, and nobody works on it
         yield from ending.rest(run["no"], told, hints)
         return
-    asked = msgspec.json.decode(run["pause_requested"], type=Pause) if run["pause_requested"] else None
-    if asked is None or (reason.code == BY_HAND and asked.code != BY_HAND):  # a person's word stays, whoever was first
+    asked = _code(run["pause_requested"])
+    if asked is None or (reason.code == BY_HAND and asked != BY_HAND):  # a person's word stays, whoever was first
         yield sql("UPDATE runs SET pause_requested = $2 WHERE no = $1", run["no"], _json(told))
     if asked is None:
         yield from commands.issue(run, CommandKind.PAUSE, reason, hints)
@@ -133,6 +139,11 @@ def _why_not(status: RunStatus) -> str:
     if status == RunStatus.QUEUED:
         return "The run is queued, so there is nothing to pause yet; cancel it, or pause its agent"
     return f"The run has already ended: it is {status}"
+
+
+def _code(reason: str | None) -> str | None:
+    """Return what a stored reason says who paused."""
+    return msgspec.json.decode(reason).get("code") if reason is not None else None
 
 
 def _json(value: object) -> str:

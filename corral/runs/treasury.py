@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from corral.base.errors import Conflict, Unavailable
+from corral.base.errors import Conflict, NotFound, Unavailable
 from corral.base.logs import get_logger
 from corral.platform import database
 from corral.platform.database import Row, Unit, sql
@@ -85,7 +85,7 @@ async def _look_after(org_id: int) -> None:
             await _decide(partial(_explain, lent), kept.run)
     ended = [kept.run["no"] for kept in books.kept if kept.status in ENDED]
     if ended:
-        await database.commit(_forget(ended))
+        await decide(partial(_forget, ended))
 
 
 # More, or less
@@ -210,18 +210,26 @@ def _explain(why: str, run: Row, hints: Hints) -> Unit[None]:
         yield sql("UPDATE runs SET reason = $2 WHERE no = $1", run["no"], told)
 
 
-def _forget(run_nos: Iterable[int]) -> Unit[None]:
-    numbers = ",".join(map(str, run_nos))
-    yield sql(
-        f"DELETE FROM reservations WHERE run_no IN ({numbers}) AND EXISTS (SELECT 1 FROM runs r "  # noqa: S608 - integers
-        "WHERE r.no = run_no AND r.status IN ('completed', 'failed', 'cancelled'))"
+def _forget(run_nos: Iterable[int], hints: Hints) -> Unit[None]:
+    """Keep nothing for runs that have ended: nobody continues one between the look and the deletion."""
+    del hints
+    rows = yield sql(
+        f"UPDATE runs SET followups = followups WHERE no IN ({_numbers(run_nos)}) "  # noqa: S608 - integers
+        "AND status IN ('completed', 'failed', 'cancelled') RETURNING no"
     )
+    if rows:
+        numbers = _numbers(row["no"] for row in rows)
+        yield sql(f"DELETE FROM reservations WHERE run_no IN ({numbers})")  # noqa: S608 - integers
+
+
+def _numbers(run_nos: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(run_nos)))
 
 
 async def _decide(step: Callable[[Row, Hints], Unit[None]], run: Row) -> None:
     """Decide one step about a run; what has become of that meanwhile is no failure."""
     try:
         await decide(partial(step, run))
-    except Conflict as error:
+    except (Conflict, NotFound) as error:
         log.debug("a run went another way", run=run["id"], why=error.message)
     await asyncio.sleep(0)  # others have their turn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,9 +13,11 @@ import pytest
 
 from corral.agents import board
 from corral.agents.roster import Agent
+from corral.base.errors import Conflict
 from corral.base.ids import new_id
 from corral.platform import database
 from corral.runs import admission, pausing, queue, reads, treasury
+from corral.runs.hints import decide
 from corral.runs.models import Run
 from corral.usage import budgets, meter
 from corral.usage.budgets import Budget
@@ -201,7 +204,8 @@ async def test_a_keys_budget_is_over_its_runs_and_what_they_delegate(office: Off
     (work,) = await started(office)
     await spends(work, 9 * CENT + 5_000)
     await work.ends()
-    assert (await office.launch()).hold == "budget B: all of its $0.10 in all is spent"
+    why = "budget B: too little is left of its $0.10 in all for a run to go on"  # half a cent
+    assert (await office.launch()).hold == why
     child = await queue.follow_up(office.org_id, run.id, "more", "key:test")
     assert (child.hold or "").startswith("budget B")
     other = await queue.follow_up(office.org_id, run.id, "more", "key:other")
@@ -383,6 +387,39 @@ async def test_a_person_who_paused_a_run_is_not_overruled_by_money(office: Offic
     await raised(office, mine, 100 * DOLLAR)
     assert (await office.run(run.id)).status == "paused"
     await pausing.continue_by(office.org_id, run.id, None, PERSON)
+    assert len(await office.claim()) == 1
+
+
+async def test_a_person_may_also_pause_what_a_budget_has_paused_and_money_does_not_let_it_go_on(office: Office) -> None:
+    mine = await budget(office, DOLLAR)
+    run = await office.launch()
+    (work,) = await started(office)
+    await spends(work, 2 * DOLLAR)
+    await tick()
+    await is_paused(office, work)
+    await pausing.pause_by(office.org_id, run.id, PERSON)
+    assert await why(office, run) == "Paused by a person"
+    assert (await stand(office, mine))[3] == 0
+    with pytest.raises(Conflict, match="paused already"):
+        await pausing.pause_by(office.org_id, run.id, PERSON)
+    await raised(office, mine, 100 * DOLLAR)
+    assert (await office.run(run.id)).status == "paused"
+    await pausing.continue_by(office.org_id, run.id, None, PERSON)
+    assert len(await office.claim()) == 1
+
+
+async def test_what_is_kept_for_a_run_that_is_continued_is_not_forgotten_with_its_end(office: Office) -> None:
+    """A server saw its end, and another lets it go on before the first one cleans up."""
+    mine = await budget(office, DOLLAR)
+    run = await office.launch()
+    (work,) = await started(office)
+    await spends(work, DOLLAR)
+    await work.fails()
+    no = (await office.run(run.id)).no
+    await pausing.continue_by(office.org_id, run.id, None, PERSON)
+    assert await office.claim() == []
+    await decide(partial(treasury._forget, [no]))
+    await raised(office, mine, 10 * DOLLAR)
     assert len(await office.claim()) == 1
 
 

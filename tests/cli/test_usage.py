@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +79,8 @@ def test_an_export_is_every_line_once(corral: Command, hand_server: Server, spen
     to_file = corral("usage", "export", "--run", spent.run["run_id"], "-o", "out.csv", server=hand_server)
     assert (to_file.code, to_file.out) == (0, "")
     assert rows((folder / "out.csv").read_text()) == rows(done.out)
+    told = corral("usage", "export", "--agent", spent.agent, "--json", server=hand_server).out.splitlines()
+    assert [json.loads(line)["source"] for line in told] == ["2", "1"]
 
 
 def test_a_statement_is_exported_with_its_sums(corral: Command, hand_server: Server, spent: Spent) -> None:
@@ -86,6 +89,8 @@ def test_a_statement_is_exported_with_its_sums(corral: Command, hand_server: Ser
         ("model-1", "1.000000"),
         ("model-2", "2.000000"),
     ]
+    bill = corral("usage", "export", "--statement", "--team", spent.team, "--json", server=hand_server).json()
+    assert (bill["month"], bill["team"], bill["cost_usd"]) == (MONTH, spent.team, 3.0)
 
 
 def test_a_price_is_set_listed_and_taken_back(corral: Command, hand_server: Server) -> None:

@@ -29,6 +29,8 @@ class Server:
         self.misfortunes = misfortunes
         self.stored: list[str] = []
         self.usage: set[str] = set()
+        self.is_cut_to = 0  #: so many events were left by the last power cut
+        self.commits: list[tuple[list[str], set[str]]] = [([], set())]  #: what was there after each of them
 
     async def send(self, run_id: str, batch: EventBatch) -> EventsStored:
         await asyncio.sleep(0)
@@ -37,12 +39,15 @@ class Server:
             raise Retryable("no answer")
         if fate == "refused" and len(batch.events) > 1:
             raise Refused("too large", status=413)
-        if fate == "power cut":
-            del self.stored[len(self.stored) // 2 :]
+        if fate == "power cut":  # it takes the last commits, each as a whole
+            del self.commits[len(self.commits) // 2 + 1 :]
+            self.stored, self.usage = list(self.commits[-1][0]), set(self.commits[-1][1])
+            self.is_cut_to = len(self.stored)
         for event in batch.events:
             if event.n == len(self.stored) + 1:
                 self.stored.append(json.loads(bytes(event.payload))["text"])
         self.usage |= {usage.source for usage in batch.usage}
+        self.commits.append((list(self.stored), set(self.usage)))
         if fate == "unanswered":
             raise Retryable("no answer")
         return EventsStored(len(self.stored))
@@ -102,7 +107,8 @@ def test_a_restart_sends_what_is_missing_wherever_the_server_is(count: int, misf
 class Ledger(Server):
     """A server that also counts: lines once, and drafts as they were told last.
 
-    A power cut that takes the events they came with takes them as well.
+    A power cut that takes the events they came with takes them as well. One that takes only them shows less until the
+    next ones are told; nobody keeps them for that.
     """
 
     def __init__(self, misfortunes: list[str]) -> None:
@@ -111,18 +117,14 @@ class Ledger(Server):
         self._told_after = 0  #: so many events
 
     async def send(self, run_id: str, batch: EventBatch) -> EventsStored:
-        is_lost = self.misfortunes[:1] == ["lost"]
-        if self.misfortunes[:1] == ["power cut"] and len(self.stored) // 2 < self._told_after:
-            self.told = Drafts(0)
+        fate = self.misfortunes[0] if self.misfortunes else "ok"
         try:
-            answer = await super().send(run_id, batch)
-        except Retryable:
-            self._note(batch if not is_lost else EventBatch(1, ""))
-            raise
-        if batch.events and answer.n < batch.events[-1].n:
-            return answer  # a gap
-        self._note(batch)
-        return answer
+            return await super().send(run_id, batch)
+        finally:
+            if fate == "power cut" and self.is_cut_to < self._told_after:
+                self.told = Drafts(0)
+            if fate != "lost" and not (fate == "refused" and len(batch.events) > 1):
+                self._note(batch)
 
     def _note(self, batch: EventBatch) -> None:
         if batch.drafts is not None and batch.drafts.at > self.told.at:
@@ -181,3 +183,27 @@ async def test_a_server_that_takes_no_drafts_gets_everything_else(folder: Path) 
     sender.event(EventType.RUN_COMPLETED, b'{"text":"end"}')
     await asyncio.wait_for(sender.delivered.wait(), 20)
     assert server.stored == ["said", "end"]
+
+
+async def test_an_event_that_the_server_refuses_does_not_keep_drafts_from_it(folder: Path) -> None:
+    class Strict(Server):
+        told: Drafts | None = None
+
+        async def send(self, run_id: str, batch: EventBatch) -> EventsStored:
+            if any(b"bad" in bytes(event.payload) for event in batch.events):
+                raise Refused("events[0].payload is not a question", status=400)
+            self.told = batch.drafts or self.told
+            for event in batch.events:
+                self.stored.append(event.type)
+            return EventsStored(len(self.stored))
+
+    server = Strict([])
+    sender = Outbox(spool.create(folder, Held("run", 1, "lease")), cast("Client", server))
+    sender.draft(Usage("1/message-a", "m", output_tokens=1, estimated=True))
+    sender.event(EventType.PERMISSION_REQUESTED, b'{"text":"bad"}')
+    sender.start()
+    await until(lambda: server.stored == [EventType.AGENT_NEEDS_ATTENTION])
+    await until(lambda: server.told is not None)
+    sender.draft(Usage("1/message-b", "m", output_tokens=1, estimated=True))
+    await until(lambda: server.told is not None and len(server.told.lines) == 2)
+    await sender.stop()

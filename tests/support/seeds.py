@@ -87,7 +87,15 @@ class Seeds:
         return key
 
     def unreachable_mcp(self) -> str:
-        body = {"name": f"seed-{uuid.uuid4().hex[:8]}", "transport": "http", "url": "http://127.0.0.1:9/mcp"}
+        """Of an agent inside the platform, which therefore tests it: no runner here would answer."""
+        inside = self.api.post("/api/agents", body=AGENT).raise_for_status().json()["id"]
+        body = {
+            "name": f"seed-{uuid.uuid4().hex[:8]}",
+            "transport": "http",
+            "url": "http://127.0.0.1:9/mcp",
+            "enabled_for": "agents",
+            "agents": [inside],
+        }
         return str(self.api.post("/api/mcps", body=body).raise_for_status().json()["id"])
 
     def mcp(self) -> str:

@@ -42,7 +42,7 @@ def list_(as_json: options.Json = False, data: options.Data = None) -> None:
         stderr().line("No budgets. Set one: corral budgets set 500 --period month")
         return
     out.table(
-        ["ID", "NAME", "OF", "LIMIT", "SPENT", "KEPT", "LEFT", "", "STOPS"],
+        ["ID", "NAME", "OF", "LIMIT", "SPENT", "RESERVED", "LEFT", "", "STOPS"],
         [
             [
                 short(one["id"], out),
@@ -97,7 +97,7 @@ def set_(
         stdout().json(found)
         return
     done = "Changed" if same else "Set"
-    stdout().line(f"{done}: {found['name']}, {_limit(found)}, of which ${found['spent_usd']:,.2f} are spent.", "green")
+    stdout().line(f"{done}: {found['name']}, {_limit(found)}, of which ${found['spent_usd']:,.2f} is spent.", "green")
 
 
 @app.command()

@@ -109,7 +109,10 @@ def logs(
         run = run_id(client, id)
         if follow:
             client.get(f"/api/v1/runs/{run}")  # a server that is away from the start is not waited for
-            raise typer.Exit(watch(client, run, out, as_json=as_json))
+            code = watch(client, run, out, as_json=as_json)
+            if not as_json:
+                _cost(client, run, out)
+            raise typer.Exit(code)
         events = client.get(f"/api/runs/{run}/events")
         if as_json:
             out.json(events)

@@ -57,7 +57,7 @@ def list_(agent: _Agent = None, as_json: options.Json = False, data: options.Dat
                     str(one["version"]),
                     f"{ago(one['updatedAt'])} ago",
                     f"{ago(one['lastUsedAt'])} ago" if one["lastUsedAt"] else "never",
-                    one["lastUsedBy"] or "",
+                    (one["lastUsedBy"] or "").replace(":", " ", 1),
                 ]
                 for one in found
             ],

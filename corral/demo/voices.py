@@ -24,7 +24,7 @@ _GO_ON = re.compile(
     | The\ previous\ response\ failed
     | \[Your\ previous\ response\ had
     | This\ session's\ worker\ process\ was\ restarted
-    | continue\b[^\n]*\bleft\ off
+    | (?:You\ were\ (?:interrupted|paused)\b[^\n]*\.\ )?continue\b[^\n]*\bleft\ off
     | continue[.!]?\Z
     """,
     re.VERBOSE | re.IGNORECASE,

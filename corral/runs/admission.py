@@ -151,9 +151,9 @@ class Books(msgspec.Struct):
 def refusal(standing: Standing) -> str:
     """Say why a budget lends nothing, in the words of a hold and of a pause."""
     budget = standing.budget
-    if standing.spent + CENT > budget.limit_micros:
+    if standing.spent >= budget.limit_micros:
         return f"{HELD}{budget.name}: all of its {budget.told()} is spent"
-    if standing.reserved:
+    if standing.reserved and standing.spent + CENT <= budget.limit_micros:
         return f"{HELD}{budget.name}: what is left of its {budget.told()} is kept for runs under way"
     return f"{HELD}{budget.name}: too little is left of its {budget.told()} for a run to go on"
 

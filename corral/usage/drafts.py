@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corral.platform import database
 from corral.platform.database import Unit, many, sql
 from corral.usage.ledger import MS_A_DAY, WHOM, Spender
 from corral.wire.events import Drafts
@@ -45,3 +46,9 @@ def replace(spender: Spender, drafts: Drafts, book: Book, now: int) -> Unit[None
             for line in drafts.lines
         ]
         yield many(_INSERT, rows)
+
+
+async def spending(org_id: int) -> int:
+    """Return what runs under way are known to have spent beyond their lines, in millionths of a dollar."""
+    rows = await database.fetch("SELECT coalesce(sum(micros), 0) AS micros FROM usage_drafts WHERE org_id = $1", org_id)
+    return int(rows[0]["micros"])

@@ -32,6 +32,12 @@ _EXPECTED = re.compile(r"Expected `(?P<want>[^`]+)`, got `(?P<got>[^`]+)`")
 _LENGTH = re.compile(r"Expected `(?P<want>[^`]+)` of length (?P<how>[<>=]+) (?P<n>\d+)")
 _BOUND = re.compile(r"Expected `(?P<want>[^`]+)` (?P<how>[<>]=?) (?P<n>[-\d.]+)")
 _NOT_BLANK = r"matching regex '\\S'"
+#: Patterns in words, where people type what they are of.
+_PATTERNS = {
+    "^[A-Z][A-Z0-9_]*$": "must be capital letters, digits and underscores, as GITHUB_TOKEN",
+    "^[a-zA-Z0-9_-]{1,64}$": "must be 1 to 64 letters, digits, _ and -",
+    r"^\\d{4}-\\d{2}$": "must be a month, as 2026-11",
+}
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]+)`")
 
@@ -199,7 +205,8 @@ def _reason(what: str, type_: Any, value: object) -> str:
         word = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than"}[found["how"]]
         return f"must be {word} {found['n']}, not {_shown(value)}"
     if "matching regex" in what:
-        return f"must match {what.partition('regex ')[2].strip(chr(39))}, not {_shown(value)}"
+        pattern = what.partition("regex ")[2].strip("'")
+        return f"{_PATTERNS.get(pattern, f'must match {pattern}')}, not {_shown(value)}"
     return f"is not valid: {what}"
 
 

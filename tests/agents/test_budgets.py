@@ -204,7 +204,8 @@ async def test_a_keys_budget_is_over_its_runs_and_what_they_delegate(office: Off
     (work,) = await started(office)
     await spends(work, 9 * CENT + 5_000)
     await work.ends()
-    assert (await office.launch()).hold == "budget B: all of its $0.10 in all is spent"
+    why = "budget B: too little is left of its $0.10 in all for a run to go on"  # half a cent
+    assert (await office.launch()).hold == why
     child = await queue.follow_up(office.org_id, run.id, "more", "key:test")
     assert (child.hold or "").startswith("budget B")
     other = await queue.follow_up(office.org_id, run.id, "more", "key:other")

@@ -45,7 +45,7 @@ def test_a_budget_is_set_listed_changed_and_deleted(corral: Command, hand_server
     of_team = ("--team", team.name, "--period", "day")
     named = ("--name", "Daily", "--tz", "Europe/Berlin", "--soft")
     made = corral("budgets", "set", "4", *of_team, *named, server=hand_server)
-    assert made.out == "Set: Daily, $4.00 a day, of which $3.00 are spent.\n", made.err
+    assert made.out == "Set: Daily, $4.00 a day, of which $3.00 is spent.\n", made.err
     listed = row(corral("budgets", server=hand_server), "Daily")
     assert " ".join(listed[1:]) == f"Daily team {team.name} $4.00 a day $3.00 $0.00 $1.00 75 % no, it warns"
     changed = corral("budgets", "set", "40.5", *of_team, "--hard", "--json", server=hand_server).json()

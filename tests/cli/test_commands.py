@@ -82,6 +82,9 @@ def test_a_followup_goes_on_and_the_end_of_an_id_names_a_run(corral: Command, up
     assert corral("runs", "--limit", "1", "--json", server=up).json()["data"][0]["parentRunId"] == first
     assert done.code == 0, done.err
     assert "still here" in done.out
+    assert corral("delete", first[-8:], "--json", server=up).json() == {"ok": True}
+    assert corral("delete", first, server=up).code == 1
+    assert corral("logs", first, server=up).code == 1
 
 
 def asked(server: Server, run: str) -> str:

@@ -79,6 +79,7 @@ def test_help_and_version(corral: Command) -> None:
         "pause",
         "continue",
         "cancel",
+        "delete",
         "approvals",
         "keys",
     ):

@@ -191,3 +191,11 @@ def test_the_uses_of_a_secret_are_listed_and_lead_on(quiet: Api, quiet_server: S
         assert other.get("/api/secrets/uses").json() == []
         assert other.get("/api/secrets/uses", query={"key": "TESTED_WITH"}).status_code == 400
     assert quiet.delete("/api/mcps/:id", server).status_code == 200
+
+
+def test_a_name_that_is_none_is_refused_in_words(api: Api) -> None:
+    answer = api.post("/api/secrets", body={"key": "deploy", "value": "v"})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == (
+        "key must be capital letters, digits and underscores, as GITHUB_TOKEN, not 'deploy'"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -191,6 +192,16 @@ def test_a_statement_is_a_page_to_print(spender: Spender) -> None:
     assert page.headers["content-type"].startswith("text/html")
     for told in (spender.team, "$3.500000", "unheard-of", "7 tokens are of models whose price is not known"):
         assert told in page.text
+
+
+def test_a_statement_has_its_total_under_each_sum_and_leads_to_the_months_beside_it(spender: Spender) -> None:
+    page = spender.api.get("/app/usage/statement", query={"team": spender.team, "month": "2020-02"}).text
+    assert "February 2020" in page
+    assert "month=2020-01&amp;team=" in page
+    assert "month=2020-03&amp;team=" in page
+    now = spender.api.get("/app/usage/statement", query={"team": spender.team}).text
+    assert now.count("$3.500000") >= 4, "the head and three tables"
+    assert len(re.findall(r'href="/app/usage/statement', now)) == 1, "none of months to come"
 
 
 def test_prices_are_set_as_a_whole_and_an_answer_may_be_sent_back(hand_server: Server) -> None:

@@ -3,11 +3,13 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from corral.demo import choose
 from corral.demo.anthropic import request
 from corral.demo.conversation import Conversation
 from corral.demo.turns import Call, Say, Think, Turn
+from corral.runs.resuming import GO_ON, INTERRUPTED, PAUSED
 
 
 def talk(*messages: tuple[str, Any], tools: tuple[str, ...] = ("Bash", "Write"), system: str = "") -> Conversation:
@@ -48,6 +50,12 @@ def test_a_turn_whose_tool_calls_were_cut_off_is_given_again() -> None:
     again = [first, called("a"), cut, ("user", "Continue where you left off.")]
     assert choose.next_turn(talk(*again)) == Turn((Call("Bash", {"command": "ls"}),))
     assert choose.next_turn(talk(*again, called("b"), answered(b="found"))) == Turn((Say("done"),))
+
+
+@pytest.mark.parametrize("told", [INTERRUPTED, PAUSED, GO_ON])
+def test_a_script_goes_on_after_what_corral_says_to_a_run_that_goes_on(told: str) -> None:
+    later = talk(("user", "%bash ls\n%say done"), called("a"), answered(a="found"), ("user", told))
+    assert choose.next_turn(later) == Turn((Say("done"),))
 
 
 def test_a_follow_up_starts_a_script_of_its_own() -> None:

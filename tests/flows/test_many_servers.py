@@ -76,7 +76,7 @@ def test_ten_runs_launched_through_both_share_the_last_cents(
     eventually(is_still, within=60, what="seven are done, and three wait for money")
     assert stand()["spent_usd"] == pytest.approx(0.035)
     held = [run for run in runs if one.run(run)["status"] == "QUEUED"]
-    why = "budget B: all of its $0.04 in all is spent"  # but half of the smallest coin
+    why = "budget B: too little is left of its $0.04 in all for a run to go on"  # half of the smallest coin
     eventually(lambda: {two.run(run)["reason"] for run in held} == {why}, what=why)
     assert two.api.patch("/api/budgets/:id", made.json()["id"], body={"limit_usd": 1}).status_code == 200
     for run in runs:

@@ -54,7 +54,7 @@ async def mcps_page(call: Call) -> Answer:
     failing = sum(one.ok is False for one in found)
     return await page(
         call, "mcps.html", "mcps", servers=found, may_change=_may(call),
-        summary=f"{len(found)} servers" + (f" · {failing} failing" if failing else ""),
+        summary=f"{len(found)} server{'s' if len(found) != 1 else ''}" + (f" · {failing} failing" if failing else ""),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from corral.agents import roster
 from corral.base.errors import BadRequest, NotFound
 from corral.platform import database
 from corral.runs import reads
-from corral.usage import budgets, ledger, periods, reports
+from corral.usage import budgets, drafts, ledger, periods, reports
 from corral.usage.periods import Span
 from corral.usage.trends import COLUMNS, By, Trend, trend
 from corral.web import answers
@@ -73,7 +73,8 @@ async def usage_page(call: Call, query: Shown) -> Answer:
     return await page(
         call, "usage.html", "usage", status=400 if problem else 200, path=query.path(),
         query=query, problem=problem, span=span, told=told_span(span), days=len(span.dates), report=report,
-        doubts=doubts, any_lines=seen is not None, refresh=query.path(since=seen or ""), classes=CLASSES, share=share,
+        doubts=doubts, spending=await _spending(call, query, span, now),
+        any_lines=seen is not None, refresh=query.path(since=seen or ""), classes=CLASSES, share=share,
         budgets=await _budgets(call, query), periods=PERIODS, choices=BY,
         menus=await _menus(call.org_id, query, found), others=await _others(call, query),
     )  # fmt: skip
@@ -120,6 +121,11 @@ async def _report(call: Call, query: UsageQuery, span: Span, now: int) -> tuple[
     before = await reports.spent(call.org_id, *_before(span, now), query.only)
     called = await roster.names(call.org_id) if by == "agent" else {}
     return found, usage_report(found, before, query, called)
+
+
+async def _spending(call: Call, query: UsageQuery, span: Span, now: int) -> int:
+    """Return what budgets and runs count already and lines do not; only of everything, up to now."""
+    return await drafts.spending(call.org_id) if not query.chosen and span.began <= now < span.ended else 0
 
 
 def _before(span: Span, now: int) -> tuple[int, int]:

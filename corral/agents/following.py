@@ -23,6 +23,7 @@ _PAUSE, _LONGEST_PAUSE = 10_000, 600_000
 def listen() -> None:
     """Follow from now on; the composition root calls this once."""
     states.on_transition(follow)
+    states.on_choice(holds.refresh)
 
 
 def follow(change: Change, hints: Hints) -> Unit[None]:

@@ -27,6 +27,9 @@ class Change(msgspec.Struct, frozen=True):
 #: Called inside the transaction that moves the run; later sub-packages register here.
 Hook = Callable[[Change, Hints], Unit[None]]
 _hooks: list[Hook] = []
+#: Decides anew which of an agent's queued runs may be claimed.
+Choice = Callable[[str, Hints], Unit[None]]
+_choices: list[Choice] = []
 
 _NOTHING: Mapping[str, Any] = {}
 #: What is told of a run that is queued after its end.
@@ -56,6 +59,18 @@ def on_transition(hook: Hook) -> None:
     """Call `hook` in the transaction of every change of state of an agent's run; the composition root registers it."""
     if hook not in _hooks:
         _hooks.append(hook)
+
+
+def on_choice(choice: Choice) -> None:
+    """Have `choice` asked whenever an agent's held runs may go; the composition root registers it."""
+    if choice not in _choices:
+        _choices.append(choice)
+
+
+def choose(agent_id: str, hints: Hints) -> Unit[None]:
+    """Decide anew which of an agent's queued runs may be claimed. The caller has locked none of them."""
+    for choice in _choices:
+        yield from choice(agent_id, hints)
 
 
 def moved(status: RunStatus, **columns: Any) -> Changes:

@@ -181,13 +181,12 @@ def _says(run: Row) -> str:
 
 
 def _settle(run: Row, hints: Hints) -> Unit[None]:
-    locked = yield from queue.locked(run["org_id"], run["id"])
-    if locked["status"] != RunStatus.QUEUED or not (locked["hold"] or "").startswith(admission.HELD):
+    if run["agent_id"] is not None:  # locked first: who moves another run of its takes the agent, then this run
+        yield from states.choose(run["agent_id"], hints)
         return
-    if locked["agent_id"] is None:
+    locked = yield from queue.locked(run["org_id"], run["id"])
+    if locked["status"] == RunStatus.QUEUED and (locked["hold"] or "").startswith(admission.HELD):
         yield from admission.settle(locked, hints)
-    else:
-        yield from states.entered(locked, hints)
 
 
 def _continue(run: Row, hints: Hints) -> Unit[None]:

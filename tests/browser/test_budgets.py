@@ -64,8 +64,14 @@ def test_a_budget_stops_what_runs_and_what_would_begin_and_lets_both_go_on_when_
     done = {"session": office.runner.session, "status": "done"}
     told = api.post("/api/v1/runners/:id/commands/:command_id", office.runner.id, pause[0]["id"], body=done)
     assert told.status_code == 200, told.text
-    held = office.task("Begin when there is money", other)
     stopped = page.locator(".notice")
+    expect(stopped).to_contain_text("It has paused 1 run. ")
+    page.get_by_role("link", name=re.compile("Write until it stops")).click()
+    why = page.get_by_role("region", name="Why it is paused")
+    expect(why).to_contain_text(f"Budget {team}: ")
+    expect(why.get_by_role("link", name="See the budgets")).to_be_visible()
+    page.goto(path)
+    held = office.task("Begin when there is money", other)
     expect(stopped).to_contain_text("paused 1 run and holds 1 that would begin")
     expect(page.get_by_role("row", name=re.compile("Write until it stops"))).to_contain_text("Paused")
     page.get_by_role("link", name=re.compile("Begin when there is money")).click()

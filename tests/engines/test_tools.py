@@ -82,7 +82,7 @@ def test_a_run_of_nobody_has_no_such_tools(worker: Worker) -> None:
     worker.start("%say hello")
     worker.completed()
     assert not [name for name in worker.payloads("session.init")[0]["tools"] if name.startswith("mcp__")]
-    assert list(worker.private.iterdir()) == []
+    assert not [file for file in worker.private.iterdir() if file.is_file()]
 
 
 def test_a_turn_that_ended_names_what_it_was_told(worker: Worker) -> None:
@@ -116,7 +116,7 @@ def test_servers_get_their_secrets_and_nobody_else_sees_them(worker: Worker, htt
     seen = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below(worker.process.pid)]
     assert len(seen) >= 2
     assert not any(SECRET.encode() in arguments for arguments in seen)
-    assert list(worker.private.iterdir()) == []  # not even until its end
+    assert not [file for file in worker.private.iterdir() if file.is_file()]  # not even until its end
     worker.completed()
     results = {result["name"]: result["output"] for result in worker.payloads("agent.tool_result")}
     assert results["mcp__local__tell"] == f"stdio {SECRET} one two"

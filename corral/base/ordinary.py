@@ -2,14 +2,14 @@
 
 A value of `SHORTEST` characters or more is masked, unless it has fewer than `LEAST_VARIETY` different characters (a
 ruler, a row of zeros) or is one of the ordinary words below, which people store beside secrets as configuration. Of a
-value of several lines, or of JSON, each line and each text of `SHORTEST_LINE` characters or more is masked on its own
-as well.
+value of several lines each line, and of one that is JSON each text, of `SHORTEST_LINE` characters or more is masked on
+its own as well.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import msgspec
 
@@ -64,28 +64,30 @@ def warning(value: str) -> str | None:
 
 
 def pieces(value: str, known: Collection[str] = ()) -> list[str]:
-    """Return what of a value is looked for: the whole of it first, and its lines and texts of length."""
+    """Return what of a value is looked for: the whole of it first, and its lines, or of JSON its texts, of length."""
     whole = value.strip()
+    texts = _texts(whole)
     looked_for = [whole]
-    for text in (whole, *_texts(whole)):
-        lines = [line.strip() for line in text.splitlines()]
-        looked_for += [line for line in (text, *lines) if len(line) >= SHORTEST_LINE]
+    for text in [whole] if texts is None else texts:
+        looked_for += [part for part in (text, *map(str.strip, text.splitlines())) if len(part) >= SHORTEST_LINE]
     return [piece for piece in dict.fromkeys(looked_for) if why_shown(piece, known) is None]
 
 
-def _texts(value: str) -> Iterator[str]:
-    """Yield the texts in a value that is JSON: tools print one of them without the others."""
+def _texts(value: str) -> list[str] | None:
+    """Return the texts in a value that is JSON: tools print one of them without the others. None if it is not."""
     if not value.startswith(("{", "[")):
-        return
+        return None
     try:
         waiting = [msgspec.json.decode(value.encode(errors="replace"))]
     except (msgspec.DecodeError, RecursionError):
-        return
+        return None
+    found = []
     while waiting:
         match waiting.pop():
             case str() as text:
-                yield text.strip()
+                found.append(text.strip())
             case dict() as some:
                 waiting += some.values()
             case list() as some:
                 waiting += some
+    return found

@@ -225,7 +225,7 @@ def test_of_a_value_that_is_json_each_text_of_length_is_found_on_its_own() -> No
         assert redactor.text(json.dumps(account, indent=indent)) == "[redacted:ACCOUNT]"
         assert redactor.text(f"curl -u {TOKEN}") == "curl -u [redacted:ACCOUNT]"
         assert redactor.text(f"{KEY}\n") == "[redacted:ACCOUNT]\n"
-        assert redactor.text("type: service_account") == "type: service_account"
+        assert redactor.text('  "type": "service_account",') == '  "type": "service_account",'
 
 
 def test_values_that_overlap_or_hold_each_other_leave_nothing() -> None:

@@ -108,7 +108,7 @@ def test_a_question_is_answered_with_one_of_its_options(console: Console, shared
     expect(told(page, "You said")).to_contain_text("Green")
 
 
-def test_a_run_is_cancelled_after_a_confirmation(console: Console, shared_runner: Runner) -> None:
+def test_a_run_is_cancelled_and_deleted_after_a_confirmation(console: Console, shared_runner: Runner) -> None:
     # Claude Code refuses a plain `sleep` of that length.
     command = "python3 -c 'import time; time.sleep(300)'"
     page = launch(console, shared_runner, f"Take your time.\n%say Starting.\n%bash {command}", mode="bypassPermissions")
@@ -119,6 +119,14 @@ def test_a_run_is_cancelled_after_a_confirmation(console: Console, shared_runner
     page.get_by_role("button", name="Cancel run…").click()
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.locator("#live .status").first).to_have_text("Cancelled")
+    gone = page.url
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_role("button", name="Delete the run").click()
+    page.wait_for_url("**/app/runs")
+    expect(page.locator(f'a[href="{gone[gone.index("/app") :]}"]')).to_have_count(0)
+    answer = page.goto(gone)
+    assert answer is not None
+    assert answer.status == 404
 
 
 def test_a_run_is_paused_continued_and_goes_on_after_its_end(console: Console, shared_runner: Runner) -> None:

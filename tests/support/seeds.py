@@ -160,6 +160,7 @@ class Seeds:
             "POST /api/runs/{id}/cancel": lambda: Request({"id": self.queued_run()}),
             "POST /api/runs/{id}/pause": lambda: Request({"id": self.claimed_run()["run_id"]}),
             "POST /api/runs/{id}/continue": lambda: Request({"id": self.finished_run()}, {"message": "and now?"}),
+            "DELETE /api/runs/{id}": lambda: Request({"id": self.finished_run()}),
             "POST /api/approvals/{id}": lambda: Request({"id": self.approval()}, {"decision": "allow"}),
             "GET /api/approvals/{id}": lambda: Request({"id": self.approval()}),
             "POST /api/v1/keys": lambda: Request({}, {"name": "k", "scopes": ["runs:read"]}),

@@ -95,6 +95,7 @@ CALLS = [
     ("POST", "/api/runs/RUN/cancel", {}),
     ("POST", "/api/runs/RUN/pause", {}),
     ("POST", "/api/runs/RUN/continue", {}),
+    ("DELETE", "/api/runs/RUN", None),
 ]
 
 

@@ -12,7 +12,7 @@ from corral.agents import needs
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import orgs
 from corral.platform.access import Role
-from corral.runs import admission, approvals, life, pausing, queue, reads
+from corral.runs import admission, approvals, deleting, life, pausing, queue, reads
 from corral.runs.life import Span
 from corral.runs.models import Run
 from corral.web import answers
@@ -110,6 +110,16 @@ async def continue_from_page(call: Call, form: Nothing, run_id: str) -> Answer:
 async def cancel_from_page(call: Call, form: Nothing, run_id: str) -> Answer:
     """Ask for the run's end."""
     return await _done(call, run_id, queue.cancel(call.org_id, run_id, call.actor))
+
+
+@route.post("/app/runs/<run_id>/delete", scope="runs:write", repeatable=False)
+async def delete_run_from_page(call: Call, form: Nothing, run_id: str) -> Answer:
+    """Delete a run that nobody works on, and lead to the others."""
+    try:
+        await deleting.delete(call.org_id, run_id, call.actor)
+    except Conflict as error:
+        return await show(call, run_id, problem=error.message, status=409)
+    return away_to(call, "/app/runs")
 
 
 async def _done(call: Call, run_id: str, doing: Awaitable[None]) -> Answer:

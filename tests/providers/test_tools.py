@@ -11,6 +11,7 @@ import pytest
 from corral.providers.tools import _named
 from tests.mcp.probe import BAD, Probe
 from tests.providers.world import World
+from tests.support.waiting import PATIENCE
 
 
 async def test_tools_that_come_in_the_middle_of_a_run_are_offered_under_the_same_rules(world: World) -> None:
@@ -35,7 +36,13 @@ async def test_servers_that_hang_crash_and_flood_are_answers_to_their_calls(
 ) -> None:
     """Side by side, and the run ends well; what the servers were started for is gone with the engine."""
     monkeypatch.setattr("corral.mcp.link._GRACE", 0.3)
-    kinds = {"hang": "no answer in 2 seconds", "crash": "ended during", "messages": "floods", "result": "floods"}
+    seconds = 2.0 * PATIENCE
+    kinds = {
+        "hang": f"no answer in {seconds:g} seconds",
+        "crash": "ended during",
+        "messages": "floods",
+        "result": "floods",
+    }
     probes = {kind: Probe(tmp_path / kind) for kind in kinds}
     for probe in probes.values():
         probe.folder.mkdir()
@@ -45,7 +52,7 @@ async def test_servers_that_hang_crash_and_flood_are_answers_to_their_calls(
             world.real_servers.append(msgspec.structs.replace(server, name=kind))
         engine = await world.start()
         script = "\n".join(f"%tool {kind}__go {{}}" for kind in kinds)
-        run = await world.done(f"{script}\n%next\n%say done", limits=world.limits(idle_seconds=2.0))
+        run = await world.done(f"{script}\n%next\n%say done", limits=world.limits(idle_seconds=seconds))
         results = {one["name"]: one for one in await world.told(run, "agent.tool_result")}
         for kind, why in kinds.items():
             assert results[f"{kind}__go"]["is_error"]

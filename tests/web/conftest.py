@@ -20,6 +20,7 @@ from corral.web.app import serve
 from corral.web.pipeline import COOKIE
 from corral.web.server import Server
 from tests.support.http import Api
+from tests.support.waiting import PATIENCE
 
 
 class Running:
@@ -93,7 +94,9 @@ class Person:
 
         session, self._csrf = running.do(signed_in())
         url = running.server.settings.url.rstrip("/")
-        self.client = httpx.Client(base_url=url, cookies={COOKIE: session}, headers={"Origin": url}, trust_env=False)
+        self.client = httpx.Client(
+            base_url=url, cookies={COOKIE: session}, headers={"Origin": url}, trust_env=False, timeout=10 * PATIENCE
+        )
 
     def get(self, path: str, status: int = 200) -> str:
         answer = self.client.get(path)

@@ -211,12 +211,7 @@ def _accept(
         yield from passwords.confirm(recognised)
         user_id = recognised.user_id
     else:
-        rows = yield sql(f"SELECT org_id, role FROM invitations WHERE hash = $1 AND {_OPEN}", digest(token))  # noqa: S608
-        if not rows:
-            raise NotFound(_OVER)
-        user_id = yield from accounts.create(
-            rows[0]["org_id"], Role(rows[0]["role"]), name=name, email=email, password=hashed
-        )
+        user_id = yield from accounts.create(name=name, email=email, password=hashed)
     invitation = yield from use(token, user_id, email)
     yield from sign_in.begin(user_id, session, "password", visit, org_id=invitation.org_id)
 

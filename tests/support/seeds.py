@@ -208,7 +208,8 @@ class Seeds:
             "POST /api/invitations/accept": self.acceptance,
             "POST /api/invitations/join": self.joining,
             "POST /api/sign-ins": lambda: Request({}, {"email": newcomer(self.api).email, "password": PASSWORD}),
-            **{f"{verb} /api/sign-ins/{{id}}": self.of_sign_in for verb in ("PATCH", "DELETE")},
+            "PATCH /api/sign-ins/{id}": lambda: self.of_sign_in({"org_id": self.org()}),
+            "DELETE /api/sign-ins/{id}": self.of_sign_in,
             "POST /api/orgs": lambda: Request({}, {"name": "seed"}),
             "PATCH /api/orgs/{id}": lambda: Request({"id": self.org()}, {"name": "Seeds"}),
             "POST /api/v1/runners/{id}/commands/{command_id}": lambda: Request(
@@ -246,10 +247,10 @@ class Seeds:
         other = self.api.post("/api/orgs", body={"name": "seed", "with_key": True}).raise_for_status().json()["key"]
         return Request({}, {"token": invited(self.api.as_key(other))}, session=newcomer(self.api).session)
 
-    def of_sign_in(self) -> Request:
+    def of_sign_in(self, body: Any = None) -> Request:
         somebody = newcomer(self.api)
         (own,) = somebody.get("/api/sign-ins").raise_for_status().json()
-        return Request({"id": own["id"]}, {"org_id": self.org()}, session=somebody.session)
+        return Request({"id": own["id"]}, body, session=somebody.session)
 
     def tool(self) -> Request:
         key = self.hand.tools(self.hand.working()).key

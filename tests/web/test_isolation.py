@@ -84,7 +84,11 @@ def filled_org(api: Api) -> tuple[Seeds, dict[str, list[str]]]:
     asked = {"request_id": "r", "kind": "tool", "tool": "Bash", "input": {"command": MARK}, "cwd": seeds.hand.root}
     spent = [{"source": "1", "model": f"{MARK}-model", "input_tokens": 31_337, "cost_micros": 1_000_000}]
     session = {"session_id": str(uuid.uuid4()), "cli_version": "1", "model": "m", "permission_mode": "default"}
-    events = ("session.init", {**session, "tools": []}), ("agent.message", said), ("permission.requested", asked)
+    events: list[tuple[str, JSON]] = [
+        ("session.init", {**session, "tools": []}),
+        ("agent.message", said),
+        ("permission.requested", asked),
+    ]
     numbered = [(n, kind, payload) for n, (kind, payload) in enumerate(events, 2)]
     assert seeds.hand.send(claimed, *numbered, usage=spent)[0] == 200
     message = made("/api/messages", {"to": agent, "text": f"{MARK} message"})

@@ -1,11 +1,12 @@
 """`corral` processes that begin with their modules imported: forked from one process a worker that has imported them.
 
-Imports are most of what a command costs, and a third of what a server's start does; they are the same each time.
-What is forked has its own session, environment, folder and standard streams, and ends as any process does.
+Imports and migrations are most of what commands and starts of servers cost, and the same each time. What is forked
+has a session, environment, folder and standard streams of its own, and ends as any process does.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import importlib
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -154,7 +156,7 @@ def run(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdin: s
 # In the process that is forked from
 
 
-def _serve(control: socket.socket) -> list[str]:
+def _serve(control: socket.socket, template: Path) -> list[str]:
     """Fork for as long as somebody may ask. Returns in the forked process alone: with its arguments."""
     control.set_inheritable(False)
     woken, wake = socket.socketpair()
@@ -173,6 +175,7 @@ def _serve(control: socket.socket) -> list[str]:
         if not head:
             for pid in living:
                 os.kill(pid, signal.SIGKILL)
+            shutil.rmtree(template, ignore_errors=True)
             os._exit(0)
         arguments, env, cwd = json.loads(_exactly(control, int.from_bytes(head, "big")))
         pid = os.fork()
@@ -183,6 +186,7 @@ def _serve(control: socket.socket) -> list[str]:
             for fd in (fds[3], *living.values()):
                 os.close(fd)
             _become(env, cwd, fds[:3])
+            _give_tables(arguments, env, template)
             return [str(one) for one in arguments]
         living[pid] = fds[3]
         for fd in fds[:3]:
@@ -227,20 +231,40 @@ def _exactly(control: socket.socket, count: int) -> bytes:
     return read
 
 
-def _import() -> None:
-    """Load what commands and servers load."""
+def _give_tables(arguments: Sequence[str], env: Mapping[str, str], template: Path) -> None:
+    """Spare a new server on SQLite its migrations, which take a second: they have tests of their own."""
+    if arguments[:1] != ["serve"] or "--data" not in arguments or "CORRAL_DATABASE_URL" in env:
+        return
+    data = Path(arguments[list(arguments).index("--data") + 1])
+    if not data.exists():
+        shutil.copytree(template, data)
+
+
+def _import() -> Path:
+    """Load what commands and servers load; return a new data directory that has its tables."""
+    from corral.cli.commands import build
+    from corral.platform import database
+    from corral.platform.settings import Settings
+
     for name in ("corral.cli.offline", "corral.cli.serving", "corral.web.app"):
         importlib.import_module(name)
-    from corral.cli.commands import build
-
     build()
+    template = Path(tempfile.mkdtemp(prefix="corral-tables-"))
+
+    async def migrate() -> None:
+        await database.connect(Settings(data=template))
+        await database.disconnect()
+
+    asyncio.run(migrate())
+    assert threading.active_count() == 1, threading.enumerate()
     gc.collect()
     gc.freeze()
+    return template
 
 
 if __name__ == "__main__":
-    _import()
-    sys.argv = ["corral", *_serve(socket.socket(fileno=int(sys.argv[1])))]
+    _template = _import()
+    sys.argv = ["corral", *_serve(socket.socket(fileno=int(sys.argv[1])), _template)]
     from corral.cli.app import main
 
     main()

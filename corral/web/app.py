@@ -27,10 +27,11 @@ from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
 from corral.platform import database, keys, orgs, repeats, sign_in
+from corral.platform.limits import Limiter, MemoryLimiter
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, deleting, feed, loops, placements, runners, treasury, waiting
+from corral.runs import approvals, deleting, feed, hints, loops, placements, runners, treasury, waiting
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -109,15 +110,18 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     try:
         await vault.check()
         await budgets.reread()
-        server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
+        bootstrapped = await orgs.bootstrap(settings)
+        server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=_limiter(settings))
         server.errors.pages = error_page
         following.listen()
         deleting.on_deletion(conversation.forget)
+        keys.on_change(hints.key_changed)
         needs.need_no_key(settings.provider_keys)
         channel = _bus(settings)
         bus.use(channel)
         channel.receive(inbox.drain)
         await channel.start()
+        await server.limiter.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
         room.open()
         supervisor = _loops(server, settings)
@@ -133,6 +137,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
             await supervisor.stop(_GRACE)
             feeds.close()
             room.close()
+            await server.limiter.stop()
             await channel.stop()
             await keys.write_last_used()
     finally:
@@ -251,6 +256,14 @@ def _bus(settings: Settings) -> Bus:
     from corral.bus.redis import RedisBus
 
     return RedisBus(settings.redis_url)
+
+
+def _limiter(settings: Settings) -> Limiter:
+    if not settings.redis_url:
+        return MemoryLimiter()
+    from corral.platform.shared_limits import SharedLimiter
+
+    return SharedLimiter(settings.redis_url)
 
 
 def _bind(host: str, port: int) -> socket.socket:

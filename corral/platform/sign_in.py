@@ -68,7 +68,8 @@ async def authenticate(session: str) -> Principal | None:
     """Return whose session this is, None if it is none or over."""
     hashed = digest(session)
     rows = await fetch(
-        "SELECT s.org_id, s.user_id, u.role FROM sign_ins s JOIN users u ON u.id = s.user_id "
+        "SELECT s.org_id, s.user_id, u.role, o.plan FROM sign_ins s JOIN users u ON u.id = s.user_id "
+        "JOIN orgs o ON o.id = s.org_id "
         "WHERE s.hash = $1 AND s.expires_at > now_ms()",
         hashed,
     )
@@ -82,6 +83,7 @@ async def authenticate(session: str) -> Principal | None:
         role=role,
         user_id=rows[0]["user_id"],
         sign_in=hashed,
+        plan=rows[0]["plan"],
     )
     if len(_known) >= _MOST_CACHED:
         _known.clear()

@@ -26,12 +26,12 @@ from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
-from corral.platform import database, keys, orgs, repeats, sign_in
+from corral.platform import database, keys, orgs, plan_file, plans, repeats, sign_in
 from corral.platform.limits import Limiter, MemoryLimiter
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, deleting, feed, hints, loops, placements, runners, treasury, waiting
+from corral.runs import approvals, deleting, feed, hints, loops, placements, releasing, runners, treasury, waiting
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -104,12 +104,14 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
     for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
+    plans.use(plan_file.read(settings.plans))
     keyring.use(settings)
     reach.use(settings)
     await database.connect(settings)
     try:
         await vault.check()
         await budgets.reread()
+        await plans.check()
         bootstrapped = await orgs.bootstrap(settings)
         server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=_limiter(settings))
         server.errors.pages = error_page
@@ -203,6 +205,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
     supervisor.add("money", treasury.run_once, every=1)
+    supervisor.add("places", releasing.Release().run_once, every=1)
     supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
     supervisor.add("retries", starting.retry_due, every=5)
     supervisor.add("overdue tasks", starting.end_overdue, every=5)

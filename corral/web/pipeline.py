@@ -11,7 +11,7 @@ from sanic.http import Http
 from sanic.request import Request
 
 from corral.base.errors import BadRequest, Conflict, CorralError, NotFound, RateLimited, TooLarge, Unauthorized
-from corral.platform import access, keys, repeats, sign_in
+from corral.platform import access, keys, plans, repeats, sign_in
 from corral.platform.access import Principal
 from corral.platform.limits import Verdict
 from corral.runs import callers
@@ -140,6 +140,8 @@ def _within(verdict: Verdict | None) -> None:
 
 def _allowed(call: Call, principal: Principal, route: Route) -> None:
     access.require(principal, route.scope, route.role)
+    if route.feature is not None:
+        plans.require(principal.plan, route.feature)
     if principal.sign_in is not None and call.request.method not in _READS:
         csrf.check_origin(call.request, call.settings)
 

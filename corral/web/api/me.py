@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from corral.platform import keys, orgs, policy
+from corral.platform import keys, orgs, plans, policy
 from corral.platform.access import Role
 from corral.platform.policy import DelegateTo, Policy
 from corral.web.call import Call
@@ -14,19 +14,8 @@ from corral.web.routes import Routes
 
 route = Routes("org")
 
-#: What this version of Corral can do; clients may hide what is off.
-_FEATURES = {
-    "agents": True,
-    "approvals": True,
-    "delegation": True,
-    "mcp": True,
-    "provider_engine": True,
-    "runners": True,
-    "secrets": True,
-    "projects": False,
-    "budgets": False,
-}
-_PLAN = "self-hosted"
+#: What this version of Corral can do beside what plans switch; clients may hide what is off.
+_FEATURES = {"agents": True, "approvals": True, "provider_engine": True, "runners": True, "projects": False}
 
 
 class OrgView(msgspec.Struct):
@@ -67,7 +56,9 @@ async def get_me(call: Call) -> Me:
     if caller.user_id is None and caller.key_id is not None:
         person = (await keys.get(call.org_id, caller.key_id)).name
     id_ = caller.user_id or caller.key_id or ""
-    return Me(id_, person, OrgView(call.org_id, org), _PLAN, _FEATURES, caller.role, sorted(caller.scopes))
+    plan = plans.current().of(caller.plan)
+    features = {**_FEATURES, **{feature: plan.has(feature) for feature in plans.FEATURES}}
+    return Me(id_, person, OrgView(call.org_id, org), plan.name, features, caller.role, sorted(caller.scopes))
 
 
 @route.get("/api/v1/policy", scope="agents:read", role=Role.ADMIN)

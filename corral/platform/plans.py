@@ -18,12 +18,12 @@ from corral.platform.database import Unit, commit, fetch, sql
 
 log = get_logger()
 
-#: What a plan can limit, and how people call it.
+#: What a plan can limit, and how people call one and several of it.
 LIMITS = {
-    "agents": "agents",
-    "runners": "runners",
-    "concurrent_runs": "runs at a time",
-    "seats": "people and open invitations",
+    "agents": ("agent", "agents"),
+    "runners": ("runner", "runners"),
+    "concurrent_runs": ("run at a time", "runs at a time"),
+    "seats": ("person or open invitation", "people and open invitations"),
 }
 #: What a plan can switch off, and what is off then. What is there already can still be read and deleted.
 FEATURES = {
@@ -130,8 +130,13 @@ def within(org_id: int, what: str, count: str, *args: Any) -> Unit[None]:
 
 def over(plan: Plan, what: str) -> str:
     """Say which limit is reached."""
-    number = plan.limits[what]
-    return f"Your plan, {plan.name}, allows {number:,} {LIMITS[what]} ({what}), and you have reached that"
+    return f"Your plan, {plan.name}, allows {amount(plan, what)} ({what}), and you have reached that"
+
+
+def amount(plan: Plan, what: str) -> str:
+    """Say how many a plan allows."""
+    number, (one, several) = plan.limits[what], LIMITS[what]
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def require(plan: str | None, feature: str) -> None:

@@ -34,7 +34,7 @@ def full(org_id: int, run_no: int) -> Unit[str | None]:
     rows = yield sql(COUNT, org_id, run_no)
     if rows[0]["n"] < most:
         return None
-    return f"{HELD}{plan.name}: it allows {most:,} runs at a time ({RUNS}), and so many are under way"
+    return f"{HELD}{plan.name}: it allows {plans.amount(plan, RUNS)} ({RUNS}), and so many are under way"
 
 
 def demand(org_id: int, run_no: int) -> Unit[None]:

@@ -28,6 +28,7 @@ class Settings:
     bootstrap_key: str = ""  #: the first org's full-scope key, if an operator wants to choose it
     secret_key: str = field(default="", repr=False)  #: base64 of the master key; empty: a file of the data directory
     rate_limit: int = 120  #: requests a minute a key; 0 is off
+    plans: str = ""  #: a TOML file of plans; empty: one that limits nothing
     sync: str = "normal"  #: SQLite's `synchronous`: normal | full
     lost_after: float = 7200.0  #: seconds an unreachable runner may be away before its runs fail
     approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
@@ -67,6 +68,7 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         bootstrap_key=read(env, "CORRAL_BOOTSTRAP_KEY"),
         secret_key=read(env, "CORRAL_SECRET_KEY"),
         rate_limit=int(read_number(env, "CORRAL_RATE_LIMIT", 120)),
+        plans=read(env, "CORRAL_PLANS"),
         sync=sync,
         lost_after=read_number(env, "CORRAL_LOST_AFTER", 7200.0),
         approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),

@@ -63,6 +63,8 @@ class Hints:
 PLACEMENTS = "placements"
 #: One topic for what all orgs' runs are given; a hint is the org's number.
 SUPPLIES = "supplies"
+#: One topic for all keys that change or end; a hint is the key's id.
+KEYS = "keys"
 
 
 def log_topic(run_no: int) -> str:
@@ -83,6 +85,11 @@ def call_topic(run_no: int) -> str:
 def bus_topic(org_id: int) -> str:
     """Name the topic of an org's messages."""
     return f"bus:{org_id}"
+
+
+def key_changed(key_id: str) -> None:
+    """Tell every server that a key has changed or ended."""
+    bus.current().publish(KEYS, key_id.encode())
 
 
 #: How often a unit that gave way to another is begun anew.

@@ -13,7 +13,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, Conflict
 from corral.platform.database import Row, Unit, sql
-from corral.runs import commands, ending, inputs, log, placements, queue, resuming, states
+from corral.runs import commands, ending, inputs, log, placements, places, queue, resuming, states
 from corral.runs.hints import Hints, decide
 from corral.runs.states import AGAIN
 from corral.wire.events import EventType
@@ -39,7 +39,11 @@ async def continue_by(org_id: int, run_id: str, message: str | None, by: str) ->
 
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
+        if run["agent_id"] is not None and places.are_limited():  # it waits for a place when its agent is free
+            yield sql("UPDATE runs SET hold = $2 WHERE no = $1", run["no"], states.NEW)
         yield from continue_(run, hints, message, by)
+        if run["agent_id"] is None:
+            yield from places.demand(org_id, run["no"])
 
     await decide(unit)
 

@@ -26,11 +26,12 @@ from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
-from corral.platform import database, invitations, keys, orgs, repeats, sign_in, throttle
+from corral.platform import database, invitations, keys, orgs, plan_file, plans, repeats, sign_in, throttle
+from corral.platform.limits import Limiter, MemoryLimiter
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, deleting, feed, loops, placements, runners, treasury, waiting
+from corral.runs import approvals, deleting, feed, hints, loops, placements, releasing, runners, treasury, waiting
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -103,21 +104,26 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
     for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
+    plans.use(plan_file.read(settings.plans))
     keyring.use(settings)
     reach.use(settings)
     await database.connect(settings)
     try:
         await vault.check()
         await budgets.reread()
-        server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
+        await plans.check()
+        bootstrapped = await orgs.bootstrap(settings)
+        server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=_limiter(settings))
         server.errors.pages = error_page
         following.listen()
         deleting.on_deletion(conversation.forget)
+        keys.on_change(hints.key_changed)
         needs.need_no_key(settings.provider_keys)
         channel = _bus(settings)
         bus.use(channel)
         channel.receive(inbox.drain)
         await channel.start()
+        await server.limiter.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
         room.open()
         supervisor = _loops(server, settings)
@@ -133,6 +139,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
             await supervisor.stop(_GRACE)
             feeds.close()
             room.close()
+            await server.limiter.stop()
             await channel.stop()
             await keys.write_last_used()
             await sign_in.write_last_used()
@@ -202,6 +209,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
     supervisor.add("money", treasury.run_once, every=1)
+    supervisor.add("places", releasing.Release().run_once, every=1)
     supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
     supervisor.add("retries", starting.retry_due, every=5)
     supervisor.add("overdue tasks", starting.end_overdue, every=5)
@@ -255,6 +263,14 @@ def _bus(settings: Settings) -> Bus:
     from corral.bus.redis import RedisBus
 
     return RedisBus(settings.redis_url)
+
+
+def _limiter(settings: Settings) -> Limiter:
+    if not settings.redis_url:
+        return MemoryLimiter()
+    from corral.platform.shared_limits import SharedLimiter
+
+    return SharedLimiter(settings.redis_url)
 
 
 def _bind(host: str, port: int) -> socket.socket:

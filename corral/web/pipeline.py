@@ -11,7 +11,7 @@ from sanic.http import Http
 from sanic.request import Request
 
 from corral.base.errors import BadRequest, Conflict, CorralError, NotFound, RateLimited, TooLarge, Unauthorized
-from corral.platform import access, keys, repeats, sign_in
+from corral.platform import access, keys, plans, repeats, sign_in
 from corral.platform.access import Principal
 from corral.platform.limits import Verdict
 from corral.runs import callers
@@ -46,7 +46,8 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
             principal = None if route.open else await authenticated(request)
             call = Call(request, server, principal)
             if route.counted:
-                verdict = _counted(server, principal)
+                counted = _counted(server, principal)
+                verdict = await counted if isinstance(counted, asyncio.Future) else counted
                 _within(verdict)
             if principal is not None:
                 _allowed(call, principal, route)
@@ -84,7 +85,8 @@ async def no_route(request: Request, server: Server, error: CorralError) -> Answ
     try:
         allowed = server.table.allowed(request.path)
         principal = None if server.is_open(request.path) else await authenticated(request)
-        verdict = _counted(server, principal)
+        counted = _counted(server, principal)
+        verdict = await counted if isinstance(counted, asyncio.Future) else counted
         _within(verdict)
         if not allowed:
             raise error
@@ -120,11 +122,12 @@ async def _bearer(token: str) -> Principal | None:
     return Principal(caller.org_id, actor, scopes, access.Role.VIEWER, run_id=caller.run_id)
 
 
-def _counted(server: Server, principal: Principal | None) -> Verdict | None:
+def _counted(server: Server, principal: Principal | None) -> Verdict | asyncio.Future[Verdict] | None:
     """Count the request against its key; a person in the console is not counted."""
     if principal is None or principal.key_id is None:
         return None
-    return server.limiter.hit(principal.key_id)
+    limit = server.limit_of(principal)
+    return server.limiter.hit(principal.key_id, limit) if limit else None
 
 
 def _within(verdict: Verdict | None) -> None:
@@ -137,6 +140,8 @@ def _within(verdict: Verdict | None) -> None:
 
 def _allowed(call: Call, principal: Principal, route: Route) -> None:
     access.require(principal, route.scope, route.role)
+    if route.feature is not None:
+        plans.require(principal.plan, route.feature)
     if principal.sign_in is not None and call.request.method not in _READS:
         csrf.check_origin(call.request, call.settings)
 

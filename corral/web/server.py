@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from corral.platform.access import Principal
 from corral.platform.limits import Limiter
 from corral.platform.orgs import Bootstrapped
 from corral.platform.settings import Settings
@@ -19,12 +20,12 @@ _OPEN = ("/static/",)
 class Server:
     """Settings, the route table, the limiter, open streams, and the end."""
 
-    def __init__(self, settings: Settings, table: Table, *, bootstrapped: Bootstrapped) -> None:
-        """Take what the process was told, what it answers, and the org it began with."""
+    def __init__(self, settings: Settings, table: Table, *, bootstrapped: Bootstrapped, limiter: Limiter) -> None:
+        """Take what the process was told, what it answers, the org it began with, and who counts requests."""
         self.settings = settings
         self.table = table
         self.bootstrapped = bootstrapped
-        self.limiter = Limiter(settings.rate_limit)
+        self.limiter = limiter
         self.errors = Errors()
         self.watchers = Watchers()
         self.stopping = asyncio.Event()  #: set when the server ends
@@ -33,6 +34,11 @@ class Server:
     def is_open(self, path: str) -> bool:
         """Tell whether this path needs no token, also where it leads nowhere."""
         return path.startswith(_OPEN) or self.table.is_open(path)
+
+    def limit_of(self, principal: Principal) -> int:
+        """Return how many requests a minute this key may send; 0: any number."""
+        own = principal.rate_limit
+        return self.settings.rate_limit if own is None else own
 
     def keep(self, task: asyncio.Future[Any]) -> None:
         """Hold a task that must go on although nobody waits for it."""

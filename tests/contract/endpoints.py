@@ -62,6 +62,9 @@ POST   /api/secrets/rotate
 POST   /api/mcps/:id/test
 GET    /api/v1/policy
 PATCH  /api/v1/policy
+GET    /api/v1/limits
+PATCH  /api/v1/limits
+GET    /api/plan
 GET    /api/usage/ledger
 GET    /api/usage/statement
 GET    /api/usage/prices
@@ -81,6 +84,7 @@ GET    /api/v1/runs
 GET    /api/v1/keys
 POST   /api/v1/keys
 GET    /api/v1/keys/:id
+PATCH  /api/v1/keys/:id
 DELETE /api/v1/keys/:id
 POST   /api/v1/sign-in-links
 GET    /api/runs/:id/events

@@ -105,7 +105,7 @@ async def list_secret_uses(call: Call, query: UsesAsked) -> list[UseView]:
     return [use_view(use) for use in found]
 
 
-@route.post("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,))
+@route.post("/api/secrets", feature="secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,))
 async def put_secret(call: Call, body: PutSecret) -> Stored:
     """Store a secret, in the place of one by that name."""
     agent_id = await _whose(call, body.scope, body.agent_id, "agentId")

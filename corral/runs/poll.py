@@ -11,7 +11,7 @@ import msgspec
 from corral import bus
 from corral.base.errors import Conflict, NotFound
 from corral.platform.database import Row, Unit, alone, commit, sql
-from corral.runs import claim, commands, ending, log, outfit, placements, runners
+from corral.runs import claim, commands, ending, log, outfit, pausing, placements, restored, runners
 from corral.runs.hints import Hints, decide, runner_topic
 from corral.runs.placements import Offer
 from corral.runs.waiting import Waiter, waiting_room
@@ -80,7 +80,7 @@ async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: Pol
 
 _OPEN = (
     f"SELECT {claim.COLUMNS}, started_at, runner_session, unreachable_since, "  # noqa: S608
-    "cancel_requested_at FROM runs "
+    "cancel_requested_at, pause_requested, claimed_at, now_ms() AS now FROM runs "
     "WHERE runner_no = $1 AND attempt_open ORDER BY no"
 )
 #: What a runner's offer is made of, and how much it may hold.
@@ -122,7 +122,8 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
         if _key(row) in held:
             continue
         is_wanted = row["cancel_requested_at"] is None or row["started_at"] is not None
-        if row["runner_session"] == body.session and is_wanted:
+        is_here = restored.is_offered_again(row) if pausing.is_restored(row) else row["runner_session"] == body.session
+        if is_here and is_wanted:
             if (work := (yield from claim.give(row, hints))) is not None:
                 again.append(work)
         else:

@@ -30,7 +30,7 @@ from corral.platform import database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, deleting, feed, loops, placements, runners, treasury, waiting
+from corral.runs import approvals, deleting, feed, loops, placements, restored, runners, treasury, waiting
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -116,6 +116,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         needs.need_no_key(settings.provider_keys)
         channel = _bus(settings)
         bus.use(channel)
+        await restored.settle()
         channel.receive(inbox.drain)
         await channel.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)

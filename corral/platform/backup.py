@@ -214,8 +214,7 @@ def _publish(packed: Path, archive: Path) -> None:
 def _keep_aside(data: Path) -> Path:
     """Link the present database into a folder of its own; its name is free for another in one step."""
     current = data / _DATABASE
-    aside = data / f"before-restore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    aside.mkdir(mode=0o700)
+    aside = Path(tempfile.mkdtemp(prefix=f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-", dir=data))
     try:
         with closing(_opened(current, "rw")) as connection:  # what is in its log goes into the file
             connection.execute("PRAGMA journal_mode = DELETE").fetchone()

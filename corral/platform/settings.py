@@ -27,6 +27,8 @@ class Settings:
     rate_limit: int = 120  #: requests a minute a key; 0 is off
     sync: str = "normal"  #: SQLite's `synchronous`: normal | full
     lost_after: float = 7200.0  #: seconds an unreachable runner may be away before its runs fail
+    seal_days: float = 7.0  #: after so many days the log of a run that has ended is packed; 0: never
+    events_days: float = 0.0  #: after so many it is let go; 0: never
     approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
     public_url: str = ""  #: how people reach this server, when a proxy is in front
     provider_urls: Mapping[str, str] = field(default_factory=dict)  #: provider → its API, if not at its maker's
@@ -65,6 +67,8 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         rate_limit=int(read_number(env, "CORRAL_RATE_LIMIT", 120)),
         sync=sync,
         lost_after=read_number(env, "CORRAL_LOST_AFTER", 7200.0),
+        seal_days=read_number(env, "CORRAL_SEAL_DAYS", 7.0),
+        events_days=read_number(env, "CORRAL_EVENTS_DAYS", 0.0),
         approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),
         public_url=read(env, "CORRAL_PUBLIC_URL"),
         provider_urls={name: url for name in PROVIDERS if (url := read(env, f"{name.upper()}_BASE_URL"))},

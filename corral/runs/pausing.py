@@ -131,6 +131,7 @@ def _wait_on(run: Row, message: str | None, hints: Hints) -> Unit[None]:
 _CLEARED: dict[str, Any] = {
     "reason": None,
     "ended_at": None,
+    "is_sealed": False,
     "cancel_requested_at": None,
     "cancel_by": None,
     "pause_requested": None,

@@ -31,6 +31,7 @@ from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
 from corral.runs import approvals, deleting, feed, loops, placements, restored, runners, treasury, waiting
+from corral.runs.sealing import Sealing
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -208,6 +209,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
     supervisor.add("deleted logs", deleting.clear, every=60)
+    supervisor.add("old logs", Sealing(settings.seal_days, settings.events_days).run_once, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
     supervisor.add("dismissals", server.watchers.dismiss, every=1)
     return supervisor

@@ -20,7 +20,7 @@ from tortoise.exceptions import DBConnectionError
 from tortoise.migrations.api.migrate import migrate as tortoise_migrate
 
 from corral.base.errors import Unavailable
-from corral.platform.embedded import Embedded, add_functions
+from corral.platform.embedded import BUSY_MS, Embedded, add_functions
 from corral.platform.settings import Settings
 from corral.platform.statements import Deadlock, Duplicate, Row, Rows, Statement, Unit, alone, many, sql
 
@@ -204,7 +204,7 @@ _AWAY = (
 
 def _connection(settings: Settings) -> Any:
     if settings.is_embedded:
-        pragmas = {"synchronous": settings.sync, "busy_timeout": 5000, "journal_size_limit": 64 * 1024 * 1024}
+        pragmas = {"synchronous": settings.sync, "busy_timeout": BUSY_MS, "journal_size_limit": 64 * 1024 * 1024}
         return {
             "engine": "tortoise.backends.sqlite",
             "credentials": {"file_path": str(_file(settings)), **pragmas},

@@ -31,6 +31,8 @@ class Settings:
     plans: str = ""  #: a TOML file of plans; empty: one that limits nothing
     sync: str = "normal"  #: SQLite's `synchronous`: normal | full
     lost_after: float = 7200.0  #: seconds an unreachable runner may be away before its runs fail
+    seal_days: float = 7.0  #: after so many days the log of a run that has ended is packed; 0: never
+    events_days: float = 0.0  #: after so many it is let go; 0: never
     approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
     public_url: str = ""  #: how people reach this server, when a proxy is in front
     proxies: Sequence[Network] = ()  #: whose word on who calls is believed; empty: nobody's
@@ -71,6 +73,8 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         plans=read(env, "CORRAL_PLANS"),
         sync=sync,
         lost_after=read_number(env, "CORRAL_LOST_AFTER", 7200.0),
+        seal_days=read_number(env, "CORRAL_SEAL_DAYS", 7.0),
+        events_days=read_number(env, "CORRAL_EVENTS_DAYS", 0.0),
         approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),
         public_url=read(env, "CORRAL_PUBLIC_URL"),
         proxies=_networks(read(env, "CORRAL_PROXIES")),

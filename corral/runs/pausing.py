@@ -22,6 +22,8 @@ from corral.wire.runs import ENDED, LIVE, RunStatus
 
 #: What pauses a run so that nobody but a person lets it go on.
 BY_HAND = "paused"
+#: What pauses a run that a restored database had at work, if its attempt is cut off: its runner is not asked to.
+RESTORED = "restored"
 
 
 async def pause_by(org_id: int, run_id: str, by: str) -> None:
@@ -54,7 +56,7 @@ def pause(run: Row, reason: Pause, hints: Hints) -> Unit[None]:
     One that a budget has paused can be paused by a person too, so that money does not let it go on.
     """
     told: dict[str, Any] = msgspec.to_builtins(reason)
-    if run["status"] == RunStatus.PAUSED and reason.code == BY_HAND and _code(run["reason"]) != BY_HAND:
+    if run["status"] == RunStatus.PAUSED and reason.code == BY_HAND and paused_by(run) != BY_HAND:
         yield sql("UPDATE runs SET reason = $2 WHERE no = $1", run["no"], _json(told))
         return
     if run["status"] not in LIVE:
@@ -63,10 +65,22 @@ def pause(run: Row, reason: Pause, hints: Hints) -> Unit[None]:
         yield from ending.rest(run["no"], told, hints)
         return
     asked = _code(run["pause_requested"])
-    if asked is None or (reason.code == BY_HAND and asked != BY_HAND):  # a person's word stays, whoever was first
+    if asked in {None, RESTORED} or (
+        reason.code == BY_HAND and asked != BY_HAND
+    ):  # a person's word stays, whoever was first
         yield sql("UPDATE runs SET pause_requested = $2 WHERE no = $1", run["no"], _json(told))
-    if asked is None:
+    if asked in {None, RESTORED}:
         yield from commands.issue(run, CommandKind.PAUSE, reason, hints)
+
+
+def is_restored(run: Row) -> bool:
+    """Tell whether the run's open attempt was restored with the database, and not cut off since."""
+    return _code(run["pause_requested"]) == RESTORED
+
+
+def paused_by(run: Row) -> str | None:
+    """Return what a paused run's reason says who paused it: `BY_HAND`, a budget, or that it was restored."""
+    return _code(run["reason"])
 
 
 def continue_(run: Row, hints: Hints, message: str | None = None, by: str | None = None) -> Unit[None]:
@@ -121,6 +135,7 @@ def _wait_on(run: Row, message: str | None, hints: Hints) -> Unit[None]:
 _CLEARED: dict[str, Any] = {
     "reason": None,
     "ended_at": None,
+    "is_sealed": False,
     "cancel_requested_at": None,
     "cancel_by": None,
     "pause_requested": None,

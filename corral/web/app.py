@@ -31,7 +31,20 @@ from corral.platform.limits import Limiter, MemoryLimiter
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, deleting, feed, hints, loops, placements, releasing, runners, treasury, waiting
+from corral.runs import (
+    approvals,
+    deleting,
+    feed,
+    hints,
+    loops,
+    placements,
+    releasing,
+    restored,
+    runners,
+    treasury,
+    waiting,
+)
+from corral.runs.sealing import Sealing
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -121,6 +134,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         needs.need_no_key(settings.provider_keys)
         channel = _bus(settings)
         bus.use(channel)
+        await restored.settle()
         channel.receive(inbox.drain)
         await channel.start()
         await server.limiter.start()
@@ -219,6 +233,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("last uses", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
     supervisor.add("deleted logs", deleting.clear, every=60)
+    supervisor.add("old logs", Sealing(settings.seal_days, settings.events_days).run_once, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
     supervisor.add("dismissals", server.watchers.dismiss, every=1)
     return supervisor

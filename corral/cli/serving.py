@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gc
 import os
@@ -21,14 +22,16 @@ from corral.platform.settings import Settings
 
 
 @asynccontextmanager
-async def serving(settings: Settings, directory: DataDir | None) -> AsyncIterator[Started]:
+async def serving(
+    settings: Settings, directory: DataDir | None, hurry: asyncio.Event | None = None
+) -> AsyncIterator[Started]:
     """Serve until the context ends. In `directory`, which the caller holds, local commands find a key."""
     from corral.web.app import serve  # the server's libraries, and only now
 
     # Before anything can go wrong: what logs without a set-up shows every variable, tokens among them.
     logs.set_up(read(os.environ, "CORRAL_LOG_FORMAT", "auto"), read(os.environ, "CORRAL_LOG_LEVEL", "info"))
 
-    async with serve(settings) as server:
+    async with serve(settings, hurry=hurry) as server:
         first = server.bootstrapped
         if directory is not None:
             await _ensure_key(directory.key_file, first)

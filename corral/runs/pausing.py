@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from corral.base import logs
 from corral.base.errors import BadRequest, Conflict
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, ending, inputs, log, placements, queue, resuming, states
@@ -40,6 +41,7 @@ async def continue_by(org_id: int, run_id: str, message: str | None, by: str) ->
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
         yield from continue_(run, hints, message, by)
+        yield sql("UPDATE runs SET request_id = $2 WHERE no = $1", run["no"], logs.worked_for())
 
     await decide(unit)
 

@@ -21,16 +21,16 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from corral import bus
 from corral.agents import following, inbox, needs, starting
 from corral.agents.toolset import OwnTools
-from corral.base.errors import BadRequest
+from corral.base.errors import BadRequest, Unavailable
 from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
-from corral.platform import database, keys, orgs, repeats, sign_in
+from corral.platform import database, keys, orgs, pulse, repeats, servers, sign_in
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, deleting, feed, loops, placements, runners, treasury, waiting
+from corral.runs import approvals, deleting, feed, figures, loops, placements, runners, treasury, waiting
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -87,19 +87,21 @@ def create_app(server: Server) -> Sanic[Config, SimpleNamespace]:
 
 
 @contextlib.asynccontextmanager
-async def serve(settings: Settings, sock: socket.socket | None = None) -> AsyncIterator[Server]:
-    """Serve until the context ends; the address is bound and answers when it begins."""
+async def serve(
+    settings: Settings, sock: socket.socket | None = None, *, hurry: asyncio.Event | None = None
+) -> AsyncIterator[Server]:
+    """Serve until the context ends; the address is bound and answers when it begins. `hurry` shortens the end."""
     listening = sock or _bind(settings.host, settings.port)
     settings = dataclasses.replace(settings, port=listening.getsockname()[1])
     try:
-        async with _running(settings) as server, _http(server, listening):
+        async with _running(settings, hurry) as server, _http(server, listening):
             yield server
     finally:
         listening.close()
 
 
 @contextlib.asynccontextmanager
-async def _running(settings: Settings) -> AsyncIterator[Server]:
+async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
     for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
@@ -109,7 +111,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     try:
         await vault.check()
         await budgets.reread()
-        server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
+        server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings), hurry=hurry)
         server.errors.pages = error_page
         following.listen()
         deleting.on_deletion(conversation.forget)
@@ -120,7 +122,8 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         await channel.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
         room.open()
-        supervisor = _loops(server, settings)
+        supervisor = server.supervisor
+        _add_loops(supervisor, server, settings)
         supervisor.start()
         engine = Engine(settings, OwnTools())
         await engine.start()
@@ -131,6 +134,8 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
             await engine.stop(_GRACE)
             await server.drain(_GRACE)
             await supervisor.stop(_GRACE)
+            with contextlib.suppress(Unavailable):
+                await server.presence.leave()
             feeds.close()
             room.close()
             await channel.stop()
@@ -155,6 +160,7 @@ async def _http(server: Server, listening: socket.socket) -> AsyncIterator[None]
         await http.after_start()
         yield
     finally:
+        await server.leave()
         server.stopping.set()
         server.watchers.wake()
         feed.feeds().close()
@@ -180,7 +186,7 @@ async def _close(http: _Http) -> None:
             await asyncio.wait_for(closing, 1)
 
 
-def _loops(server: Server, settings: Settings) -> Supervisor:
+def _add_loops(supervisor: Supervisor, server: Server, settings: Settings) -> None:
     """Register everything this process does by itself. Each is safe in several processes at once."""
     approvals.ttl_ms = int(settings.approval_ttl * 1000)
 
@@ -194,7 +200,6 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
         await repeats.sweep()
         await sign_in.sweep()
 
-    supervisor = Supervisor()
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
     supervisor.add("money", treasury.run_once, every=1)
@@ -209,7 +214,9 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("deleted logs", deleting.clear, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
     supervisor.add("dismissals", server.watchers.dismiss, every=1)
-    return supervisor
+    supervisor.add("pulse", pulse.run_once, every=1)
+    supervisor.add("figures", figures.reread, every=15)
+    supervisor.add("servers", server.presence.beat, every=servers.BEAT_EVERY)
 
 
 class _Http(Protocol):

@@ -20,6 +20,7 @@ from corral.web.api import (
     runs,
     secrets,
     sign_in_links,
+    system,
     tasks,
     tools,
     usage,
@@ -45,6 +46,7 @@ _RESOURCES = (
     keys,
     me,
     sign_in_links,
+    system,
     meta,
 )
 

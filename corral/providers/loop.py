@@ -22,7 +22,7 @@ from corral.providers.conversation import Conversation
 from corral.providers.entries import Answer, Call, Prompt, Result, Stop
 from corral.providers.journal import Event, Journal
 from corral.providers.limits import Clocks
-from corral.providers.provider import TOO_LONG, Ask, Provider, Reply, Spent, Trouble, clean
+from corral.providers.provider import TOO_LONG, Ask, Provider, Reply, Spent, Trouble, clean, measured
 from corral.providers.tools import CUT_OFF, Tools
 from corral.providers.window import SUMMARISE, Window
 from corral.wire import purse
@@ -201,7 +201,7 @@ class Loop:
             heard.clocks = self._clocks
             self._heard = heard
             try:
-                with self._clocks.listening():
+                with self._clocks.listening(), measured(self._provider.name):
                     reply = await self._provider.answer(ask, heard)
             except Trouble as error:
                 cut = self.unfinished()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from corral.base import logs
 from corral.base.logs import get_logger
 from corral.runner import spool
 from corral.runner.job import Job, Tools
@@ -82,8 +83,9 @@ class Holdings:
         if phase > Phase.RUN:
             job.orders.interrupt("The runner was stopping when it got this")  # handed back at once
         self._jobs[key] = job
-        self._send(job.outbox)
-        task = self._running[key] = asyncio.create_task(job.run(), name=f"run {assignment.run_id}")
+        with logs.working_for(assignment.request_id):  # who launched the run can find it in the log of its machine
+            self._send(job.outbox)
+            task = self._running[key] = asyncio.create_task(job.run(), name=f"run {assignment.run_id}")
         task.add_done_callback(lambda task: self._ended(key, task))
         return True
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from corral.base import logs
 from corral.base.errors import BadRequest, Conflict
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, ending, inputs, log, placements, places, queue, resuming, states
@@ -44,6 +45,7 @@ async def continue_by(org_id: int, run_id: str, message: str | None, by: str) ->
         if run["agent_id"] is not None and places.are_limited():  # it waits for a place when its agent is free
             yield sql("UPDATE runs SET hold = $2 WHERE no = $1", run["no"], states.NEW)
         yield from continue_(run, hints, message, by)
+        yield sql("UPDATE runs SET request_id = $2 WHERE no = $1", run["no"], logs.worked_for())
         if run["agent_id"] is None:
             yield from places.demand(org_id, run["no"])
 

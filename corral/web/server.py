@@ -8,6 +8,7 @@ from typing import Any
 from corral.platform.limits import Limiter
 from corral.platform.orgs import Bootstrapped
 from corral.platform.settings import Settings
+from corral.platform.sign_on.provider import Provider
 from corral.web.errors import Errors
 from corral.web.routes import Table
 from corral.web.sse import Watchers
@@ -26,6 +27,7 @@ class Server:
         self.bootstrapped = bootstrapped
         self.limiter = Limiter(settings.rate_limit)
         self.errors = Errors()
+        self.sign_on = Provider(settings.sign_on, settings.url) if settings.sign_on is not None else None
         self.watchers = Watchers()
         self.stopping = asyncio.Event()  #: set when the server ends
         self._kept: set[asyncio.Future[Any]] = set()

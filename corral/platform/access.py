@@ -102,5 +102,14 @@ def require(principal: Principal, scope: str | None, least: Role) -> None:
         raise Forbidden(f"This needs the role {least}; yours is {principal.role}")
 
 
+def themself(principal: Principal) -> str:
+    """Return who acts for themself: a person in the console, or whose key may do all that they may."""
+    if principal.user_id is None:
+        raise Forbidden("This key belongs to nobody, and only people may do that, for themselves")
+    if principal.sign_in is None and not principal.has("*"):
+        raise Forbidden("This key lacks the scope * (everything), which acting as its owner needs")
+    return principal.user_id
+
+
 def _named(scope: str) -> str:
     return "* (everything)" if scope == "*" else scope

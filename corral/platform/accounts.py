@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
-from corral.platform.access import Role
 from corral.platform.database import Duplicate, Row, Unit, commit, fetch, sql
 
 _EMAIL_LONGEST = 254
@@ -46,20 +45,18 @@ async def change(user_id: str, *, name: str | None = None, email: str | None = N
     )
 
 
-def create(org_id: int, role: Role, *, name: str, email: str | None, password: str | None) -> Unit[str]:
-    """Make an account (`password` is a hash) for somebody who comes into this org, and return its id.
+def create(*, name: str, email: str | None, password: str | None) -> Unit[str]:
+    """Make an account (`password` is a hash) that is in no org yet, and return its id.
 
-    They are in the org only with `people.admit`. Raises Conflict if there is an account with this email.
+    Raises Conflict if there is an account with this email.
     """
     user_id = new_id()
     try:
         yield sql(
             "INSERT INTO users (id, org_id, name, role, email, password, created_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, now_ms())",
+            "VALUES ($1, 0, $2, 'viewer', $3, $4, now_ms())",
             user_id,
-            org_id,
             name_of(name),
-            role.value,
             None if email is None else email_of(email),
             password,
         )

@@ -235,8 +235,7 @@ def _accept(
         yield from passwords.confirm(recognised)
         user_id = recognised.user_id
     else:
-        offer = yield from offered(token)
-        user_id = yield from accounts.create(offer.org_id, offer.role, name=name, email=email, password=hashed)
+        user_id = yield from accounts.create(name=name, email=email, password=hashed)
     invitation = yield from use(token, user_id, email)
     yield from sign_in.begin(user_id, session, "password", visit, org_id=invitation.org_id)
 

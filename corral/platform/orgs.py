@@ -77,14 +77,18 @@ async def mine(by: Principal) -> list[Org]:
     return [Org(row["id"], row["name"], Role(row["role"])) for row in rows]
 
 
-async def create(name: str, by: Principal) -> Org:
-    """Make an org with the caller as its owner. Those who own the first one may: it is the installation's own."""
-    return await commit(_create(_named(name), by))
+async def create(name: str, by: Principal, *, token: str | None = None) -> Org:
+    """Make an org with the caller as its owner, and, with a token, a full key of it.
+
+    Those who own the first org may, from there: it is the installation's own.
+    """
+    return await commit(_create(_named(name), by, token))
 
 
-async def rename(org_id: int, name: str) -> None:
-    """Change what an org is called."""
+async def rename(org_id: int, name: str) -> str:
+    """Change what an org is called; return that."""
     await commit(_rename(org_id, _named(name)))
+    return _named(name)
 
 
 async def switch(by: Principal, org_id: int) -> None:
@@ -110,7 +114,7 @@ def _named(name: str) -> str:
     return name
 
 
-def _create(name: str, by: Principal) -> Unit[Org]:
+def _create(name: str, by: Principal, token: str | None) -> Unit[Org]:
     if by.org_id != FIRST_ORG or by.role != Role.OWNER or not by.has("*"):
         raise Forbidden("Orgs are made by owners of the first org of this installation, from there")
     if by.user_id is None:
@@ -126,6 +130,8 @@ def _create(name: str, by: Principal) -> Unit[Org]:
         by.user_id,
         Role.OWNER.value,
     )
+    if token is not None:
+        yield from keys.insert(org_id, name="first key", scopes="*", user_id=by.user_id, token=token)
     return Org(org_id, name, Role.OWNER)
 
 
@@ -158,6 +164,13 @@ def _bootstrap(chosen: str) -> Unit[Bootstrapped]:
             owner_id,
             FIRST_ORG,
             "Owner",
+            Role.OWNER.value,
+        )
+        yield sql(
+            "INSERT INTO members (org_id, user_id, role, created_at) VALUES ($1, $2, $3, now_ms()) "
+            "ON CONFLICT (org_id, user_id) DO NOTHING",  # a trigger has done so already, for the version before
+            FIRST_ORG,
+            owner_id,
             Role.OWNER.value,
         )
         if not chosen:

@@ -70,14 +70,8 @@ def admit(org_id: int, user_id: str, role: Role) -> Unit[None]:
     already = yield sql("SELECT 1 FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
     if already:
         raise Conflict("You are in this org already")
-    yield from enter(org_id, user_id, role)
-
-
-def enter(org_id: int, user_id: str, role: Role) -> Unit[None]:
-    """Write that somebody is in the org, whom a trigger may have written there already."""
     yield sql(
-        "INSERT INTO members (org_id, user_id, role, created_at) VALUES ($1, $2, $3, now_ms()) "
-        "ON CONFLICT (org_id, user_id) DO UPDATE SET role = $3",
+        "INSERT INTO members (org_id, user_id, role, created_at) VALUES ($1, $2, $3, now_ms())",
         org_id,
         user_id,
         role.value,

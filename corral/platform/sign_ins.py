@@ -43,6 +43,17 @@ async def of_org(by: Principal, *, limit: int, before: str | None = None, user_i
     return await _page(by, "s.org_id = $1 AND s.user_id = $2", [by.org_id, user_id], limit, before)
 
 
+async def is_own(by: Principal, sign_in_id: str) -> bool:
+    """Tell whether this is one of the caller's own; of a key's owner, one that looks at the key's org."""
+    rows = await fetch("SELECT org_id FROM sign_ins WHERE id = $1 AND user_id = $2", sign_in_id, by.user_id)
+    return bool(rows) and (by.sign_in is not None or rows[0]["org_id"] == by.org_id)
+
+
+async def is_current(by: Principal, sign_in_id: str) -> bool:
+    """Tell whether this is the one that the caller calls with."""
+    return bool(await fetch("SELECT 1 FROM sign_ins WHERE id = $1 AND hash = $2", sign_in_id, by.sign_in))
+
+
 async def end_own(by: Principal, sign_in_id: str) -> None:
     """End one of the caller's own sign-ins, whichever org it looks at."""
     assert by.user_id is not None

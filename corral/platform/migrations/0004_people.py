@@ -129,7 +129,7 @@ class Migration(migrations.Migration):
                 *_BOTH,
                 f"UPDATE sign_ins SET id = {_UUID}",  # noqa: S608 - our own words
                 "CREATE UNIQUE INDEX sign_ins_id ON sign_ins (id)",
-                f"CREATE TRIGGER users_join AFTER INSERT ON users BEGIN {_JOIN} END",
+                f"CREATE TRIGGER users_join AFTER INSERT ON users WHEN NEW.org_id <> 0 BEGIN {_JOIN} END",
                 (
                     "CREATE TRIGGER sign_ins_named AFTER INSERT ON sign_ins WHEN NEW.id IS NULL "  # noqa: S608
                     f"BEGIN UPDATE sign_ins SET id = {_UUID} WHERE hash = NEW.hash; END"
@@ -141,7 +141,10 @@ class Migration(migrations.Migration):
                 "UPDATE sign_ins SET id = gen_random_uuid()::text",
                 "CREATE UNIQUE INDEX sign_ins_id ON sign_ins (id)",
                 f"CREATE FUNCTION user_joins() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {_JOIN} RETURN NULL; END $$",
-                "CREATE TRIGGER users_join AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION user_joins()",
+                (
+                    "CREATE TRIGGER users_join AFTER INSERT ON users FOR EACH ROW WHEN (NEW.org_id <> 0) "
+                    "EXECUTE FUNCTION user_joins()"
+                ),
             ],
         ),
     ]

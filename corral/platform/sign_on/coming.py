@@ -86,10 +86,7 @@ def _enter(found: Identity, options: SignOn, session: str, visit: Visit) -> Unit
 def _accept(found: Identity, token: str, options: SignOn, session: str, visit: Visit) -> Unit[None]:
     user_id = yield from _known(found, options)
     if user_id is None:
-        offered = yield from invitations.offered(token)
-        user_id = yield from accounts.create(
-            offered.org_id, offered.role, name=_name(found), email=found.email, password=None
-        )
+        user_id = yield from accounts.create(name=_name(found), email=found.email, password=None)
         yield from _keep(found, user_id)
     invitation = yield from invitations.use(token, user_id, found.email)
     yield from sign_in.begin(user_id, session, "oidc", visit, org_id=invitation.org_id)
@@ -124,14 +121,12 @@ def _newcomer(found: Identity, options: SignOn) -> Unit[str]:
     if found.email is not None:
         invitation = yield from invitations.for_email(found.email)
         if invitation is not None:
-            user_id = yield from accounts.create(
-                invitation.org_id, invitation.role, name=_name(found), email=found.email, password=None
-            )
+            user_id = yield from accounts.create(name=_name(found), email=found.email, password=None)
             yield from invitations.fulfil(invitation, user_id)
             return user_id
     if options.join is None:
         raise Refused(_nobody(found, options))
-    user_id = yield from accounts.create(options.org, options.join, name=_name(found), email=found.email, password=None)
+    user_id = yield from accounts.create(name=_name(found), email=found.email, password=None)
     yield from people.admit(options.org, user_id, options.join)
     return user_id
 

@@ -13,7 +13,7 @@ from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
 from corral.web.console import browsers
-from corral.web.console.page import away_to, back_to, may, own, page
+from corral.web.console.page import SIGN_IN, away_to, back_to, may, own, page
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
 
@@ -58,9 +58,9 @@ async def sign_ins_page(call: Call, query: Older) -> Answer:
 async def end_sign_in_from_page(call: Call, form: Nothing, sign_in_id: str) -> Answer:
     """End one of the caller's sign-ins."""
     own(call)
-    current = {one.id for one in await sign_ins.own(call.caller, limit=_MOST) if one.is_current}
+    is_current = await sign_ins.is_current(call.caller, sign_in_id)
     await sign_ins.end_own(call.caller, sign_in_id)
-    return away_to(call, "/app/sign-in") if sign_in_id in current else back_to(call, PATH)
+    return away_to(call, SIGN_IN) if is_current else back_to(call, PATH)
 
 
 @route.post("/app/sign-ins/end-others", scope="people:read", repeatable=False)

@@ -84,7 +84,7 @@ def name_of(text: str) -> str:
     return name
 
 
-_COLUMNS = "id, name, email, password IS NOT NULL AS has_password"
+_COLUMNS = "id, name, email, COALESCE(password, '') <> '' AS has_password"
 
 
 def _change(user_id: str, name: str | None, email: str | None) -> Unit[Account]:

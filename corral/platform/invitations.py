@@ -254,9 +254,7 @@ def _check_email(wanted: str | None, email: str | None) -> None:
 
 _OPEN = "accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now_ms()"
 _COLUMNS = (
-    "id, org_id, email, role, invited_by, created_at, expires_at, accepted_at, accepted_by, revoked_at, "
-    "CASE WHEN accepted_at IS NOT NULL THEN 'accepted' WHEN revoked_at IS NOT NULL THEN 'revoked' "
-    "WHEN expires_at <= now_ms() THEN 'expired' ELSE 'open' END AS status"
+    "id, org_id, email, role, invited_by, created_at, expires_at, accepted_at, accepted_by, revoked_at, now_ms() AS now"
 )
 
 
@@ -272,5 +270,13 @@ def _invitation(row: Row) -> Invitation:
         accepted_at=row["accepted_at"],
         accepted_by=row["accepted_by"],
         revoked_at=row["revoked_at"],
-        status=row["status"],
+        status=_status(row),
     )
+
+
+def _status(row: Row) -> str:
+    if row["accepted_at"] is not None:
+        return "accepted"
+    if row["revoked_at"] is not None:
+        return "revoked"
+    return "expired" if row["expires_at"] <= row["now"] else "open"

@@ -74,6 +74,10 @@ class ChangePolicy(msgspec.Struct, forbid_unknown_fields=True):
 @route.get("/api/me", anybody=True)
 async def get_me(call: Call) -> Me:
     """Show who calls, with org, plan and what there is."""
+    return await _me(call)
+
+
+async def _me(call: Call) -> Me:
     caller = call.caller
     org, person = await orgs.names(call.org_id, caller.user_id)
     if caller.user_id is None and caller.key_id is not None:
@@ -98,7 +102,7 @@ async def change_me(call: Call, body: ChangeMe) -> Me:
     name = None if body.name is msgspec.UNSET else body.name
     email = None if body.email is msgspec.UNSET else body.email
     await accounts.change(access.themself(call.caller), name=name, email=email)
-    return await get_me(call)
+    return await _me(call)
 
 
 @route.put("/api/me/password", anybody=True)

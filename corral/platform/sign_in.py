@@ -111,8 +111,9 @@ async def authenticate(session: str) -> Principal | None:
     """Return whose session this is, None if it is none or over."""
     hashed = digest(session)
     rows = await fetch(
-        "SELECT s.org_id, s.user_id, m.role, s.last_used_at, now_ms() AS now FROM sign_ins s "
-        "JOIN members m ON m.org_id = s.org_id AND m.user_id = s.user_id WHERE s.hash = $1 AND s.expires_at > now_ms()",
+        "SELECT s.org_id, s.user_id, m.role, o.plan, s.last_used_at, now_ms() AS now FROM sign_ins s "
+        "JOIN members m ON m.org_id = s.org_id AND m.user_id = s.user_id JOIN orgs o ON o.id = s.org_id "
+        "WHERE s.hash = $1 AND s.expires_at > now_ms()",
         hashed,
     )
     if not rows:
@@ -127,6 +128,7 @@ async def authenticate(session: str) -> Principal | None:
         role=role,
         user_id=rows[0]["user_id"],
         sign_in=hashed,
+        plan=rows[0]["plan"],
     )
     if len(_known) >= _MOST_CACHED:
         _known.clear()

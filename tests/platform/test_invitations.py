@@ -30,6 +30,12 @@ async def accept(token: str, email: str = "new@example.com", password: str = GOO
     return found
 
 
+async def elsewhere(boss: Principal) -> Principal:
+    """The same person, looking at another org of theirs."""
+    second = await orgs.create("Second", boss)
+    return await signed_in(boss.user_id or "", org_id=second.id)
+
+
 async def test_who_is_invited_makes_an_account_and_is_signed_in(boss: Principal, settings: Settings) -> None:
     made, token = await invitations.create(boss, role=Role.ADMIN, email="New@Example.com")
     assert invitations.url(token, settings).endswith(f"/app/invitation#{token}")
@@ -93,6 +99,22 @@ async def test_who_has_an_account_shows_its_password(boss: Principal) -> None:
         await accept(token, email="ada@example.com", password="somebody else's")
     back = await accept(token, email="ada@example.com")
     assert (back.user_id, back.role) == (ada, Role.VIEWER)
+
+
+async def test_who_left_without_ever_having_a_password_comes_back_with_one(boss: Principal) -> None:
+    ada = await hire(boss.org_id, email="ada@example.com")
+    _, token = await invitations.create(await elsewhere(boss), role=Role.MEMBER, email="ada@example.com")
+    with pytest.raises(
+        Conflict, match="no password"
+    ):  # they sign in by links, and whoever has this one may not be them
+        await accept(token, email="ada@example.com")
+    await people.remove(boss.org_id, ada, boss)
+    await fetch("INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ('i', 's', $1, 1)", ada)
+    with pytest.raises(Conflict, match="no password"):
+        await accept(token, email="ada@example.com")
+    await fetch("DELETE FROM identities")
+    assert (await accept(token, email="ada@example.com")).user_id == ada
+    assert await passwords.sign_in_with("ada@example.com", GOOD, HERE)
 
 
 async def test_who_is_in_the_org_does_not_use_up_what_is_for_others(boss: Principal) -> None:

@@ -12,6 +12,8 @@ class Org(Model):
     id = fields.BigIntField(primary_key=True)
     name = fields.CharField(max_length=200)
     policy = fields.TextField(default="{}", db_default="{}")  # JSON of `policy.Policy`
+    plan = fields.CharField(max_length=100, null=True)  # null: the default one
+    rate_limit = fields.IntField(null=True)  # requests a minute of each of its keys; null: the server's, 0: none
     created_at = fields.BigIntField()
 
     class Meta:
@@ -99,6 +101,7 @@ class ApiKey(Model):
     expires_at = fields.BigIntField(null=True)
     revoked_at = fields.BigIntField(null=True)
     last_used_at = fields.BigIntField(null=True)  # to the minute
+    rate_limit = fields.IntField(null=True)  # requests a minute; null: its org's, 0: none
 
     class Meta:
         table = "api_keys"
@@ -167,3 +170,16 @@ class RepeatableRequest(Model):
         table = "repeatable_requests"
         unique_together = (("org_id", "path", "key"),)
         indexes = (("created_at",),)
+
+
+class ServerProcess(Model):
+    """A server process, for people to see. It is nobody's: all orgs share the servers."""
+
+    id = fields.CharField(max_length=36, primary_key=True)
+    name = fields.CharField(max_length=200)
+    version = fields.CharField(max_length=50)
+    started_at = fields.BigIntField()
+    seen_at = fields.BigIntField()
+
+    class Meta:
+        table = "servers"

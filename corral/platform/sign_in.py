@@ -10,8 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from corral.base.errors import Forbidden, Unauthorized
+from corral.base.errors import Forbidden, NotFound, Unauthorized
 from corral.base.ids import new_id, new_token
+from corral.platform import accounts
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.keys import digest
@@ -67,6 +68,14 @@ async def make_link(org_id: int, user_id: str, *, seconds: float = LINK_SECONDS)
     return Link(token, rows[0]["expires_at"])
 
 
+async def make_link_for(email: str) -> Link:
+    """Make a link for who has this email, into the org that they looked at last. Raises NotFound if nobody has it."""
+    account = await accounts.find(email)
+    if account is None:
+        raise NotFound(f"There is no account with the email {email}; `corral people` lists those there are")
+    return await make_link(await commit(_latest_org(account.id)), account.id)
+
+
 async def redeem(token: str, visit: Visit = Visit()) -> str:
     """Use a link's token up; return a session's, for the cookie. Raises Unauthorized if it is used, old or unknown."""
     session = new_token(32)
@@ -77,10 +86,7 @@ async def redeem(token: str, visit: Visit = Visit()) -> str:
 def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[None]:
     """Start a session with this token; without an org it looks at the one that the person looked at last."""
     if org_id is None:
-        rows = yield sql(_LATEST, user_id)
-        if not rows:
-            raise Forbidden("You are in no org any more; ask for an invitation")
-        org_id = rows[0]["org_id"]
+        org_id = yield from _latest_org(user_id)
     yield sql(
         "INSERT INTO sign_ins (hash, id, org_id, user_id, means, address, agent, created_at, expires_at, last_used_at) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms(), now_ms() + $8, now_ms())",
@@ -105,8 +111,9 @@ async def authenticate(session: str) -> Principal | None:
     """Return whose session this is, None if it is none or over."""
     hashed = digest(session)
     rows = await fetch(
-        "SELECT s.org_id, s.user_id, m.role, s.last_used_at, now_ms() AS now FROM sign_ins s "
-        "JOIN members m ON m.org_id = s.org_id AND m.user_id = s.user_id WHERE s.hash = $1 AND s.expires_at > now_ms()",
+        "SELECT s.org_id, s.user_id, m.role, o.plan, s.last_used_at, now_ms() AS now FROM sign_ins s "
+        "JOIN members m ON m.org_id = s.org_id AND m.user_id = s.user_id JOIN orgs o ON o.id = s.org_id "
+        "WHERE s.hash = $1 AND s.expires_at > now_ms()",
         hashed,
     )
     if not rows:
@@ -121,6 +128,7 @@ async def authenticate(session: str) -> Principal | None:
         role=role,
         user_id=rows[0]["user_id"],
         sign_in=hashed,
+        plan=rows[0]["plan"],
     )
     if len(_known) >= _MOST_CACHED:
         _known.clear()
@@ -159,11 +167,16 @@ def forget() -> None:
     _used.clear()
 
 
-#: The org of a person's last session, as long as they are in it; else the one they came into first.
-_LATEST = (
-    "SELECT m.org_id FROM members m WHERE m.user_id = $1 ORDER BY (SELECT MAX(s.created_at) FROM sign_ins s "
-    "WHERE s.user_id = m.user_id AND s.org_id = m.org_id) DESC NULLS LAST, m.no LIMIT 1"
-)
+def _latest_org(user_id: str) -> Unit[int]:
+    """Return the org of a person's last session, as long as they are in it; else the one they came into first."""
+    rows = yield sql(
+        "SELECT m.org_id FROM members m WHERE m.user_id = $1 ORDER BY (SELECT MAX(s.created_at) FROM sign_ins s "
+        "WHERE s.user_id = m.user_id AND s.org_id = m.org_id) DESC NULLS LAST, m.no LIMIT 1",
+        user_id,
+    )
+    if not rows:
+        raise Forbidden("This account is in no org any more; it needs an invitation")
+    return int(rows[0]["org_id"])
 
 
 def _redeem(link: str, session: str, visit: Visit) -> Unit[None]:
@@ -173,5 +186,7 @@ def _redeem(link: str, session: str, visit: Visit) -> Unit[None]:
         link,
     )
     if not rows:
-        raise Unauthorized("This sign-in link was used already or has expired; a start of the server prints a new one")
+        raise Unauthorized(
+            "This sign-in link was used already or has expired; `corral sign-in` on its machine prints a new one"
+        )
     yield from begin(rows[0]["user_id"], session, "link", visit, org_id=rows[0]["org_id"])

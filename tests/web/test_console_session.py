@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import httpx
@@ -94,7 +95,7 @@ def test_a_viewer_reads_and_does_nothing_else(running: Running, browser: httpx.C
 
 
 def test_the_console_is_not_counted(running: Running, browser: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running.server.limiter, "limit", 2)
+    monkeypatch.setattr(running.server, "settings", dataclasses.replace(running.server.settings, rate_limit=2))
     for _ in range(5):
         answer = browser.get("/api/v1/runs")
         assert answer.status_code == 200

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from corral.platform import access, accounts, keys, orgs, passwords, people, policy
+from corral.platform import access, accounts, keys, orgs, passwords, people, plans, policy
 from corral.platform.access import Role
 from corral.platform.policy import DelegateTo, Policy
 from corral.web.api.invitations import Email, Name, Password
@@ -17,19 +17,8 @@ from corral.web.routes import Routes
 
 route = Routes("org")
 
-#: What this version of Corral can do; clients may hide what is off.
-_FEATURES = {
-    "agents": True,
-    "approvals": True,
-    "delegation": True,
-    "mcp": True,
-    "provider_engine": True,
-    "runners": True,
-    "secrets": True,
-    "projects": False,
-    "budgets": False,
-}
-_PLAN = "self-hosted"
+#: What this version of Corral can do beside what plans switch; clients may hide what is off.
+_FEATURES = {"agents": True, "approvals": True, "provider_engine": True, "runners": True, "projects": False}
 
 
 class Me(msgspec.Struct):
@@ -83,14 +72,15 @@ async def _me(call: Call) -> Me:
     if caller.user_id is None and caller.key_id is not None:
         person = (await keys.get(call.org_id, caller.key_id)).name
     account = await accounts.get(caller.user_id) if caller.user_id is not None else None
+    plan = plans.current().of(caller.plan)
     return Me(
         id=caller.user_id or caller.key_id or "",
         name=person,
         email=account.email if account else None,
         has_password=account is not None and account.has_password,
         org=OrgView(call.org_id, org),
-        plan=_PLAN,
-        features=_FEATURES,
+        plan=plan.name,
+        features={**_FEATURES, **{feature: plan.has(feature) for feature in plans.FEATURES}},
         role=caller.role,
         scopes=sorted(caller.scopes),
     )

@@ -17,6 +17,7 @@ from corral.cli import (
     mcps,
     messages,
     options,
+    plan,
     processes,
     runners,
     runs,
@@ -51,6 +52,8 @@ def build() -> typer.Typer:
     app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
     app.add_typer(budgets.app, name="budgets", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
+    app.add_typer(plan.limits, name="limits", rich_help_panel="Look after it")
+    app.add_typer(plan.app, name="plan", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
     for command in (sign_in.sign_in, doctor.doctor, version):

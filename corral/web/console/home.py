@@ -13,6 +13,7 @@ from corral.web.console import (
     inbox,
     keys,
     mcps,
+    plan,
     prices,
     run,
     runners,
@@ -60,5 +61,6 @@ ROUTES: list[Route] = [
     *usage.route.all,
     *prices.route.all,
     *statement.route.all,
+    *plan.route.all,
     *settings.route.all,
 ]

@@ -43,6 +43,7 @@ NAV = (
     NavItem("usage", "Usage", "/app/usage", "c", tucked=True),
     NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
+    NavItem("plan", "Plan", "/app/plan", "l", tucked=True),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True),
 )
 

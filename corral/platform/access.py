@@ -31,6 +31,8 @@ SCOPES = (
     "secrets:write",
     "mcps:read",
     "mcps:write",
+    "people:read",
+    "people:write",
     RUNNER,
 )
 FULL = frozenset({*SCOPES, "*"})
@@ -58,7 +60,7 @@ _OF_ROLE = {
     Role.OWNER: FULL,
     Role.ADMIN: FULL,
     Role.MEMBER: frozenset(SCOPES)
-    - {"keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write", RUNNER},
+    - {"keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write", "people:write", RUNNER},
     Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
 }
 
@@ -108,6 +110,15 @@ def require(principal: Principal, scope: str | None, least: Role) -> None:
         raise Forbidden(f"This key lacks the scope {_named(scope)}")
     if not principal.role.covers(least):
         raise Forbidden(f"This needs the role {least}; yours is {principal.role}")
+
+
+def themself(principal: Principal) -> str:
+    """Return who acts for themself: a person in the console, or whose key may do all that they may."""
+    if principal.user_id is None:
+        raise Forbidden("This key belongs to nobody, and only people may do that, for themselves")
+    if principal.sign_in is None and not principal.has("*"):
+        raise Forbidden("This key lacks the scope * (everything), which acting as its owner needs")
+    return principal.user_id
 
 
 def _named(scope: str) -> str:

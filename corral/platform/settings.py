@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from corral.base.env import read, read_number
@@ -11,6 +12,8 @@ from corral.base.errors import BadRequest
 
 #: Whose models agents may have without a machine.
 PROVIDERS = ("anthropic", "openai", "openrouter")
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Settings:
     lost_after: float = 7200.0  #: seconds an unreachable runner may be away before its runs fail
     approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
     public_url: str = ""  #: how people reach this server, when a proxy is in front
+    proxies: Sequence[Network] = ()  #: whose word on who calls is believed; empty: nobody's
     provider_urls: Mapping[str, str] = field(default_factory=dict)  #: provider → its API, if not at its maker's
     provider_stdio: bool | None = None  #: whether commands of MCP servers are started here; None: if it is embedded
     provider_hosts: Sequence[str] = ()  #: what MCP servers may be at beside public hosts; empty: any if it is embedded
@@ -69,7 +73,17 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         lost_after=read_number(env, "CORRAL_LOST_AFTER", 7200.0),
         approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),
         public_url=read(env, "CORRAL_PUBLIC_URL"),
+        proxies=_networks(read(env, "CORRAL_PROXIES")),
         provider_urls={name: url for name in PROVIDERS if (url := read(env, f"{name.upper()}_BASE_URL"))},
         provider_stdio=stdio == "on" if stdio else None,
         provider_hosts=tuple(read(env, "CORRAL_PROVIDER_HOSTS").replace(",", " ").split()),
     )
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(one) for one in text.replace(",", " ").split())
+    except ValueError as error:
+        raise BadRequest(
+            f"CORRAL_PROXIES must be networks, as 10.0.0.0/8, separated by commas: {error}", field="CORRAL_PROXIES"
+        ) from error

@@ -74,7 +74,7 @@ class Holdings:
         except FileExistsError:
             return self._send_again(held, assignment.stored_n)
         if phase > Phase.RUN:
-            job.interrupt("The runner was stopping when it got this")  # handed back at once
+            job.orders.interrupt("The runner was stopping when it got this")  # handed back at once
         self._jobs[key] = job
         self._send(job.outbox)
         task = self._running[key] = asyncio.create_task(job.run(), name=f"run {assignment.run_id}")
@@ -95,11 +95,11 @@ class Holdings:
         """Tell the jobs what the phase means for them."""
         for job in self._jobs.values():
             if phase in {Phase.CANCEL, Phase.FORCE}:
-                job.cancel(Cancel(by="runner", message=STOPPED))
+                job.orders.cancel(Cancel(by="runner", message=STOPPED))
             elif phase == Phase.INTERRUPT:
-                job.interrupt(STOPPED)
+                job.orders.interrupt(STOPPED)
             if phase == Phase.FORCE:
-                job.force()
+                job.orders.force()
 
     def hurry(self) -> None:
         """The server is back: send and ask now."""
@@ -116,8 +116,8 @@ class Holdings:
     async def close(self) -> None:
         """Let go of everything; jobs are left only if the daemon itself broke."""
         for job in self._jobs.values():
-            job.interrupt("The runner broke")
-            job.force()
+            job.orders.interrupt("The runner broke")
+            job.orders.force()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=5.0)
         for outbox in list(self._outboxes.values()):

@@ -26,7 +26,7 @@ from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
-from corral.platform import database, keys, orgs, plan_file, plans, repeats, sign_in
+from corral.platform import database, invitations, keys, orgs, plan_file, plans, repeats, sign_in, throttle
 from corral.platform.limits import Limiter, MemoryLimiter
 from corral.platform.settings import Settings
 from corral.providers import conversation
@@ -142,6 +142,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
             await server.limiter.stop()
             await channel.stop()
             await keys.write_last_used()
+            await sign_in.write_last_used()
     finally:
         await database.disconnect()
 
@@ -196,10 +197,13 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
 
     async def write_last_used(_now: float) -> None:
         await keys.write_last_used()
+        await sign_in.write_last_used()
 
     async def sweep(_now: float) -> None:
         await repeats.sweep()
         await sign_in.sweep()
+        await invitations.sweep()
+        await throttle.sweep()
 
     supervisor = Supervisor()
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
@@ -212,7 +216,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("leases", loops.LeaseSweep(settings.lost_after).run_once, every=5)
     supervisor.add("approvals", loops.expire_approvals, every=5)
     supervisor.add("checkpoint", checkpoint, every=1)
-    supervisor.add("keys' last use", write_last_used, every=5)
+    supervisor.add("last uses", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
     supervisor.add("deleted logs", deleting.clear, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)

@@ -18,6 +18,7 @@ from corral.runs import callers
 from corral.web import answers, csrf
 from corral.web.answers import Answer
 from corral.web.call import Call, request_id
+from corral.web.cookies import COOKIE
 from corral.web.decode import body_decoder, form_decoder, form_pairs, query_decoder
 from corral.web.errors import MethodNotAllowed
 from corral.web.routes import Route
@@ -26,7 +27,6 @@ from corral.wire.tools import RUN_TOKEN
 if TYPE_CHECKING:
     from corral.web.server import Server
 
-COOKIE = "corral_session"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEY_LONGEST = 255
 _ID_LONGEST = 36

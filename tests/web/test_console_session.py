@@ -11,7 +11,7 @@ import pytest
 from corral.platform import sign_in
 from corral.platform.database import fetch
 from corral.web import csrf
-from corral.web.pipeline import COOKIE
+from corral.web.cookies import COOKIE
 from tests.web.conftest import Running
 
 LAUNCH = {"prompt": "p", "cwd": "/srv"}
@@ -82,7 +82,7 @@ def test_a_form_needs_the_token_of_its_session(browser: httpx.Client, running: R
 def test_a_viewer_reads_and_does_nothing_else(running: Running, browser: httpx.Client) -> None:
     ours = {"Origin": str(browser.base_url).rstrip("/")}
     owner = running.server.bootstrapped.owner_id
-    running.do(fetch("UPDATE users SET role = 'viewer' WHERE id = $1", owner))
+    running.do(fetch("UPDATE members SET role = 'viewer' WHERE user_id = $1", owner))
     sign_in.forget()
     try:
         assert browser.get("/api/v1/runs").status_code == 200
@@ -90,7 +90,7 @@ def test_a_viewer_reads_and_does_nothing_else(running: Running, browser: httpx.C
         assert refused.status_code == 403
         assert "viewer" in refused.json()["error"]["message"]
     finally:
-        running.do(fetch("UPDATE users SET role = 'owner' WHERE id = $1", owner))
+        running.do(fetch("UPDATE members SET role = 'owner' WHERE user_id = $1", owner))
         sign_in.forget()
 
 

@@ -6,7 +6,7 @@ from tortoise import fields
 
 
 class Migration(migrations.Migration):
-    dependencies = [("platform", "0003_policy")]
+    dependencies = [("platform", "0004_people")]
 
     initial = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gc
 import os
@@ -23,7 +24,7 @@ from corral.platform.settings import Settings
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, directory: DataDir | None, *, with_runner: bool = False
+    settings: Settings, directory: DataDir | None, hurry: asyncio.Event | None = None, *, with_runner: bool = False
 ) -> AsyncIterator[Started]:
     """Serve until the context ends. In `directory`, which the caller holds, local commands and a runner find keys."""
     from corral.web.app import serve  # the server's libraries, and only now
@@ -31,7 +32,7 @@ async def serving(
     # Before anything can go wrong: what logs without a set-up shows every variable, tokens among them.
     logs.set_up(read(os.environ, "CORRAL_LOG_FORMAT", "auto"), read(os.environ, "CORRAL_LOG_LEVEL", "info"))
 
-    async with serve(settings) as server:
+    async with serve(settings, hurry=hurry) as server:
         first = server.bootstrapped
         if directory is not None:
             machine = platform.node() or "this machine"

@@ -170,3 +170,16 @@ class RepeatableRequest(Model):
         table = "repeatable_requests"
         unique_together = (("org_id", "path", "key"),)
         indexes = (("created_at",),)
+
+
+class ServerProcess(Model):
+    """A server process, for people to see. It is nobody's: all orgs share the servers."""
+
+    id = fields.CharField(max_length=36, primary_key=True)
+    name = fields.CharField(max_length=200)
+    version = fields.CharField(max_length=50)
+    started_at = fields.BigIntField()
+    seen_at = fields.BigIntField()
+
+    class Meta:
+        table = "servers"

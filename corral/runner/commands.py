@@ -179,7 +179,7 @@ class Commands:
                 await self._pause(max(backoff.next(), error.after))
             except Refused as refusal:
                 if not refusal.is_about_the_key:
-                    log.warning("the server does not want a command's result", command=command_id, why=refusal.message)
+                    log.warning("the server does not want a command's result", command=command_id, **refusal.told)
                     break
                 await self._pause(30.0)
         self._journal.told(command_id)

@@ -132,6 +132,10 @@ class Spool:
         if self.closed is None:
             self._write(Closed(time.time(), why), self.last_n)
 
+    def reopen(self) -> None:
+        """There is something to send again: it is closed anew when the server has that."""
+        self.closed = None
+
     def skip_to(self, n: int) -> None:
         """Number on from `n`, and end again if we ended: the server has what a power cut took from us."""
         if n <= self.last_n:

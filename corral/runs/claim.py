@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from corral.base.ids import new_token
-from corral.platform import database, keys
+from corral.platform import database, keys, metrics
 from corral.platform.database import Row, Rows, Statement, Unit, alone, sql
 from corral.runs import admission, states
 from corral.runs.hints import Hints, decide
@@ -18,6 +18,7 @@ from corral.wire.agents import AgentSnapshot, system_prompt
 from corral.wire.runner import Assignment, Limits, Money, Resume
 from corral.wire.runs import Engine, PermissionMode, RunStatus
 
+_CLAIMS = metrics.CLAIMS.of()
 #: What makes a run one that may be claimed, as the partial index has it.
 READY = "status = 'queued' AND hold IS NULL AND NOT attempt_open"
 _TAKE = (
@@ -35,6 +36,7 @@ async def claim(
     """
     statement = _taking(runner_no, session, placement_ids, most, key_id)
     rows = await database.fetch(statement.sql, *statement.args) if statement else ()
+    _CLAIMS.add(len(rows))
     if any(admission.is_limited(row) for row in rows):
         return await decide(lambda hints: _given(rows, hints))
     return [assignment(row) for row in _in_order(rows)]
@@ -45,7 +47,11 @@ def take(
 ) -> Unit[list[Assignment]]:
     """Do the same within another unit."""
     statement = _taking(runner_no, session, placement_ids, most, key_id)
-    return (yield from _given((yield statement), hints)) if statement else []
+    if statement is None:
+        return []
+    rows = yield statement
+    _CLAIMS.add(len(rows))
+    return (yield from _given(rows, hints))
 
 
 def _taking(
@@ -106,7 +112,7 @@ async def ready_placements() -> list[int]:
 #: What an assignment is made of.
 COLUMNS = (
     "no, id, attempt, lease, engine, prompt, next_prompt, cwd, permission_mode, model, session_id, resume, fork, "
-    "allowed_tools, limits, spool_n, status, agent, org_id, agent_id, account"
+    "allowed_tools, limits, spool_n, status, agent, org_id, agent_id, account, request_id"
 )
 
 
@@ -130,4 +136,5 @@ def assignment(run: Row) -> Assignment:
         system_prompt=system_prompt(agent) if agent else None,
         stored_n=run["spool_n"],
         agent=agent,
+        request_id=run["request_id"],
     )

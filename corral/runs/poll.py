@@ -12,7 +12,7 @@ from corral import bus
 from corral.base.errors import Conflict, NotFound, Unauthorized
 from corral.platform import keys
 from corral.platform.database import Row, Unit, alone, commit, sql
-from corral.runs import claim, commands, ending, log, outfit, placements, runners
+from corral.runs import claim, commands, ending, log, outfit, pausing, placements, restored, runners
 from corral.runs.hints import Hints, decide, runner_topic
 from corral.runs.placements import Offer, Placement
 from corral.runs.waiting import Waiter, waiting_room
@@ -100,7 +100,7 @@ def _ended(waiter: Waiter, placement: Placement | None) -> Unauthorized:
 
 _OPEN = (
     f"SELECT {claim.COLUMNS}, started_at, runner_session, unreachable_since, "  # noqa: S608
-    "cancel_requested_at FROM runs "
+    "cancel_requested_at, pause_requested, claimed_at, now_ms() AS now FROM runs "
     "WHERE runner_no = $1 AND attempt_open ORDER BY no"
 )
 #: What a runner's offer is made of, and how much it may hold.
@@ -149,7 +149,8 @@ def _arrive(org_id: int, runner_id: str, body: Poll, key_id: str | None, hints: 
         if _key(row) in held:
             continue
         is_wanted = row["cancel_requested_at"] is None or row["started_at"] is not None
-        if row["runner_session"] == body.session and is_wanted:
+        is_here = restored.is_offered_again(row) if pausing.is_restored(row) else row["runner_session"] == body.session
+        if is_here and is_wanted:
             if (work := (yield from claim.give(row, hints))) is not None:
                 again.append(work)
         else:

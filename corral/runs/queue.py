@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
@@ -255,6 +256,7 @@ def _enqueue(
         "fork": False,
         "account": accounts.encode(account),
         "hold": hold,
+        "request_id": logs.worked_for(),
         **more,
     }
     created = {

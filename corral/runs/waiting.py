@@ -87,6 +87,11 @@ class WaitingRoom:
         self._unlisten: list[Callable[[], None]] = []
         self._reads: set[asyncio.Task[None]] = set()
 
+    @property
+    def count(self) -> int:
+        """Return how many polls wait."""
+        return len(self._waiters)
+
     def open(self) -> None:
         """Begin to hear hints."""
         self._unlisten = [

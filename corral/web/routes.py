@@ -39,6 +39,7 @@ class Extras(TypedDict, total=False):
     role: Role  #: what the caller must be at least
     status: int  #: of a success
     open: bool  #: needs no token
+    operators: bool  #: for those alone who run the servers: the first org, or who sends their token
     anybody: bool  #: needs no scope: every key and person may
     feature: str  #: what the org's plan must include
     counted: bool  #: against the key's requests a minute
@@ -67,6 +68,7 @@ class Route:
     feature: str | None
     status: int
     open: bool
+    operators: bool
     counted: bool
     repeatable: bool
     secret: bool
@@ -193,6 +195,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
         feature=feature,
         status=extras.get("status", 200),
         open=is_open,
+        operators=extras.get("operators", False),
         counted=extras.get("counted", not is_open),
         repeatable=extras.get("repeatable", False) and not is_open,
         secret=extras.get("secret", False),

@@ -79,7 +79,10 @@ DELETE /api/budgets/:id
 #: What the references share (CONTRACT §2), and what the first console and the CLI stand on.
 COMMON = """
 GET    /api/health
+GET    /api/ready
+GET    /api/metrics
 GET    /api/openapi.json
+GET    /api/v1/system
 GET    /api/v1/runs
 GET    /api/v1/keys
 POST   /api/v1/keys

@@ -25,6 +25,7 @@ from corral.web.api import (
     secrets,
     sign_in_links,
     sign_ins,
+    system,
     tasks,
     tools,
     usage,
@@ -55,6 +56,7 @@ _RESOURCES = (
     invitations,
     sign_ins,
     sign_in_links,
+    system,
     meta,
 )
 

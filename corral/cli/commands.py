@@ -20,6 +20,7 @@ from corral.cli import (
     options,
     orgs,
     people,
+    plan,
     processes,
     runners,
     runs,
@@ -57,6 +58,8 @@ def build() -> typer.Typer:
     app.add_typer(people.app, name="people", rich_help_panel="Look after it")
     app.add_typer(people.invitations, name="invitations", rich_help_panel="Look after it")
     app.add_typer(orgs.app, name="orgs", rich_help_panel="Look after it")
+    app.add_typer(plan.limits, name="limits", rich_help_panel="Look after it")
+    app.add_typer(plan.app, name="plan", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
     for command in (backup.backup, backup.restore, sign_in.sign_in, doctor.doctor, version):

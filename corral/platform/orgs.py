@@ -12,11 +12,6 @@ from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.settings import Settings
 
 FIRST_ORG = 1
-#: How many seats are taken in an org, `$1`, but for that of one person, `$2`: by its people, and by open invitations.
-SEATS = (
-    "SELECT (SELECT count(*) FROM members WHERE org_id = $1 AND user_id <> $2) + (SELECT count(*) FROM invitations "
-    "WHERE org_id = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now_ms()) AS n"
-)
 
 
 @dataclass(frozen=True, slots=True)

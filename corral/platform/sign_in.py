@@ -83,8 +83,8 @@ async def redeem(token: str, visit: Visit = Visit()) -> str:
     return session
 
 
-def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[None]:
-    """Start a session with this token; without an org it looks at the one that the person looked at last."""
+def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[int]:
+    """Start a session with this token; without an org it looks at the one that the person looked at last. Return it."""
     if org_id is None:
         org_id = yield from _latest_org(user_id)
     yield sql(
@@ -99,6 +99,7 @@ def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int
         visit.agent[:_AGENT_LONGEST],
         SESSION_SECONDS * 1000,
     )
+    return org_id
 
 
 def recall(session: str) -> Principal | None:

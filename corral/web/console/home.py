@@ -16,6 +16,7 @@ from corral.web.console import (
     mcps,
     orgs,
     people,
+    plan,
     prices,
     profile,
     run,
@@ -72,5 +73,6 @@ ROUTES: list[Route] = [
     *usage.route.all,
     *prices.route.all,
     *statement.route.all,
+    *plan.route.all,
     *settings.route.all,
 ]

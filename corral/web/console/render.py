@@ -47,6 +47,7 @@ NAV = (
     NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
     NavItem("people", "People", "/app/people", "p", tucked=True, group=_ORGANISATION),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True, group=_ORGANISATION),
+    NavItem("plan", "Plan", "/app/plan", "l", tucked=True, group=_ORGANISATION),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True, group=_ORGANISATION),
 )
 

@@ -29,6 +29,7 @@ SCOPES = (
     "secrets:write",
     "mcps:read",
     "mcps:write",
+    "audit:read",
 )
 FULL = frozenset({*SCOPES, "*"})
 #: What a run's own token may, and nothing else; no key and no person holds it, not even with `*`.
@@ -53,8 +54,9 @@ _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 _OF_ROLE = {
     Role.OWNER: FULL,
     Role.ADMIN: FULL,
-    Role.MEMBER: frozenset(SCOPES) - {"keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write"},
-    Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
+    Role.MEMBER: frozenset(SCOPES)
+    - {"keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write", "audit:read"},
+    Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")) - {"audit:read"},
 }
 
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
+from corral.platform import audit
 from corral.platform.access import SCOPES, Principal, Role, granted
 from corral.platform.database import Row, Unit, commit, fetch, sql
 from corral.platform.models import ApiKey
@@ -111,16 +112,10 @@ async def owner(key_id: str) -> str | None:
 
 async def revoke(org_id: int, key_id: str) -> Key:
     """End a key at once; a second time changes nothing."""
-    rows = await fetch(
-        "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, now_ms()) WHERE org_id = $1 AND id = $2 "  # noqa: S608
-        f"RETURNING hash, {_COLUMNS}",
-        org_id,
-        key_id,
-    )
-    if not rows:
-        raise NotFound(f"There is no key {key_id}")
-    _known.pop(rows[0]["hash"], None)
-    return _key(rows[0])
+    revoked = await commit(_revoke(org_id, key_id))
+    if revoked is not None:
+        _known.pop(revoked, None)
+    return await get(org_id, key_id)
 
 
 def recall(token: str) -> Principal | None:
@@ -190,10 +185,11 @@ def insert(
     org_id: int, *, name: str, scopes: str, user_id: str | None, token: str, id_: str | None = None
 ) -> Unit[Key | None]:
     """Make a key within another unit; None if this token has been a key before."""
+    key_id = id_ or new_id()
     rows = yield sql(
         "INSERT INTO api_keys (id, org_id, user_id, name, prefix, hash, scopes, created_at) "  # noqa: S608
         f"VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms()) ON CONFLICT (hash) DO NOTHING RETURNING {_COLUMNS}",
-        id_ or new_id(),
+        key_id,
         org_id,
         user_id,
         name,
@@ -201,7 +197,10 @@ def insert(
         digest(token),
         scopes,
     )
-    return _key(rows[0]) if rows else None
+    if not rows:
+        return None
+    yield from audit.note(org_id, "key.created", "key", key_id, name=name, scopes=scopes.split(), owner=user_id)
+    return _key(rows[0])
 
 
 def _create(
@@ -227,6 +226,20 @@ def _create(
         within,
     )
     return _key(rows[0])
+
+
+def _revoke(org_id: int, key_id: str) -> Unit[str | None]:
+    """Revoke a key that is not; return its hash."""
+    rows = yield sql(
+        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND id = $2 AND revoked_at IS NULL "
+        "RETURNING hash, name",
+        org_id,
+        key_id,
+    )
+    if not rows:
+        return None
+    yield from audit.note(org_id, "key.revoked", "key", key_id, name=rows[0]["name"])
+    return str(rows[0]["hash"])
 
 
 def _checked(scopes: Sequence[str], by: Principal | None) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest
 from corral.base.ids import new_id, new_token
-from corral.platform import keys
+from corral.platform import audit, keys
 from corral.platform.access import Role
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.settings import Settings
@@ -71,6 +71,7 @@ def _bootstrap(chosen: str) -> Unit[Bootstrapped]:
     owner_id, new_key = "", None
     if made:
         owner_id = new_id()
+        yield from audit.note(FIRST_ORG, "org.created", "org", str(FIRST_ORG), owner=owner_id)
         yield sql(
             "INSERT INTO users (id, org_id, name, role, created_at) VALUES ($1, $2, $3, $4, now_ms())",
             owner_id,

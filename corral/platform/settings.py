@@ -11,6 +11,8 @@ from corral.base.errors import BadRequest
 
 #: Whose models agents may have without a machine.
 PROVIDERS = ("anthropic", "openai", "openrouter")
+#: No setting makes a line of the audit log live shorter, and the database refuses to delete it before.
+AUDIT_DAYS_LEAST = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Settings:
     sync: str = "normal"  #: SQLite's `synchronous`: normal | full
     lost_after: float = 7200.0  #: seconds an unreachable runner may be away before its runs fail
     approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
+    audit_days: int = 0  #: days until a line of the audit log is deleted; 0 is never
     public_url: str = ""  #: how people reach this server, when a proxy is in front
     provider_urls: Mapping[str, str] = field(default_factory=dict)  #: provider → its API, if not at its maker's
     provider_stdio: bool | None = None  #: whether commands of MCP servers are started here; None: if it is embedded
@@ -51,6 +54,12 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
     sync = read(env, "CORRAL_SYNC", "normal").lower()
     if sync not in {"normal", "full"}:
         raise BadRequest(f"CORRAL_SYNC must be normal or full, not {sync!r}", field="CORRAL_SYNC")
+    audit_days = int(read_number(env, "CORRAL_AUDIT_DAYS", 0))
+    if 0 < audit_days < AUDIT_DAYS_LEAST:
+        raise BadRequest(
+            f"CORRAL_AUDIT_DAYS must be 0 (lines are kept for ever) or at least {AUDIT_DAYS_LEAST}",
+            field="CORRAL_AUDIT_DAYS",
+        )
     stdio = read(env, "CORRAL_PROVIDER_STDIO").lower()
     if stdio not in {"", "on", "off"}:
         raise BadRequest(f"CORRAL_PROVIDER_STDIO must be on or off, not {stdio!r}", field="CORRAL_PROVIDER_STDIO")
@@ -66,6 +75,7 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         sync=sync,
         lost_after=read_number(env, "CORRAL_LOST_AFTER", 7200.0),
         approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),
+        audit_days=audit_days,
         public_url=read(env, "CORRAL_PUBLIC_URL"),
         provider_urls={name: url for name in PROVIDERS if (url := read(env, f"{name.upper()}_BASE_URL"))},
         provider_stdio=stdio == "on" if stdio else None,

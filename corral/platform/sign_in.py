@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import Unauthorized
 from corral.base.ids import new_token
+from corral.platform import audit
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.keys import digest
@@ -40,15 +41,7 @@ class Link:
 async def make_link(org_id: int, user_id: str, *, seconds: float = LINK_SECONDS) -> Link:
     """Make a link for this person."""
     token = new_token(32)
-    rows = await fetch(
-        "INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, now_ms() + $4) "
-        "RETURNING expires_at",
-        digest(token),
-        org_id,
-        user_id,
-        int(seconds * 1000),
-    )
-    return Link(token, rows[0]["expires_at"])
+    return Link(token, await commit(_make_link(org_id, user_id, digest(token), int(seconds * 1000))))
 
 
 async def redeem(token: str) -> str:
@@ -93,7 +86,7 @@ async def sign_out(principal: Principal) -> None:
     """End this console session."""
     if principal.sign_in is not None:
         _known.pop(principal.sign_in, None)
-        await fetch("DELETE FROM sign_ins WHERE hash = $1", principal.sign_in)
+        await commit(_sign_out(principal.org_id, principal.sign_in))
 
 
 async def sweep() -> None:
@@ -105,6 +98,25 @@ async def sweep() -> None:
 def forget() -> None:
     """Drop what this process remembers, because the database behind it is another one now."""
     _known.clear()
+
+
+def _make_link(org_id: int, user_id: str, hashed: str, lives: int) -> Unit[int]:
+    rows = yield sql(
+        "INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, now_ms() + $4) "
+        "RETURNING expires_at",
+        hashed,
+        org_id,
+        user_id,
+        lives,
+    )
+    yield from audit.note(org_id, "sign_in_link.created", "user", user_id)
+    return int(rows[0]["expires_at"])
+
+
+def _sign_out(org_id: int, session: str) -> Unit[None]:
+    rows = yield sql("DELETE FROM sign_ins WHERE hash = $1 RETURNING user_id", session)
+    if rows:
+        yield from audit.note(org_id, "sign_in.ended", "user", rows[0]["user_id"])
 
 
 def _redeem(link: str, session: str) -> Unit[None]:
@@ -123,3 +135,5 @@ def _redeem(link: str, session: str) -> Unit[None]:
         rows[0]["user_id"],
         SESSION_SECONDS * 1000,
     )
+    org_id, user_id = rows[0]["org_id"], rows[0]["user_id"]
+    yield from audit.note(org_id, "sign_in.begun", "user", user_id, actor=f"user:{user_id}")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from corral.base.errors import BadRequest, Conflict
+from corral.platform import audit
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, ending, inputs, log, placements, queue, resuming, states
 from corral.runs.hints import Hints, decide
@@ -30,6 +31,8 @@ async def pause_by(org_id: int, run_id: str, by: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
         yield from pause(run, Pause(by=by), hints)
+        if _code(run["pause_requested"]) != BY_HAND:
+            yield from audit.note(org_id, "run.paused", "run", run_id)
 
     await decide(unit)
 
@@ -40,6 +43,9 @@ async def continue_by(org_id: int, run_id: str, message: str | None, by: str) ->
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
         yield from continue_(run, hints, message, by)
+        yield from audit.note(
+            org_id, "run.continued", "run", run_id, was=run["status"], with_message=message is not None
+        )
 
     await decide(unit)
 

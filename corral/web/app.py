@@ -26,7 +26,7 @@ from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
-from corral.platform import database, keys, orgs, repeats, sign_in
+from corral.platform import acting, audit, database, keys, orgs, repeats, sign_in
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
@@ -109,7 +109,9 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
     try:
         await vault.check()
         await budgets.reread()
-        server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
+        with acting.as_(acting.OPERATOR):
+            first = await orgs.bootstrap(settings)
+        server = Server(settings, Table(routes()), bootstrapped=first)
         server.errors.pages = error_page
         following.listen()
         deleting.on_deletion(conversation.forget)
@@ -194,6 +196,9 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
         await repeats.sweep()
         await sign_in.sweep()
 
+    async def keep_audit(_now: float) -> None:
+        await audit.keep(settings.audit_days)
+
     supervisor = Supervisor()
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
@@ -206,6 +211,7 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
     supervisor.add("checkpoint", checkpoint, every=1)
     supervisor.add("keys' last use", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
+    supervisor.add("audit retention", keep_audit, every=3600, limit=600)
     supervisor.add("deleted logs", deleting.clear, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
     supervisor.add("dismissals", server.watchers.dismiss, every=1)

@@ -63,6 +63,11 @@ class Call:
         return self.caller.actor
 
     @property
+    def address(self) -> str:
+        """Where the call comes from."""
+        return self.request.ip
+
+    @property
     def settings(self) -> Settings:
         """The server's settings."""
         return self.server.settings

@@ -11,8 +11,9 @@ from sanic.http import Http
 from sanic.request import Request
 
 from corral.base.errors import BadRequest, Conflict, CorralError, NotFound, RateLimited, TooLarge, Unauthorized
-from corral.platform import access, keys, repeats, sign_in
+from corral.platform import access, acting, keys, repeats, sign_in
 from corral.platform.access import Principal
+from corral.platform.acting import NOBODY, Acting
 from corral.platform.limits import Verdict
 from corral.runs import callers
 from corral.web import answers, csrf
@@ -45,6 +46,7 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
         try:
             principal = None if route.open else await authenticated(request)
             call = Call(request, server, principal)
+            acting.begin(_acting(call))
             if route.counted:
                 verdict = _counted(server, principal)
                 _within(verdict)
@@ -108,6 +110,11 @@ async def authenticated(request: Request) -> Principal:
     if principal is None:
         raise Unauthorized
     return principal
+
+
+def _acting(call: Call) -> Acting:
+    caller, where = call.principal, (call.address, request_id(call.request))
+    return Acting(NOBODY, *where) if caller is None else Acting(caller.actor, *where, caller.org_id)
 
 
 async def _bearer(token: str) -> Principal | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from corral.web.api import (
     agents,
     approvals,
+    audit,
     budgets,
     epics,
     execution,
@@ -43,6 +44,7 @@ _RESOURCES = (
     secrets,
     mcps,
     keys,
+    audit,
     me,
     sign_in_links,
     meta,

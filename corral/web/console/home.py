@@ -7,6 +7,7 @@ from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import (
     agents,
+    audit,
     budgets,
     bus,
     epics,
@@ -57,6 +58,7 @@ ROUTES: list[Route] = [
     *secrets.route.all,
     *budgets.route.all,
     *keys.route.all,
+    *audit.route.all,
     *usage.route.all,
     *prices.route.all,
     *statement.route.all,

@@ -46,6 +46,7 @@ _LABELS = {
     "secrets:write": "Store and delete secrets",
     "mcps:read": "See MCP servers",
     "mcps:write": "Add, change and delete MCP servers",
+    "audit:read": "See who changed what",
 }
 
 

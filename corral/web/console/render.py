@@ -27,6 +27,7 @@ class NavItem:
     label: str
     path: str
     letter: str
+    scope: str | None = None  #: that its page needs, where not every role has it
     tucked: bool = False  #: on a phone it stands in the menu: its bar has room for four
 
 
@@ -43,6 +44,7 @@ NAV = (
     NavItem("usage", "Usage", "/app/usage", "c", tucked=True),
     NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
+    NavItem("audit", "Audit", "/app/audit", "l", scope="audit:read", tucked=True),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True),
 )
 

@@ -190,7 +190,7 @@ async def replay(org_id: int, message_id: str) -> Message:
                 "updated_at = now_ms() WHERE id = $1 AND status = 'error' AND run_id IS NULL",
                 rows[0]["task_id"],
             )
-        yield from audit.note(org_id, "message.replayed", "message", message_id, to=rows[0]["receiver"])
+        yield from audit.note(org_id, "message.replayed", "message", message_id, receiver=rows[0]["receiver"])
         hints.mail(rows[0]["receiver"])
         hints.message(org_id)
 

@@ -245,7 +245,7 @@ async def post(org_id: int, letter: Letter) -> Message:
 
 def noted(org_id: int, letter: Letter) -> Unit[None]:
     """Write down that a person or an agent sent this: to whom, and not what it says."""
-    told = {"to": letter.receiver, "type": letter.type.value, "reply_to": letter.reply_to}
+    told = {"receiver": letter.receiver, "type": letter.type.value, "reply_to": letter.reply_to}
     yield from audit.note(org_id, "message.sent", "message", letter.id, **told)
 
 

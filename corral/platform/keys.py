@@ -199,7 +199,9 @@ def insert(
     )
     if not rows:
         return None
-    yield from audit.note(org_id, "key.created", "key", key_id, name=name, scopes=scopes.split(), owner=user_id)
+    yield from audit.note(
+        org_id, "key.created", "key", key_id, name=name, scopes=scopes.split(), owner=user_id and f"user:{user_id}"
+    )
     return _key(rows[0])
 
 

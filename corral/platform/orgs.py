@@ -71,7 +71,7 @@ def _bootstrap(chosen: str) -> Unit[Bootstrapped]:
     owner_id, new_key = "", None
     if made:
         owner_id = new_id()
-        yield from audit.note(FIRST_ORG, "org.created", "org", str(FIRST_ORG), owner=owner_id)
+        yield from audit.note(FIRST_ORG, "org.created", "org", str(FIRST_ORG), owner=f"user:{owner_id}")
         yield sql(
             "INSERT INTO users (id, org_id, name, role, created_at) VALUES ($1, $2, $3, $4, now_ms())",
             owner_id,

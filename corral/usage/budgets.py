@@ -178,7 +178,7 @@ async def create(org_id: int, budget_id: str, by: str, fields: Mapping[str, Any]
         except Duplicate as error:
             raise _taken(fields["period"]) from error
         if made:
-            yield from audit.note(org_id, "budget.created", "budget", budget_id, **fields)
+            yield from audit.note(org_id, "budget.created", "budget", budget_id, **_dollars(fields))
 
     await commit(unit())
     await reread()
@@ -199,8 +199,8 @@ async def update(org_id: int, budget_id: str, fields: Mapping[str, Any]) -> Budg
             )  # fmt: skip
         except Duplicate as error:
             raise _taken(fields["period"]) from error
-        before = msgspec.structs.asdict(from_row(rows[0]))
-        if changed := audit.changes(before, fields):
+        before = _dollars(msgspec.structs.asdict(from_row(rows[0])))
+        if changed := audit.changes(before, _dollars(fields)):
             yield from audit.note(org_id, "budget.changed", "budget", budget_id, name=before["name"], **changed)
 
     await get(org_id, budget_id)
@@ -228,6 +228,12 @@ def from_row(row: Row) -> Budget:
     """Return the budget of a row."""
     values = {name: row[name] for name in Budget.__struct_fields__}
     return Budget(**{**values, "hard": bool(values["hard"])})
+
+
+def _dollars(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields as people are told them."""
+    told = {name: value for name, value in fields.items() if name != "limit_micros"}
+    return {**told, "limit_usd": fields["limit_micros"] / 1_000_000} if "limit_micros" in fields else told
 
 
 def _check(fields: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +68,8 @@ ACTIONS = {
         "key.created": "made",
         "key.revoked": "revoked",
         "sign_in_link.created": "made a sign-in link for",
-        "sign_in.begun": "signed in as",
-        "sign_in.ended": "signed out as",
+        "sign_in.begun": "signed in",
+        "sign_in.ended": "signed out",
         "policy.changed": "changed",
     },
 }
@@ -79,10 +79,8 @@ _KINDS = {
     "key": "API key",
     "mcp": "MCP server",
     "master_key": "master key",
-    "org": "this org",
-    "policy": "the rules for delegation",
     "prices": "prices of the org’s own, version",
-    "user": "",
+    **dict.fromkeys(("org", "policy", "user"), ""),
 }
 #: Where things of a kind are looked at: by their id, or all of them.
 _PATHS = {
@@ -96,11 +94,11 @@ _PATHS = {
     "budget": "/app/budgets/{}",
     "key": "/app/keys",
     "policy": "/app/settings",
-    "prices": "/app/usage/prices",
+    "prices": "/app/prices",
 }
 _GONE = ("run.deleted", "epic.deleted", "mcp.deleted", "budget.deleted", "secret.deleted")
 _SYSTEM = {acting.CORRAL.actor: "Corral", acting.OPERATOR.actor: "The operator", acting.NOBODY: "Somebody"}
-_NAMELESS = ("org", "policy")
+_ONLY_ONE = {"org": "this org", "policy": "the rules for delegation"}
 _SHOWN = ("name", "title")
 
 
@@ -136,7 +134,7 @@ async def views(org_id: int, lines: Sequence[Line]) -> list[LineView]:
     """Return the views of lines."""
     who = await _who(org_id, lines)
     agents = await roster.names(org_id)
-    return [_view(line, who, agents) for line in lines]
+    return [_view(line, who, {**agents, **who}) for line in lines]
 
 
 def words(action: str) -> str:
@@ -150,18 +148,18 @@ def called(actor: str, names: Mapping[str, str]) -> str:
     return names.get(actor) or _SYSTEM.get(actor) or f"{_KINDS.get(kind) or kind} {short(id_)}"
 
 
-async def _who(org_id: int, lines: Iterable[Line]) -> dict[str, str]:
-    """Return what those are called that acted, and the people that something was done to."""
-    lines = list(lines)
-    found = await actors(org_id, (line.actor for line in lines))
+async def _who(org_id: int, lines: Sequence[Line]) -> dict[str, str]:
+    """Return what those are called that acted, that something was done to, or that details name."""
+    wanted = {line.actor for line in lines} | {f"user:{line.target_id}" for line in lines if line.target_kind == "user"}
+    wanted |= {told for line in lines for told in line.detail.values() if isinstance(told, str) and ":" in told}
+    found = await actors(org_id, wanted)
     found = {actor: f"API key “{name}”" if actor.startswith("key:") else name for actor, name in found.items()}
-    for run in await reads.some(org_id, {line.actor[4:] for line in lines if line.actor.startswith("run:")}):
+    for run in await reads.some(org_id, {actor[4:] for actor in wanted if actor.startswith("run:")}):
         found[f"run:{run.id}"] = f"{agent_name(run.agent) or 'An agent'} in run {short(run.id)}"
-    people = {f"user:{line.target_id}" for line in lines if line.target_kind == "user"}
-    return found | await actors(org_id, people)
+    return found
 
 
-def _view(line: Line, who: Mapping[str, str], agents: Mapping[str, str]) -> LineView:
+def _view(line: Line, who: Mapping[str, str], names: Mapping[str, str]) -> LineView:
     kind = line.target_kind
     return LineView(
         id=line.id,
@@ -171,24 +169,26 @@ def _view(line: Line, who: Mapping[str, str], agents: Mapping[str, str]) -> Line
         action=line.action,
         word=words(line.action),
         kind=_KINDS.get(kind, kind.replace("_", " ")),
-        thing=_thing(line, who, agents),
+        thing=_thing(line, names),
         path=_path(line),
         target_id=line.target_id,
-        facts=_facts(line.detail, agents),
+        facts=_facts(line.detail, names),
         address=line.address,
         request_id=line.request_id,
     )
 
 
-def _thing(line: Line, who: Mapping[str, str], agents: Mapping[str, str]) -> str:
+def _thing(line: Line, names: Mapping[str, str]) -> str:
     """Return what it was done to: by the name it had, else by the end of its id."""
-    if line.target_kind in _NAMELESS:
+    if line.target_kind in _ONLY_ONE:
+        return _ONLY_ONE[line.target_kind]
+    if line.actor == f"user:{line.target_id}":
         return ""
     if line.target_kind == "user":
-        return who.get(f"user:{line.target_id}", "somebody who is gone")
+        return names.get(f"user:{line.target_id}", "somebody who is gone")
     named = next((str(line.detail[name]) for name in _SHOWN if line.detail.get(name)), None)
     if named is None and line.target_kind == "agent":
-        named = agents.get(line.target_id)
+        named = names.get(line.target_id)
     return named or (short(line.target_id) if len(line.target_id) == 36 else line.target_id)
 
 
@@ -203,23 +203,23 @@ def _path(line: Line) -> str | None:
     return path.format(line.target_id) if path else None
 
 
-def _facts(detail: Mapping[str, Any], agents: Mapping[str, str]) -> list[Fact]:
+def _facts(detail: Mapping[str, Any], names: Mapping[str, str]) -> list[Fact]:
     before, after = detail.get("from") or {}, detail.get("to") or {}
-    found = [Fact(_label(name), _told(after[name], agents), _told(before.get(name), agents)) for name in after]
+    found = [Fact(_label(name), _told(after[name], names), _told(before.get(name), names)) for name in after]
     if detail.get("also"):
         found.append(Fact("also changed", ", ".join(map(_label, detail["also"]))))
     rest = (name for name in detail if name not in {"from", "to", "also", *_SHOWN})
-    return found + [Fact(_label(name), _told(detail[name], agents)) for name in rest if detail[name] != []]
+    return found + [Fact(_label(name), _told(detail[name], names)) for name in rest if detail[name] not in ("", [])]
 
 
 def _label(name: str) -> str:
     return name.removesuffix("_id").replace("_", " ")
 
 
-def _told(value: Any, agents: Mapping[str, str]) -> str:
+def _told(value: Any, names: Mapping[str, str]) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(_told(one, agents) for one in value) or "none"
+        return ", ".join(_told(one, names) for one in value) or "none"
     text = "none" if value is None else str(value)
-    return agents.get(text) or (short(text) if len(text) == 36 and text.count("-") == 4 else text)
+    return names.get(text) or (short(text) if len(text) == 36 and text.count("-") == 4 else text)

@@ -16,7 +16,7 @@ import msgspec
 from corral.base.errors import BadRequest
 from corral.base.ids import is_id, new_id
 from corral.platform import acting
-from corral.platform.database import Row, Unit, fetch, sql
+from corral.platform.database import Row, Unit, fetch, scan, sql
 from corral.platform.statements import Rows
 
 #: Characters that are kept of a text, and of all that a line tells.
@@ -125,7 +125,7 @@ async def page(org_id: int, only: Only, *, limit: int, before: str | None = None
         also("at < {0}", only.until)
     if before is not None:
         also("(at, no) < ({0}, {1})", *(await _place(org_id, before)))
-    rows = await fetch(
+    rows = await scan(  # of what no index is for, such as a kind, it may read far back
         f"SELECT * FROM audit WHERE {' AND '.join(where)} ORDER BY at DESC, no DESC LIMIT {int(limit)}",  # noqa: S608
         *args,
     )

@@ -37,6 +37,7 @@ class Embedded:
         self._own.execute("PRAGMA synchronous=NORMAL")
         self._own.execute("PRAGMA foreign_keys=ON")
         self._own.execute("PRAGMA wal_autocheckpoint=0")  # see `checkpoint`
+        self._own.execute("PRAGMA recursive_triggers=ON")  # INSERT OR REPLACE, too, asks before it deletes
         add_functions(self._own)
         self._checkpointed = -1  # at so many changes of rows
 

@@ -120,7 +120,6 @@ class AuditLine(Model):
             ("org_id", "at", "no"),
             ("org_id", "actor", "at", "no"),
             ("org_id", "action", "at", "no"),
-            ("org_id", "target_kind", "at", "no"),
             ("org_id", "target_id", "at", "no"),
         )
 

@@ -50,7 +50,6 @@ class Migration(migrations.Migration):
                     Index(fields=["org_id", "at", "no"]),
                     Index(fields=["org_id", "actor", "at", "no"]),
                     Index(fields=["org_id", "action", "at", "no"]),
-                    Index(fields=["org_id", "target_kind", "at", "no"]),
                     Index(fields=["org_id", "target_id", "at", "no"]),
                 ],
                 "pk_attr": "no",
@@ -76,12 +75,6 @@ class Migration(migrations.Migration):
             sqlite=[
                 _sqlite("audit_unchanged", "BEFORE UPDATE ON audit", _CHANGED),
                 _sqlite("audit_undeleted", f"BEFORE DELETE ON audit WHEN OLD.at >= {_FLOOR}", _DELETED),
-                # INSERT OR REPLACE deletes without a word to other triggers.
-                _sqlite(
-                    "audit_unreplaced",
-                    "BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE no = NEW.no OR id = NEW.id)",
-                    _CHANGED,
-                ),
                 *(
                     _sqlite(
                         f"audit_floor_{verb.lower()}",

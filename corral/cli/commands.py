@@ -12,6 +12,7 @@ from corral.cli import (
     approvals,
     ask,
     audit,
+    backup,
     budgets,
     doctor,
     keys,
@@ -54,7 +55,7 @@ def build() -> typer.Typer:
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
-    for command in (audit.audit, sign_in.sign_in, doctor.doctor, version):
+    for command in (audit.audit, backup.backup, backup.restore, sign_in.sign_in, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):
         app.command(rich_help_panel="Processes of a larger installation")(command)

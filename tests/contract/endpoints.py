@@ -62,6 +62,9 @@ POST   /api/secrets/rotate
 POST   /api/mcps/:id/test
 GET    /api/v1/policy
 PATCH  /api/v1/policy
+GET    /api/v1/limits
+PATCH  /api/v1/limits
+GET    /api/plan
 GET    /api/usage/ledger
 GET    /api/usage/statement
 GET    /api/usage/prices
@@ -76,11 +79,15 @@ DELETE /api/budgets/:id
 #: What the references share (CONTRACT §2), and what the first console and the CLI stand on.
 COMMON = """
 GET    /api/health
+GET    /api/ready
+GET    /api/metrics
 GET    /api/openapi.json
+GET    /api/v1/system
 GET    /api/v1/runs
 GET    /api/v1/keys
 POST   /api/v1/keys
 GET    /api/v1/keys/:id
+PATCH  /api/v1/keys/:id
 DELETE /api/v1/keys/:id
 GET    /api/audit
 POST   /api/v1/sign-in-links

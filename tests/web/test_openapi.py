@@ -40,7 +40,7 @@ def test_every_operation_says_who_may_call_it_and_how_it_may_fail(path: str, met
     assert told["summary"]
     assert {"500", "503"} <= set(told["responses"])
     if told.get("security") == []:
-        assert path in {"/api/health", "/api/openapi.json"}
+        assert path in {"/api/health", "/api/ready", "/api/openapi.json"}
     else:
         assert {"400", "401", "403", "413"} <= set(told["responses"])
         assert told["description"].startswith("Scope: ")

@@ -23,7 +23,7 @@ def _sqlite(name: str, when: str, why: str) -> str:
 class Migration(migrations.Migration):
     """Create `audit` and `audit_floor`, with their triggers."""
 
-    dependencies = [("platform", "0003_policy")]
+    dependencies = [("platform", "0005_limits")]
 
     initial = False
 

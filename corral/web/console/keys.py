@@ -47,6 +47,8 @@ _LABELS = {
     "mcps:read": "See MCP servers",
     "mcps:write": "Add, change and delete MCP servers",
     "audit:read": "See who changed what",
+    "people:read": "See who is in the org",
+    "people:write": "Invite people, change their roles and remove them",
 }
 
 

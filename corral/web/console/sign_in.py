@@ -6,11 +6,10 @@ import msgspec
 
 from corral.base.errors import Unauthorized
 from corral.platform import sign_in
-from corral.web import answers, csrf
+from corral.web import answers, cookies, csrf
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console.page import SIGN_IN, open_page
-from corral.web.pipeline import COOKIE
 from corral.web.routes import Routes
 
 route = Routes("console", hidden=True, content=answers.HTML)
@@ -37,19 +36,14 @@ async def redeem_link(call: Call, form: SignIn) -> Answer:
     """Use up a link and begin a session."""
     csrf.check_origin(call.request, call.settings)
     try:
-        session = await sign_in.redeem(form.token)
+        session = await sign_in.redeem(form.token, call.visit)
     except Unauthorized as error:
         return open_page(call.request, "sign_in.html", status=401, problem=error.message)
-    return redirect("/app/runs", headers={"set-cookie": _cookie(call, session, sign_in.SESSION_SECONDS)})
+    return redirect("/app/runs", headers={"set-cookie": cookies.signed_in(call, session)})
 
 
 @route.post("/app/sign-out", scope="runs:read", repeatable=False)
 async def sign_out(call: Call, form: Nothing) -> Answer:
     """End the session of this browser."""
     await sign_in.sign_out(call.caller)
-    return redirect(SIGN_IN, headers={"set-cookie": _cookie(call, "", 0)})
-
-
-def _cookie(call: Call, value: str, seconds: int) -> str:
-    secure = "; Secure" if call.request.scheme == "https" or call.settings.url.startswith("https:") else ""
-    return f"{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    return redirect(SIGN_IN, headers={"set-cookie": cookies.signed_out(call)})

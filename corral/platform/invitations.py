@@ -50,6 +50,7 @@ class Offer:
     role: Role
     email: str | None
     has_account: bool  #: there is an account with this email: it is that account's password that they show
+    invited_by: str  #: the name of whoever made it; empty if that was a key
 
 
 def url(token: str, settings: Settings) -> str:
@@ -101,13 +102,15 @@ async def revoke(org_id: int, invitation_id: str) -> Invitation:
 async def look(token: str) -> Offer:
     """Return what an open invitation offers. Raises NotFound if it is none."""
     rows = await fetch(
-        "SELECT o.name, i.role, i.email, (SELECT 1 FROM users u WHERE u.email = i.email) AS account "  # noqa: S608
+        "SELECT o.name, i.role, i.email, (SELECT 1 FROM users u WHERE u.email = i.email) AS account, "  # noqa: S608
+        "(SELECT u.name FROM users u WHERE u.id = substr(i.invited_by, 6)) AS by_name "
         f"FROM invitations i JOIN orgs o ON o.id = i.org_id WHERE i.hash = $1 AND {_OPEN}",
         digest(token),
     )
     if not rows:
         raise NotFound(_OVER)
-    return Offer(rows[0]["name"], Role(rows[0]["role"]), rows[0]["email"], bool(rows[0]["account"]))
+    row = rows[0]
+    return Offer(row["name"], Role(row["role"]), row["email"], bool(row["account"]), row["by_name"] or "")
 
 
 async def accept(token: str, *, name: str, email: str, password: str, visit: Visit) -> str:
@@ -138,20 +141,41 @@ async def join(token: str, by: Principal) -> int:
     return org_id
 
 
+def offered(token: str) -> Unit[Invitation]:
+    """Return the invitation that a link stands for. Raises NotFound if it is over."""
+    rows = yield sql(f"SELECT {_COLUMNS} FROM invitations WHERE hash = $1 AND {_OPEN}", digest(token))  # noqa: S608
+    if not rows:
+        raise NotFound(_OVER)
+    return _invitation(rows[0])
+
+
+def for_email(email: str) -> Unit[Invitation | None]:
+    """Return the newest open invitation for an email, for who has shown that it is theirs."""
+    rows = yield sql(
+        f"SELECT {_COLUMNS} FROM invitations WHERE email = $1 AND {_OPEN} ORDER BY id DESC LIMIT 1",  # noqa: S608
+        email,
+    )
+    return _invitation(rows[0]) if rows else None
+
+
 def use(token: str, user_id: str, email: str | None) -> Unit[Invitation]:
     """Use an invitation up and let this person in. Raises NotFound if it is over, Forbidden if for another email."""
+    invitation = yield from offered(token)
+    _check_email(invitation.email, email)
+    yield from fulfil(invitation, user_id)
+    return invitation
+
+
+def fulfil(invitation: Invitation, user_id: str) -> Unit[None]:
+    """Let this person in, for whom the invitation is. Raises NotFound if it is over meanwhile."""
     rows = yield sql(
-        f"UPDATE invitations SET accepted_at = now_ms(), accepted_by = $2 WHERE hash = $1 AND {_OPEN} "  # noqa: S608
-        f"RETURNING {_COLUMNS}",
-        digest(token),
+        f"UPDATE invitations SET accepted_at = now_ms(), accepted_by = $2 WHERE id = $1 AND {_OPEN} RETURNING id",  # noqa: S608
+        invitation.id,
         user_id,
     )
     if not rows:
         raise NotFound(_OVER)
-    invitation = _invitation(rows[0])
-    _check_email(invitation.email, email)
     yield from people.admit(invitation.org_id, user_id, invitation.role)
-    return invitation
 
 
 async def sweep() -> None:

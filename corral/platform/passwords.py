@@ -91,7 +91,7 @@ async def change(by: Principal, *, current: str | None, new: str) -> None:
     """
     assert by.user_id is not None
     stored = (await fetch("SELECT password FROM users WHERE id = $1", by.user_id))[0]["password"]
-    if stored is not None and not await _came_by_link(by):
+    if await needs_current(by):
         if not current:
             raise BadRequest("current must be the password that you have now", field="current")
         entered = await throttle.enter(by.user_id, "")
@@ -100,6 +100,12 @@ async def change(by: Principal, *, current: str | None, new: str) -> None:
         await throttle.succeeded(entered)
     await commit(_change(by, stored, await hashed_of(new)))
     sign_in.doubt(by.user_id)
+
+
+async def needs_current(by: Principal) -> bool:
+    """Tell whether the caller must show the password that they have, to set another one."""
+    rows = await fetch("SELECT 1 FROM users WHERE id = $1 AND password IS NOT NULL", by.user_id)
+    return bool(rows) and not await _came_by_link(by)
 
 
 async def hashed_of(password: str) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from corral.base.env import read, read_number
 from corral.base.errors import BadRequest
+from corral.platform.sign_on import options as sign_on
+from corral.platform.sign_on.options import SignOn
 
 #: Whose models agents may have without a machine.
 PROVIDERS = ("anthropic", "openai", "openrouter")
@@ -47,6 +49,7 @@ class Settings:
     provider_stdio: bool | None = None  #: whether commands of MCP servers are started here; None: if it is embedded
     provider_hosts: Sequence[str] = ()  #: what MCP servers may be at beside public hosts; empty: any if it is embedded
     provider_keys: Mapping[str, str] = field(default_factory=dict)  #: the demo's, where an org has stored none
+    sign_on: SignOn | None = None  #: the OpenID provider that people may sign in with
 
     @property
     def is_embedded(self) -> bool:
@@ -101,6 +104,7 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         drain_seconds=read_number(env, "CORRAL_DRAIN_SECONDS", 0.0),
         provider_stdio=stdio,
         provider_hosts=tuple(read(env, "CORRAL_PROVIDER_HOSTS").replace(",", " ").split()),
+        sign_on=sign_on.from_env(env),
     )
 
 

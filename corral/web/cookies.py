@@ -1,4 +1,4 @@
-"""The cookie of a console session: out of reach of scripts and other sites, and over TLS only where there is TLS."""
+"""Our cookies: out of reach of scripts and other sites, and over TLS only where there is TLS."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ COOKIE = "corral_session"
 
 def signed_in(call: Call, session: str) -> str:
     """Return the header that gives a browser its session."""
-    return _cookie(call, session, SESSION_SECONDS)
+    return header(call, COOKIE, session, SESSION_SECONDS)
 
 
 def signed_out(call: Call) -> str:
     """Return the header that takes a browser's session away."""
-    return _cookie(call, "", 0)
+    return header(call, COOKIE, "", 0)
 
 
-def _cookie(call: Call, value: str, seconds: int) -> str:
+def header(call: Call, name: str, value: str, seconds: int, *, path: str = "/") -> str:
+    """Return the header that has a browser keep something for so long, and show it below this path only."""
     secure = "; Secure" if peers.is_secure(call.request, call.settings) else ""
-    return f"{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    return f"{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"

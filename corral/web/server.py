@@ -12,6 +12,7 @@ from corral.platform.limits import Limiter
 from corral.platform.orgs import Bootstrapped
 from corral.platform.servers import Presence
 from corral.platform.settings import Settings
+from corral.platform.sign_on.provider import Provider
 from corral.web.errors import Errors
 from corral.web.readiness import Prober
 from corral.web.routes import Table
@@ -39,6 +40,7 @@ class Server:
         self.bootstrapped = bootstrapped
         self.limiter = limiter
         self.errors = Errors()
+        self.sign_on = Provider(settings.sign_on, settings.url) if settings.sign_on is not None else None
         self.watchers = Watchers()
         self.supervisor = Supervisor()
         self.presence = Presence(settings)

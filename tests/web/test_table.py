@@ -21,7 +21,10 @@ GUARDED = [route for route in ALL if not route.open]
 API = [route for route in ALL if not route.hidden]
 UNKNOWN = "0190f0f0-0000-7000-8000-000000000000"
 #: CONTRACT §2: health, the document, the sign-in pages and static files; `/` and `/app` only lead on.
-OPEN = {"/", "/app", "/app/sign-in", "/api/health", "/api/ready", "/api/openapi.json", "/static/<name>"}
+OPEN = {"/", "/app", "/api/health", "/api/ready", "/api/openapi.json", "/static/<name>"} | {
+    *("/app/sign-in", "/app/sign-in/provider", "/app/sign-in/provider/back"),
+    *("/app/invitation", "/app/invitation/accept"),
+}
 #: Who calls may always ask who that is.
 ANYBODY = {"/api/me", "/api/plan"}
 #: A body that each route with one takes.

@@ -19,6 +19,7 @@ _UUID = (
 _BOTH = (
     "CREATE UNIQUE INDEX users_email ON users (email)",
     "CREATE INDEX sign_ins_of ON sign_ins (user_id)",
+    "CREATE INDEX invitations_for ON invitations (email)",
     "INSERT INTO members (org_id, user_id, role, created_at) SELECT org_id, id, role, created_at FROM users",
 )
 _JOIN = (

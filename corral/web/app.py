@@ -27,6 +27,8 @@ from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
 from corral.platform import (
+    acting,
+    audit,
     database,
     invitations,
     keys,
@@ -140,8 +142,9 @@ async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIter
         await vault.check()
         await budgets.reread()
         await plans.check()
-        bootstrapped, limiter = await orgs.bootstrap(settings), _limiter(settings)
-        server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=limiter, hurry=hurry)
+        with acting.as_(acting.OPERATOR):
+            bootstrapped = await orgs.bootstrap(settings)
+        server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=_limiter(settings), hurry=hurry)
         server.errors.pages = error_page
         following.listen()
         deleting.on_deletion(conversation.forget)
@@ -238,6 +241,9 @@ def _add_loops(supervisor: Supervisor, server: Server, settings: Settings) -> No
         await invitations.sweep()
         await throttle.sweep()
 
+    async def keep_audit(_now: float) -> None:
+        await audit.keep(settings.audit_days)
+
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
     supervisor.add("money", treasury.run_once, every=1)
@@ -250,6 +256,7 @@ def _add_loops(supervisor: Supervisor, server: Server, settings: Settings) -> No
     supervisor.add("checkpoint", checkpoint, every=1)
     supervisor.add("last uses", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
+    supervisor.add("audit retention", keep_audit, every=3600, limit=600)
     supervisor.add("deleted logs", deleting.clear, every=60)
     supervisor.add("old logs", Sealing(settings.seal_days, settings.events_days).run_once, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)

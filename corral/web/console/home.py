@@ -7,6 +7,7 @@ from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import (
     agents,
+    audit,
     budgets,
     bus,
     epics,
@@ -70,6 +71,7 @@ ROUTES: list[Route] = [
     *profile.route.all,
     *sign_ins.route.all,
     *keys.route.all,
+    *audit.route.all,
     *usage.route.all,
     *prices.route.all,
     *statement.route.all,

@@ -28,6 +28,7 @@ class NavItem:
     label: str
     path: str
     letter: str
+    scope: str | None = None  #: that its page needs, where not every role has it
     tucked: bool = False  #: on a phone it stands in the menu: its bar has room for four
     group: str = ""  #: the heading that it stands below
 
@@ -47,7 +48,8 @@ NAV = (
     NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
     NavItem("people", "People", "/app/people", "p", tucked=True, group=_ORGANISATION),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True, group=_ORGANISATION),
-    NavItem("plan", "Plan", "/app/plan", "l", tucked=True, group=_ORGANISATION),
+    NavItem("plan", "Plan", "/app/plan", "n", tucked=True, group=_ORGANISATION),
+    NavItem("audit", "Audit", "/app/audit", "l", "audit:read", tucked=True, group=_ORGANISATION),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True, group=_ORGANISATION),
 )
 

@@ -51,7 +51,7 @@ async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
 async def _wait(arrival: _Arrival, body: Poll, heard: int, answer: PollAnswer) -> None:
     """Fill the answer as soon as there is something, within the time the runner would wait."""
     room = waiting_room()
-    with room.enter(arrival.offer, wants_runs=arrival.free_slots > 0) as waiter:
+    with room.enter(arrival.offer, body.session, body.poll_no, wants_runs=arrival.free_slots > 0) as waiter:
         if room.heard != heard:  # a run may have become ready between looking and entering
             answer.assignments = await decide(
                 lambda hints: _claim(arrival.runner_no, body.session, arrival.offer, arrival.free_slots, hints)

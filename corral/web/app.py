@@ -120,6 +120,7 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
         await channel.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
         room.open()
+        runners.listen()
         supervisor = _loops(server, settings)
         supervisor.start()
         engine = Engine(settings, OwnTools())

@@ -45,6 +45,12 @@ class Postgres:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def dump(self, url: str) -> bytes:
+        """All that is in a database, as COPY writes it."""
+        done = subprocess.run([self.binaries / "pg_dump", url], capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def template(self, name: str, fill: Callable[[str], None]) -> str:
         """Make, once in a pytest run, a database that `fill(url)` fills, to copy others from."""
         with locked(self.shared / f"{name}.lock"):

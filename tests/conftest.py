@@ -186,7 +186,7 @@ def start_runner(folder: Path, model: Model, claude_binary: Path) -> Iterator[Ru
     """Start runners of this test's own, and wait until they are online: `start_runner(server, name="one")`."""
     made: list[Runner] = []
 
-    def start(server: Server, *, online: bool = True, **options: Any) -> Runner:
+    def start(server: Place, *, online: bool = True, **options: Any) -> Runner:
         name = options.pop("name", f"runner-{len(made) + 1}")
         runner = make_runner(folder / name, server, model, name=name, **options).start()
         made.append(runner)

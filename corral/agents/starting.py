@@ -70,9 +70,7 @@ async def launch_of(
     runner = config.get("runner")
     cwd: str = (config.get("cwd") or "") if engine != Engine.PROVIDER else ""
     if engine != Engine.PROVIDER and not cwd:
-        cwd = await runners.consult(
-            agent.org_id, lambda machines: _somewhere(machines, agent, engine, labels, runner)
-        )
+        cwd = await runners.consult(agent.org_id, lambda machines: _somewhere(machines, agent, engine, labels, runner))
     wanted = Launch(
         id=run_id or new_id(),
         prompt=prompt,

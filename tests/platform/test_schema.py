@@ -17,7 +17,9 @@ from corral.platform.migrating import DialectSql
 from corral.platform.settings import Settings
 
 #: What takes something away that a version before uses, or asks for something that it does not give, in SQL.
-TAKES = re.compile(r"\b(DROP (?!TRIGGER|FUNCTION|INDEX)|RENAME\b|SET NOT NULL|ALTER COLUMN)|ADD COLUMN(?!.*DEFAULT).*NOT NULL")
+TAKES = re.compile(
+    r"\b(DROP (?!TRIGGER|FUNCTION|INDEX)|RENAME\b|SET NOT NULL|ALTER COLUMN)|ADD COLUMN(?!.*DEFAULT).*NOT NULL"
+)
 #: Migrations that do so all the same, and why no version that is still in use minds.
 ALLOWED: dict[str, str] = {}
 
@@ -39,7 +41,7 @@ def takes_away(operation: ops.Operation) -> str:
             return next((sql for sql in statements if TAKES.search(" ".join(sql.split()))), "")
         case ops.AddField(field=field) if not (field.null or field.has_db_default()):
             return f"{operation.name} has neither NULL nor a default"
-        case ops.CreateModel() | ops.AddField() | ops.AddIndex() | ops.AddConstraint():
+        case ops.CreateModel() | ops.AddField() | ops.AddIndex() | ops.RemoveIndex() | ops.AddConstraint():
             return ""
         case _:
             return type(operation).__name__

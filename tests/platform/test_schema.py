@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tortoise.fields import Field
 from tortoise.migrations import operations as ops
 
 from corral.platform import database
@@ -39,7 +40,7 @@ def takes_away(operation: ops.Operation) -> str:
         case DialectSql():
             statements = [*operation._sqlite, *operation._postgres]
             return next((sql for sql in statements if TAKES.search(" ".join(sql.split()))), "")
-        case ops.AddField(field=field) if not (field.null or field.has_db_default()):
+        case ops.AddField(field=Field() as field) if not (field.null or field.has_db_default()):
             return f"{operation.name} has neither NULL nor a default"
         case ops.CreateModel() | ops.AddField() | ops.AddIndex() | ops.RemoveIndex() | ops.AddConstraint():
             return ""

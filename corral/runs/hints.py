@@ -38,6 +38,10 @@ class Hints:
         """There is a command for this runner, or something about it has changed."""
         self._hints.append((runner_topic(runner_no), b""))
 
+    def machines(self, org_id: int) -> None:
+        """A runner of this org has registered: what was read of its runners is out of date."""
+        self._hints.append((MACHINES, str(org_id).encode()))
+
     def call(self, run_no: int) -> None:
         """A call of this run to one of Corral's tools has its answer."""
         self._hints.append((call_topic(run_no), b""))
@@ -73,6 +77,8 @@ PLACEMENTS = "placements"
 SUPPLIES = "supplies"
 #: One topic for all keys that change or end; a hint is the key's id.
 KEYS = "keys"
+#: One topic for all orgs whose runners register; a hint is the org's number.
+MACHINES = "machines"
 
 
 def log_topic(run_no: int) -> str:

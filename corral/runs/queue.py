@@ -81,11 +81,8 @@ async def prepare(org_id: int, wanted: Launch) -> Prepared:
     else:
         if parse(wanted.cwd) is None:
             raise BadRequest(f"cwd must be an absolute path, not {wanted.cwd!r}", field="cwd")
-        machines = await runners.known(org_id)
-        pinned = _pinned(machines, wanted.runner)
-        root = _root(machines, pinned, wanted.cwd)
-        needs = (wanted.engine.value, tuple(wanted.labels), pinned.no if pinned else None, root)
-        prepared = Prepared(wanted, needs, account)
+        pinned_no, root = await runners.consult(org_id, lambda machines: _place(machines, wanted))
+        prepared = Prepared(wanted, (wanted.engine.value, tuple(wanted.labels), pinned_no, root), account)
     await placements.remember(org_id, *prepared.needs)
     return prepared
 
@@ -212,6 +209,11 @@ async def _launched(org_id: int, run_id: str, unit: Callable[[Hints], Unit[Row]]
         0
     )  # the poll that was woken goes first: its runner starts the work, the caller only hears of it
     return reads.from_row(row)
+
+
+def _place(machines: Sequence[Machine], wanted: Launch) -> tuple[int | None, str]:
+    pinned = _pinned(machines, wanted.runner)
+    return pinned.no if pinned else None, _root(machines, pinned, wanted.cwd)
 
 
 def _pinned(machines: Sequence[Machine], runner: str | int | None) -> Machine | None:

@@ -22,6 +22,7 @@ from corral.cli import (
     runs,
     secrets,
     sign_in,
+    status,
     tasks,
     usage,
 )
@@ -53,7 +54,7 @@ def build() -> typer.Typer:
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
-    for command in (sign_in.sign_in, doctor.doctor, version):
+    for command in (sign_in.sign_in, status.status, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):
         app.command(rich_help_panel="Processes of a larger installation")(command)

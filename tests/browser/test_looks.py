@@ -21,6 +21,7 @@ PAGES = (
     "/app/bus", "/app/bus?dead=true", "/app/messages/new", "/app/secrets", "/app/secrets/new", "/app/mcps",
     "/app/mcps/new", "/app/usage", "/app/usage?period=day&by=team", "/app/usage?team=nobody", "/app/usage?tz=Mars",
     "/app/prices", "/app/prices/set", "/app/budgets", "/app/budgets/new",
+    "/app/system",
 )  # fmt: skip
 _LONG = "averyveryverylongwordwithoutanybreak"
 

@@ -21,6 +21,7 @@ from corral.web.console import (
     settings,
     sign_in,
     statement,
+    system,
     tasks,
     usage,
 )
@@ -61,4 +62,5 @@ ROUTES: list[Route] = [
     *prices.route.all,
     *statement.route.all,
     *settings.route.all,
+    *system.route.all,
 ]

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corral.platform.access import Role
 from corral.web.console import words
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class NavItem:
     path: str
     letter: str
     tucked: bool = False  #: on a phone it stands in the menu: its bar has room for four
+    least: Role = Role.VIEWER  #: who has nothing to do there is not led there
 
 
 #: The rail, top to bottom. A later page adds its line here.
@@ -44,6 +46,7 @@ NAV = (
     NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True),
+    NavItem("system", "System", "/app/system", "y", tucked=True, least=Role.ADMIN),
 )
 
 

@@ -68,7 +68,7 @@ def test_every_loop_that_is_registered_is_looked_at(running: Running) -> None:
 def broken(running: Running, loop: Loop) -> bool:
     loop.failing, loop.error = 3, RuntimeError("not today")
     told = next(check["says"] for check in looked(running)[1]["checks"] if check["name"] == "loops")
-    return told == f"These fail again and again: {loop.name}"
+    return bool(told == f"These fail again and again: {loop.name}")
 
 
 def test_a_loop_that_hangs_is_named(running: Running) -> None:

@@ -14,7 +14,7 @@ from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
-from corral.platform import acting, audit, database, keys
+from corral.platform import acting, audit, database, keys, metrics
 from corral.platform.database import Duplicate, Row, Statement, Unit, sql
 from corral.runs import admission, commands, ending, inputs, log, placements, places, reads, runners, states
 from corral.runs.hints import Hints, decide
@@ -26,6 +26,8 @@ from corral.wire.agents import AgentSnapshot
 from corral.wire.events import EventType
 from corral.wire.runner import Cancel, CommandKind, Limits, Message, Resume
 from corral.wire.runs import ENDED, LIVE, Engine, PermissionMode, RunStatus
+
+_LAUNCHES = metrics.LAUNCHES.of()
 
 
 class Launch(msgspec.Struct, kw_only=True):
@@ -273,6 +275,7 @@ def _enqueue(
         "parent_run_id": more.get("parent_id"),
         "by": run.created_by,
     }
+    hints.count(_LAUNCHES)
     insert, args = _insert(tuple(columns)), tuple(columns.values())
     line = _line(org_id, run, more)
     if database.dialect() == "postgres":

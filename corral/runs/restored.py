@@ -46,7 +46,7 @@ async def settle() -> None:
 
 def is_offered_again(run: Row) -> bool:
     """Tell whether the machine that does not hold this open attempt may have the end of it in its spool."""
-    return pausing.is_restored(run) and run["claimed_at"] > run["now"] - _KEPT_MS
+    return pausing.is_restored(run["pause_requested"]) and run["claimed_at"] > run["now"] - _KEPT_MS
 
 
 def _settle(run_no: int, told: Pause, hints: Hints) -> Unit[None]:

@@ -70,7 +70,8 @@ async def test_an_attempt_that_its_machine_still_has_goes_on_to_its_end(world: W
     box = await world.runner()
     run, work = await at_work(world, box)
     await restore()
-    assert (await world.run(run.id)).status == RunStatus.RUNNING
+    run = await world.run(run.id)
+    assert (run.status, pausing.is_asked_of(run)) == (RunStatus.RUNNING, False)
     await box.register()  # it had registered anew since the backup, so the server knew none of its sessions
     answer = await box.poll()
     assert (answer.assignments, answer.lost, answer.commands) == ([], [], [])

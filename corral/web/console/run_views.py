@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from corral.runs import approvals, reads, runners
+from corral.runs import approvals, pausing, reads, runners
 from corral.runs.models import Approval, Run
 from corral.usage import ledger
 from corral.usage.ledger import SoFar
@@ -167,7 +167,7 @@ def _view(run: Run, machines: dict[int, runners.Machine], sums: SoFar | None, wh
         ended_at=run.ended_at,
         attempt=run.attempt,
         ended=ended,
-        can_pause=run.status in LIVE and not run.pause_requested and run.cancel_requested_at is None,
+        can_pause=run.status in LIVE and not pausing.is_asked_of(run) and run.cancel_requested_at is None,
         last_seq=run.last_seq,
         parent_id=run.parent_id,
         parent_short=short(run.parent_id) if run.parent_id else None,
@@ -188,7 +188,7 @@ def _status(run: Run) -> tuple[str, str]:
         return "unreachable", "Unreachable"
     if run.status not in ENDED and run.cancel_requested_at is not None:
         return run.status, "Cancelling"
-    if run.status in LIVE and run.pause_requested:
+    if run.status in LIVE and pausing.is_asked_of(run):
         return run.status, "Pausing"
     if run.status == RunStatus.QUEUED and run.attempt_open:
         return run.status, "Starting"

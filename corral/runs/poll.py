@@ -150,7 +150,8 @@ def _arrive(org_id: int, runner_id: str, body: Poll, key_id: str | None, hints: 
         if _key(row) in held:
             continue
         is_wanted = row["cancel_requested_at"] is None or row["started_at"] is not None
-        is_here = restored.is_offered_again(row) if pausing.is_restored(row) else row["runner_session"] == body.session
+        was_restored = pausing.is_restored(row["pause_requested"])
+        is_here = restored.is_offered_again(row) if was_restored else row["runner_session"] == body.session
         if is_here and is_wanted:
             if (work := (yield from claim.give(row, hints))) is not None:
                 again.append(work)

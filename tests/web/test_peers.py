@@ -11,7 +11,9 @@ from sanic.compat import Header
 
 from corral.base.errors import BadRequest
 from corral.platform.settings import from_env
+from corral.platform.sign_in import Visit
 from corral.web import peers
+from corral.web.call import Call
 
 
 def settings(proxies: str, **env: str) -> Any:
@@ -57,6 +59,13 @@ def test_tls_is_believed_of_a_trusted_proxy_the_connection_and_the_public_addres
     assert not peers.is_secure(request("10.1.2.3", proto="http"), trusting)
     assert not peers.is_secure(request("10.1.2.3"), trusting)
     assert peers.is_secure(request("192.0.2.1"), settings("", CORRAL_PUBLIC_URL="https://corral.example"))
+
+
+def test_a_browser_may_call_itself_what_no_database_takes() -> None:
+    sent = request("192.0.2.1")
+    sent.headers["user-agent"] = b"A \xffphone\x00\x1b[31m".decode(errors="surrogateescape")
+    server: Any = SimpleNamespace(settings=settings(""))
+    assert Call(sent, server, None).visit == Visit("192.0.2.1", "A phone[31m")
 
 
 def test_what_is_no_network_is_refused_at_the_start() -> None:

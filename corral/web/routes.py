@@ -41,6 +41,7 @@ class Extras(TypedDict, total=False):
     open: bool  #: needs no token
     operators: bool  #: for those alone who run the servers: the first org, or who sends their token
     anybody: bool  #: needs no scope: every key and person may
+    person: bool  #: needs no scope, but somebody who is signed in: no key has what it is about
     feature: str  #: what the org's plan must include
     counted: bool  #: against the key's requests a minute
     repeatable: bool  #: takes an Idempotency-Key
@@ -68,6 +69,7 @@ class Route:
     feature: str | None
     status: int
     open: bool
+    person: bool
     operators: bool
     counted: bool
     repeatable: bool
@@ -177,7 +179,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
     parameters = set(inspect.signature(handler).parameters) - {"call", "body", "query", "form"}
     assert parameters == set(_PARAMETER.findall(path)), f"{handler.__name__} takes {parameters}, {path} has others"
     is_open, scope = extras.get("open", False), extras.get("scope")
-    is_free = is_open or extras.get("anybody", False)
+    is_free = is_open or extras.get("anybody", False) or extras.get("person", False)
     assert is_free or scope in {*SCOPES, CALL_TOOLS, "*"}, f"{handler.__name__} declares no known scope and is not open"
     feature = extras.get("feature")
     assert feature is None or feature in FEATURES, f"{handler.__name__} asks for a feature that no plan knows"
@@ -195,6 +197,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
         feature=feature,
         status=extras.get("status", 200),
         open=is_open,
+        person=extras.get("person", False),
         operators=extras.get("operators", False),
         counted=extras.get("counted", not is_open),
         repeatable=extras.get("repeatable", False) and not is_open,

@@ -201,7 +201,7 @@ def _create(by: Principal, role: Role, email: str | None, *, ms: int, token: str
             by.org_id,
             email,
         )
-    yield from plans.within(by.org_id, "seats", orgs.SEATS, "")
+    yield from plans.within(by.org_id, "seats", people.SEATS)
     rows = yield sql(
         "INSERT INTO invitations (id, org_id, hash, email, role, invited_by, created_at, expires_at) "  # noqa: S608
         f"VALUES ($1, $2, $3, $4, $5, $6, now_ms(), now_ms() + $7) RETURNING {_COLUMNS}",
@@ -255,7 +255,7 @@ def _check_email(wanted: str | None, email: str | None) -> None:
         raise Forbidden(f"This invitation is for {wanted}; sign in with that email, or ask for one for yours")
 
 
-_OPEN = "accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now_ms()"
+_OPEN = people.OPEN
 _COLUMNS = (
     "id, org_id, email, role, invited_by, created_at, expires_at, accepted_at, accepted_by, revoked_at, now_ms() AS now"
 )

@@ -70,7 +70,7 @@ def admit(org_id: int, user_id: str, role: Role) -> Unit[None]:
     already = yield sql("SELECT 1 FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
     if already:
         raise Conflict("You are in this org already")
-    yield from plans.within(org_id, "seats", orgs.SEATS, user_id)
+    yield from plans.within(org_id, "seats", SEATS)
     yield sql(
         "INSERT INTO members (org_id, user_id, role, created_at) VALUES ($1, $2, $3, now_ms())",
         org_id,
@@ -189,6 +189,13 @@ def _doubt(user_id: str) -> None:
     sign_in.doubt(user_id)
 
 
+#: What makes an invitation one that may still be accepted.
+OPEN = "accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now_ms()"
+#: How many seats are taken in an org, `$1`: by people, and by whom it has invited.
+SEATS = (
+    "SELECT (SELECT count(*) FROM members WHERE org_id = $1) + "  # noqa: S608 - a constant
+    f"(SELECT count(*) FROM invitations WHERE org_id = $1 AND {OPEN}) AS n"
+)
 _PEOPLE = (
     "SELECT u.id, u.name, u.email, m.role, m.created_at, (SELECT MAX(s.last_used_at) FROM sign_ins s "
     "WHERE s.org_id = m.org_id AND s.user_id = m.user_id) AS last_used_at "

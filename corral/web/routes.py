@@ -41,7 +41,7 @@ class Extras(TypedDict, total=False):
     open: bool  #: needs no token
     operators: bool  #: for those alone who run the servers: the first org, or who sends their token
     anybody: bool  #: needs no scope: every key and person may
-    person: bool  #: needs no scope, but somebody who is signed in: no key has what it is about
+    person: bool  #: only who is signed in may: no key has what it is about
     feature: str  #: what the org's plan must include
     counted: bool  #: against the key's requests a minute
     repeatable: bool  #: takes an Idempotency-Key
@@ -179,7 +179,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
     parameters = set(inspect.signature(handler).parameters) - {"call", "body", "query", "form"}
     assert parameters == set(_PARAMETER.findall(path)), f"{handler.__name__} takes {parameters}, {path} has others"
     is_open, scope = extras.get("open", False), extras.get("scope")
-    is_free = is_open or extras.get("anybody", False) or extras.get("person", False)
+    is_free = is_open or extras.get("anybody", False)
     assert is_free or scope in {*SCOPES, CALL_TOOLS, "*"}, f"{handler.__name__} declares no known scope and is not open"
     feature = extras.get("feature")
     assert feature is None or feature in FEATURES, f"{handler.__name__} asks for a feature that no plan knows"

@@ -1,8 +1,7 @@
 """Who may do what: every route that needs a caller, written by hand, so that a new one without a row fails.
 
-A row is the method, the path, the scope a key needs (`-`: none; `person`: somebody who is signed in, and no key), the
-least role of a person or of a key's owner, and what somebody who has both is answered who names a thing that is not
-there and sends nonsense.
+A row is the method, the path, the scope a key needs (`-`: none), the least role of a person or of a key's owner, and
+what somebody who has both is answered who names a thing that is not there and sends nonsense.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from typing import NamedTuple
 
 from corral.platform.access import Role
 
-PERSON = "person"
 API = """
 POST   /api/v1/runs                                runs:write      member  400
 GET    /api/v1/runs                                runs:read       viewer  200
@@ -96,8 +94,6 @@ POST   /api/v1/sign-in-links                       *               owner   400
 
 PAGES = """
 POST   /app/sign-out                      runs:read       viewer  303
-POST   /app/profile/identities            person          viewer  404
-POST   /app/invitation/join               person          viewer  404
 GET    /app/runs                          runs:read       viewer  200
 GET    /app/runs/new                      runs:write      member  200
 POST   /app/runs                          runs:write      member  400
@@ -166,23 +162,6 @@ GET    /app/budgets/<budget_id>/edit      usage:write     admin   404
 POST   /app/budgets/<budget_id>/edit      usage:write     admin   404
 POST   /app/budgets/<budget_id>/limit     usage:write     admin   404
 POST   /app/budgets/<budget_id>/delete    usage:write     admin   404
-GET    /app/people                        people:read     viewer  200
-POST   /app/people/invite                 people:write    admin   200
-POST   /app/people/<user_id>/role         people:write    admin   400
-POST   /app/people/<user_id>/remove       people:write    admin   404
-POST   /app/people/invitations/<invitation_id>/revoke people:write admin 409
-POST   /app/orgs/switch                   person          viewer  404
-GET    /app/orgs/new                      person          viewer  200
-POST   /app/orgs/new                      person          viewer  400
-GET    /app/profile                       person          viewer  200
-POST   /app/profile                       person          viewer  400
-POST   /app/profile/password              person          viewer  400
-POST   /app/profile/identities/<no>/disconnect person     viewer  404
-POST   /app/profile/leave                 person          viewer  303
-GET    /app/sign-ins                      person          viewer  200
-POST   /app/sign-ins/<sign_in_id>/end     person          viewer  404
-POST   /app/sign-ins/end-others           person          viewer  303
-POST   /app/people/sign-ins/<sign_in_id>/end people:write admin   404
 GET    /app/keys                          keys:read       viewer  200
 POST   /app/keys                          keys:write      admin   400
 POST   /app/keys/<key_id>/revoke          keys:write      admin   404
@@ -204,10 +183,9 @@ class Row(NamedTuple):
 
     method: str
     path: str
-    scope: str | None  #: None also for what is for persons
+    scope: str | None
     role: Role
     reached: int
-    for_persons: bool
 
     @property
     def is_page(self) -> bool:
@@ -219,6 +197,5 @@ def rows() -> list[Row]:
     """Return the whole matrix."""
     split = [line.split() for line in (API + PAGES).strip().splitlines() if line]
     return [
-        Row(m, path, None if scope in {"-", PERSON} else scope, Role(role), int(status), scope == PERSON)
-        for m, path, scope, role, status in split
+        Row(m, path, None if scope == "-" else scope, Role(role), int(status)) for m, path, scope, role, status in split
     ]

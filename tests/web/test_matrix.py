@@ -121,9 +121,7 @@ def test_who_shows_no_key_or_one_that_is_over_is_nobody(callers: Callers, row: R
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_key_needs_the_scope_of_the_row_and_no_other(callers: Callers, row: Row) -> None:
-    if row.for_persons:
-        assert {callers.ask(row, key) for key in (*callers.alone.values(), callers.full)} == {403}
-    elif row.scope is None:
+    if row.scope is None:
         assert {callers.ask(row, key) for key in (*callers.without.values(), *callers.alone.values())} == {row.reached}
     elif row.scope == CALL_TOOLS:
         assert callers.ask(row, callers.full) == 403
@@ -138,15 +136,14 @@ def test_a_key_needs_the_scope_of_the_row_and_no_other(callers: Callers, row: Ro
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_role_below_the_rows_is_refused_and_from_it_on_all_are_let_in(callers: Callers, row: Row) -> None:
     expected = {role: row.reached if role.covers(row.role) else 403 for role in Role}
-    of_keys = dict.fromkeys(Role, 403) if row.for_persons else expected
-    assert {role: callers.ask(row, key) for role, key in callers.of_role.items()} == of_keys
+    assert {role: callers.ask(row, key) for role, key in callers.of_role.items()} == expected
     if row.method == "GET":
         assert {role: callers.ask_signed_in(row, role) for role in Role} == expected
 
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_key_of_another_org_finds_nothing_and_breaks_nothing(callers: Callers, row: Row) -> None:
-    assert callers.ask(row, callers.of_other_org) == (403 if row.for_persons else row.reached)
+    assert callers.ask(row, callers.of_other_org) == row.reached
 
 
 def test_what_a_run_may_no_key_may() -> None:

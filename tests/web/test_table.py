@@ -101,7 +101,7 @@ def test_what_is_open_is_what_the_contract_opens() -> None:
 
 def test_every_route_declares_a_scope_or_is_open() -> None:
     for route in GUARDED:
-        assert named(route) in ANYBODY or route.person or route.scope in {*SCOPES, CALL_TOOLS, "*"}, named(route)
+        assert named(route) in ANYBODY or route.scope in {*SCOPES, CALL_TOOLS, "*"}, named(route)
 
 
 def test_names_are_unique_so_that_operations_are() -> None:
@@ -133,9 +133,7 @@ def test_without_a_key_nothing_is_reached(running: Running, route: Route) -> Non
                 assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize(
-    "route", [route for route in GUARDED if named(route) not in ANYBODY and not route.person], ids=named
-)
+@pytest.mark.parametrize("route", [route for route in GUARDED if named(route) not in ANYBODY], ids=named)
 def test_without_its_scope_a_route_is_refused_before_the_body_is_read(
     running: Running, full: Api, route: Route
 ) -> None:

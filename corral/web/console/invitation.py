@@ -60,7 +60,7 @@ async def accept_invitation_from_page(call: Call, form: Accept) -> Answer:
     return redirect("/app/runs", headers={"set-cookie": cookies.signed_in(call, session)})
 
 
-@route.post("/app/invitation/join", person=True, repeatable=False)
+@route.post("/app/invitation/join", scope="people:read", person=True, repeatable=False)
 async def join_from_page(call: Call, form: Token) -> Answer:
     """Come in as who is signed in."""
     try:

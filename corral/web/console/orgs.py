@@ -27,20 +27,20 @@ class NewOrg(msgspec.Struct):
     name: str = ""
 
 
-@route.post("/app/orgs/switch", person=True, repeatable=False)
+@route.post("/app/orgs/switch", scope="people:read", person=True, repeatable=False)
 async def switch_org_from_page(call: Call, form: Switch) -> Answer:
     """Look at another of the caller's orgs, from its first page on."""
     await orgs.switch(call.caller, form.org)
     return redirect("/app/runs")
 
 
-@route.get("/app/orgs/new", person=True)
+@route.get("/app/orgs/new", scope="people:read")
 async def new_org_page(call: Call) -> Answer:
     """Show what a new org needs."""
     return await page(call, "org_form.html", "people", form=NewOrg(), errors={})
 
 
-@route.post("/app/orgs/new", person=True, repeatable=False)
+@route.post("/app/orgs/new", scope="people:read", person=True, repeatable=False)
 async def make_org_from_page(call: Call, form: NewOrg) -> Answer:
     """Make an org, and look at it."""
     try:

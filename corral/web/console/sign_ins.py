@@ -39,7 +39,7 @@ class Older(msgspec.Struct):
     before: str | None = None
 
 
-@route.get(PATH, person=True)
+@route.get(PATH, scope="people:read", person=True)
 async def sign_ins_page(call: Call, query: Older) -> Answer:
     """List where the caller is signed in, and for admins who else is in this org."""
     mine = await sign_ins.own(call.caller, limit=_MOST)
@@ -53,7 +53,7 @@ async def sign_ins_page(call: Call, query: Older) -> Answer:
     )  # fmt: skip
 
 
-@route.post("/app/sign-ins/<sign_in_id>/end", person=True, repeatable=False)
+@route.post("/app/sign-ins/<sign_in_id>/end", scope="people:read", person=True, repeatable=False)
 async def end_sign_in_from_page(call: Call, form: Nothing, sign_in_id: str) -> Answer:
     """End one of the caller's sign-ins."""
     is_current = await sign_ins.is_current(call.caller, sign_in_id)
@@ -61,7 +61,7 @@ async def end_sign_in_from_page(call: Call, form: Nothing, sign_in_id: str) -> A
     return away_to(call, SIGN_IN) if is_current else back_to(call, PATH)
 
 
-@route.post("/app/sign-ins/end-others", person=True, repeatable=False)
+@route.post("/app/sign-ins/end-others", scope="people:read", person=True, repeatable=False)
 async def end_other_sign_ins_from_page(call: Call, form: Nothing) -> Answer:
     """End all of the caller's sign-ins but this one."""
     await sign_ins.end_others(call.caller)

@@ -65,6 +65,19 @@ def create(*, name: str, email: str | None, password: str | None) -> Unit[str]:
     return user_id
 
 
+def revive(user_id: str, password: str) -> Unit[None]:
+    """Give an account without any way in, and in no org, a password (its hash). Raises Conflict if it has one."""
+    revived = yield sql(
+        "UPDATE users SET password = $2, password_changed_at = now_ms() WHERE id = $1 AND password IS NULL "
+        "AND NOT EXISTS (SELECT 1 FROM members m WHERE m.user_id = $1) "
+        "AND NOT EXISTS (SELECT 1 FROM identities i WHERE i.user_id = $1) RETURNING id",
+        user_id,
+        password,
+    )
+    if not revived:
+        raise Conflict("The account with this email has no password; sign in to it first, then open the link again")
+
+
 def email_of(text: str) -> str:
     """Return an email as it is stored and looked for. Raises BadRequest if it can be none."""
     email = unicodedata.normalize("NFC", text.strip()).lower()

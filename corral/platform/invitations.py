@@ -12,9 +12,9 @@ from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
 from corral.platform import accounts, orgs, passwords, people, plans, sign_in
 from corral.platform.access import Principal, Role
+from corral.platform.accounts import Account
 from corral.platform.database import Row, Unit, commit, fetch, sql
 from corral.platform.keys import digest
-from corral.platform.passwords import Recognised
 from corral.platform.settings import Settings
 from corral.platform.sign_in import Visit
 
@@ -123,15 +123,13 @@ async def accept(token: str, *, name: str, email: str, password: str, visit: Vis
     offer = await look(token)
     address = accounts.email_of(email)
     _check_email(offer.email, address)
-    recognised: Recognised | None = None
-    hashed: str | None = None
-    if await accounts.find(address) is not None:
-        recognised = await passwords.recognise(address, password, visit)
+    there = await accounts.find(address)
+    if there is not None and there.has_password:
+        account = passwords.confirm(await passwords.recognise(address, password, visit))
     else:
-        accounts.name_of(name)
-        hashed = await passwords.hashed_of(password)
+        account = _account(there, name, address, await passwords.hashed_of(password))
     session = new_token(32)
-    await commit(_accept(token, recognised, (name, address, hashed), session, visit))
+    await commit(_accept(token, account, address, session, visit))
     return session
 
 
@@ -230,15 +228,16 @@ def _revoke(org_id: int, invitation_id: str) -> Unit[Invitation]:
     raise NotFound(f"There is no invitation {invitation_id}")
 
 
-def _accept(
-    token: str, recognised: Recognised | None, new: tuple[str, str, str | None], session: str, visit: Visit
-) -> Unit[None]:
-    name, email, hashed = new
-    if recognised is not None:
-        yield from passwords.confirm(recognised)
-        user_id = recognised.user_id
-    else:
-        user_id = yield from accounts.create(name=name, email=email, password=hashed)
+def _account(there: Account | None, name: str, email: str, hashed: str) -> Unit[str]:
+    """Make an account, or give a password to the one that somebody left behind who never had one; return its id."""
+    if there is None:
+        return (yield from accounts.create(name=name, email=email, password=hashed))
+    yield from accounts.revive(there.id, hashed)
+    return there.id
+
+
+def _accept(token: str, account: Unit[str], email: str, session: str, visit: Visit) -> Unit[None]:
+    user_id = yield from account
     invitation = yield from use(token, user_id, email)
     yield from sign_in.begin(user_id, session, "password", visit, org_id=invitation.org_id)
 

@@ -71,8 +71,8 @@ async def recognise(email: str, password: str, visit: Visit) -> Recognised:
     return Recognised(rows[0]["id"], rows[0]["password_changed_at"], rehashed)
 
 
-def confirm(recognised: Recognised) -> Unit[None]:
-    """Raise Unauthorized if the password was changed since it was shown; until the commit nobody changes it."""
+def confirm(recognised: Recognised) -> Unit[str]:
+    """Return whose password was shown; Unauthorized if it was changed since. Until the commit nobody changes it."""
     same = yield sql(
         "UPDATE users SET password = COALESCE($3, password) WHERE id = $1 AND COALESCE(password_changed_at, 0) = $2 "
         "RETURNING id",
@@ -82,6 +82,7 @@ def confirm(recognised: Recognised) -> Unit[None]:
     )
     if not same:
         raise Unauthorized(_WRONG)
+    return recognised.user_id
 
 
 async def change(by: Principal, *, current: str | None, new: str) -> None:

@@ -53,7 +53,9 @@ async def change_role(org_id: int, user_id: str, role: Role, by: Principal) -> P
 
 async def remove(org_id: int, user_id: str, by: Principal) -> Person:
     """Take somebody out of the org: their keys in it end, and their sign-ins look at another org of theirs, or end."""
-    person = await commit(_remove(org_id, user_id, by))
+    person, ended = await commit(_remove(org_id, user_id, by))
+    for key_id in ended:
+        keys.tell(key_id)
     _doubt(user_id)
     return person
 
@@ -99,7 +101,7 @@ def _change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Unit[N
     yield from _withdraw(org_id, user_id, role)
 
 
-def _remove(org_id: int, user_id: str, by: Principal) -> Unit[Person]:
+def _remove(org_id: int, user_id: str, by: Principal) -> Unit[tuple[Person, list[str]]]:
     yield from orgs.lock(org_id)
     rows = yield sql(f"{_PEOPLE} AND m.user_id = $2", org_id, user_id)
     if not rows:
@@ -111,8 +113,9 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[Person]:
         yield from _keep_an_owner(org_id, user_id)
     yield from _withdraw(org_id, user_id, None)
     yield sql("DELETE FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
-    yield sql(
-        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND user_id = $2 AND revoked_at IS NULL",
+    ended = yield sql(
+        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND user_id = $2 AND revoked_at IS NULL "
+        "RETURNING id",
         org_id,
         user_id,
     )
@@ -128,7 +131,7 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[Person]:
     else:
         yield sql("DELETE FROM sign_ins WHERE user_id = $1", user_id)
     yield from _keep_old_columns(user_id)
-    return person
+    return person, [row["id"] for row in ended]
 
 
 def _role(org_id: int, user_id: str) -> Unit[Role]:

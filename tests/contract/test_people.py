@@ -183,7 +183,7 @@ def test_a_new_password_ends_the_other_sign_ins(quiet: Api) -> None:
 
 def test_sign_ins_are_listed_with_where_they_are_and_ended(quiet: Api) -> None:
     ada = newcomer(quiet)
-    phone = signed_in(quiet, ada.email, User_Agent="A phone")
+    phone = signed_in(quiet, ada.email, User_Agent="A phone\xff")  # which is no UTF-8
     mine = ada.get("/api/sign-ins").json()
     assert [(one["agent"], one["current"], one["means"]) for one in mine][:1] == [("A phone", False, "password")]
     assert {one["address"] for one in mine} == {"127.0.0.1"}

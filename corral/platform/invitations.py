@@ -137,7 +137,7 @@ async def join(token: str, by: Principal) -> int:
     """Let the signed-in caller into the invitation's org, which their session looks at from now on; return it."""
     org_id = await commit(_join(token, by))
     assert by.user_id is not None
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
     return org_id
 
 

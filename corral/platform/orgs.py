@@ -95,7 +95,7 @@ async def switch(by: Principal, org_id: int) -> None:
     """Let the caller's session look at another org that they are in. Raises NotFound if they are not."""
     await commit(_switch(by, org_id))
     assert by.user_id is not None
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
 
 
 def lock(org_id: int) -> Unit[None]:

@@ -100,7 +100,7 @@ async def change(by: Principal, *, current: str | None, new: str) -> None:
             raise Forbidden("current is not the password that you have now")
         await throttle.succeeded(entered)
     await commit(_change(by, stored, await hashed_of(new)))
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
 
 
 async def needs_current(by: Principal) -> bool:

@@ -47,7 +47,7 @@ async def get(org_id: int, user_id: str) -> Person:
 async def change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Person:
     """Make somebody something else in the org. Raises Conflict if it would be left without an owner."""
     await commit(_change_role(org_id, user_id, role, by))
-    _doubt(user_id)
+    sign_in.tell(user_id)
     return await get(org_id, user_id)
 
 
@@ -56,7 +56,7 @@ async def remove(org_id: int, user_id: str, by: Principal) -> Person:
     person, ended = await commit(_remove(org_id, user_id, by))
     for key_id in ended:
         keys.tell(key_id)
-    _doubt(user_id)
+    sign_in.tell(user_id)
     return person
 
 
@@ -185,11 +185,6 @@ def _keep_old_columns(user_id: str) -> Unit[None]:
         yield sql("UPDATE users SET org_id = $2, role = $3 WHERE id = $1", user_id, rows[0]["org_id"], rows[0]["role"])
     else:
         yield sql("UPDATE users SET role = 'viewer' WHERE id = $1", user_id)
-
-
-def _doubt(user_id: str) -> None:
-    keys.doubt(user_id)
-    sign_in.doubt(user_id)
 
 
 #: What makes an invitation one that may still be accepted.

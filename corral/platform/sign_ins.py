@@ -58,19 +58,19 @@ async def end_own(by: Principal, sign_in_id: str) -> None:
     """End one of the caller's own sign-ins, whichever org it looks at."""
     assert by.user_id is not None
     await commit(_end("user_id = $2", sign_in_id, by.user_id))
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
 
 
 async def end_others(by: Principal) -> None:
     """End all of the caller's sign-ins but the one that asks."""
     assert by.user_id is not None
     await fetch("DELETE FROM sign_ins WHERE user_id = $1 AND hash <> $2", by.user_id, by.sign_in or "")
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
 
 
 async def end_in_org(org_id: int, sign_in_id: str) -> None:
     """End a sign-in that looks at this org."""
-    sign_in.doubt(await commit(_end("org_id = $2", sign_in_id, org_id)))
+    sign_in.tell(await commit(_end("org_id = $2", sign_in_id, org_id)))
 
 
 async def _page(by: Principal, where: str, args: Sequence[Any], limit: int, before: str | None) -> list[SignIn]:

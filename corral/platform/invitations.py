@@ -74,8 +74,10 @@ async def create(
 
 async def page(org_id: int, *, limit: int, before: str | None = None, open_only: bool = False) -> list[Invitation]:
     """Return invitations, newest first; `before` is an invitation's id, exclusive."""
-    if before is not None:
-        await get(org_id, before)
+    if before is not None and not await fetch(
+        "SELECT 1 FROM invitations WHERE org_id = $1 AND id = $2", org_id, before
+    ):
+        raise BadRequest(f"before: there is no invitation {before} here", field="before")
     rows = await fetch(
         f"SELECT {_COLUMNS} FROM invitations WHERE org_id = $1 AND id < $2 "  # noqa: S608 - our own column names
         f"{f'AND {_OPEN} ' if open_only else ''}ORDER BY id DESC LIMIT $3",

@@ -65,7 +65,7 @@ async def leave(by: Principal) -> None:
 
 
 def admit(org_id: int, user_id: str, role: Role) -> Unit[None]:
-    """Let somebody into the org. Raises Conflict if they are in it."""
+    """Let somebody into the org. Raises Conflict if they are in it, Forbidden if its plan has no seat left."""
     yield from orgs.lock(org_id)
     already = yield sql("SELECT 1 FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
     if already:

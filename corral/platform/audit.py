@@ -90,6 +90,13 @@ def note(
     yield sql(_INSERT, *values(org_id, action, target_kind, target_id, detail, actor=actor))
 
 
+def note_everywhere(user_id: str, action: str, /, **detail: Any) -> Unit[None]:
+    """Write down what people change about their own account: in each org that they are in."""
+    rows = yield sql("SELECT org_id FROM members WHERE user_id = $1 ORDER BY no", user_id)
+    for row in rows:
+        yield from note(row["org_id"], action, "user", user_id, actor=f"user:{user_id}", **detail)
+
+
 def changes(
     before: Row | Mapping[str, Any], after: Mapping[str, Any], *, untold: Collection[str] = ()
 ) -> dict[str, Any]:

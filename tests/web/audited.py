@@ -101,6 +101,9 @@ PAGES = {
 UNWRITTEN = {
     "POST /api/v1/runners/<id>/poll": "renews a lease and takes work, which nobody decides; the run's log has it",
     "POST /api/v1/runs/<id>/events": "is the run's log",
+    "POST /app/invitation": "shows what an invitation offers",
+    "POST /app/sign-in/provider": "leads to the provider; whoever comes back has a line",
+    "POST /app/profile/identities": "leads to the provider; the identity that comes back has a line",
     "POST /api/v1/runners/<id>/commands/<command_id>": "tells how something went that has its line",
 }
 

@@ -12,8 +12,6 @@ from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.settings import Settings
 
 FIRST_ORG = 1
-#: How many seats are taken in an org, `$1`, but for that of one person, `$2`.
-SEATS = "SELECT count(*) AS n FROM users WHERE org_id = $1 AND id <> $2"
 
 
 @dataclass(frozen=True, slots=True)

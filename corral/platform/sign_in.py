@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from corral.base.errors import Forbidden, Unauthorized
+from corral.base.errors import Forbidden, NotFound, Unauthorized
 from corral.base.ids import new_id, new_token
-from corral.platform import audit
+from corral.platform import accounts, audit
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.keys import digest
@@ -60,6 +60,14 @@ async def make_link(org_id: int, user_id: str, *, seconds: float = LINK_SECONDS)
     return Link(token, await commit(_make_link(org_id, user_id, digest(token), int(seconds * 1000))))
 
 
+async def make_link_for(email: str) -> Link:
+    """Make a link for who has this email, into the org that they looked at last. Raises NotFound if nobody has it."""
+    account = await accounts.find(email)
+    if account is None:
+        raise NotFound(f"There is no account with the email {email}; `corral people` lists those there are")
+    return await make_link(await commit(_latest_org(account.id)), account.id)
+
+
 async def redeem(token: str, visit: Visit = Visit()) -> str:
     """Use a link's token up; return a session's, for the cookie. Raises Unauthorized if it is used, old or unknown."""
     session = new_token(32)
@@ -67,13 +75,10 @@ async def redeem(token: str, visit: Visit = Visit()) -> str:
     return session
 
 
-def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[None]:
-    """Start a session with this token; without an org it looks at the one that the person looked at last."""
+def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[int]:
+    """Start a session with this token; without an org it looks at the one that the person looked at last. Return it."""
     if org_id is None:
-        rows = yield sql(_LATEST, user_id)
-        if not rows:
-            raise Forbidden("You are in no org any more; ask for an invitation")
-        org_id = rows[0]["org_id"]
+        org_id = yield from _latest_org(user_id)
     yield sql(
         "INSERT INTO sign_ins (hash, id, org_id, user_id, means, address, agent, created_at, expires_at, last_used_at) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms(), now_ms() + $8, now_ms())",
@@ -87,6 +92,7 @@ def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int
         SESSION_SECONDS * 1000,
     )
     yield from audit.note(org_id, "sign_in.begun", "user", user_id, actor=f"user:{user_id}", means=means)
+    return org_id
 
 
 def recall(session: str) -> Principal | None:
@@ -155,11 +161,16 @@ def forget() -> None:
     _used.clear()
 
 
-#: The org of a person's last session, as long as they are in it; else the one they came into first.
-_LATEST = (
-    "SELECT m.org_id FROM members m WHERE m.user_id = $1 ORDER BY (SELECT MAX(s.created_at) FROM sign_ins s "
-    "WHERE s.user_id = m.user_id AND s.org_id = m.org_id) DESC NULLS LAST, m.no LIMIT 1"
-)
+def _latest_org(user_id: str) -> Unit[int]:
+    """Return the org of a person's last session, as long as they are in it; else the one they came into first."""
+    rows = yield sql(
+        "SELECT m.org_id FROM members m WHERE m.user_id = $1 ORDER BY (SELECT MAX(s.created_at) FROM sign_ins s "
+        "WHERE s.user_id = m.user_id AND s.org_id = m.org_id) DESC NULLS LAST, m.no LIMIT 1",
+        user_id,
+    )
+    if not rows:
+        raise Forbidden("This account is in no org any more; it needs an invitation")
+    return int(rows[0]["org_id"])
 
 
 def _make_link(org_id: int, user_id: str, hashed: str, lives: int) -> Unit[int]:
@@ -188,5 +199,7 @@ def _redeem(link: str, session: str, visit: Visit) -> Unit[None]:
         link,
     )
     if not rows:
-        raise Unauthorized("This sign-in link was used already or has expired; a start of the server prints a new one")
+        raise Unauthorized(
+            "This sign-in link was used already or has expired; `corral sign-in` on its machine prints a new one"
+        )
     yield from begin(rows[0]["user_id"], session, "link", visit, org_id=rows[0]["org_id"])

@@ -17,6 +17,7 @@ from corral.platform import audit
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, ending, inputs, log, placements, places, queue, resuming, states
 from corral.runs.hints import Hints, decide
+from corral.runs.models import Run
 from corral.runs.states import AGAIN
 from corral.wire.events import EventType
 from corral.wire.runner import CommandKind, Pause
@@ -80,9 +81,15 @@ def pause(run: Row, reason: Pause, hints: Hints) -> Unit[None]:
         yield from commands.issue(run, CommandKind.PAUSE, reason, hints)
 
 
-def is_restored(run: Row) -> bool:
-    """Tell whether the run's open attempt was restored with the database, and not cut off since."""
-    return _code(run["pause_requested"]) == RESTORED
+def is_asked_of(run: Row | Run) -> bool:
+    """Tell whether the runner of an open attempt is asked to pause it."""
+    asked = run.pause_requested if isinstance(run, Run) else run["pause_requested"]
+    return asked is not None and not is_restored(asked)
+
+
+def is_restored(asked: str | None) -> bool:
+    """Tell by a run's `pause_requested` whether its open attempt was restored, and is paused only if it is cut off."""
+    return _code(asked) == RESTORED
 
 
 def paused_by(run: Row) -> str | None:

@@ -103,6 +103,29 @@ GET    /api/approvals/:id
 POST   /api/approvals/:id
 """
 
+#: People and what they are; their own account, sign-ins and orgs.
+PEOPLE = """
+PATCH  /api/me
+PUT    /api/me/password
+POST   /api/me/leave
+GET    /api/people
+GET    /api/people/:id
+PATCH  /api/people/:id
+DELETE /api/people/:id
+GET    /api/invitations
+POST   /api/invitations
+DELETE /api/invitations/:id
+POST   /api/invitations/accept
+POST   /api/invitations/join
+GET    /api/sign-ins
+POST   /api/sign-ins
+PATCH  /api/sign-ins/:id
+DELETE /api/sign-ins/:id
+GET    /api/orgs
+POST   /api/orgs
+PATCH  /api/orgs/:id
+"""
+
 #: How a runner talks to the server.
 RUNNER_PROTOCOL = """
 POST /api/v1/runners/register
@@ -121,5 +144,5 @@ def table(text: str) -> set[tuple[str, str]]:
 
 
 DELIVERED = set[tuple[str, str]]().union(
-    *map(table, (AGENTFLEET, AGENTSMESH, FLEETRUN, AGENTS, COMMON, RUNNER_PROTOCOL))
+    *map(table, (AGENTFLEET, AGENTSMESH, FLEETRUN, AGENTS, COMMON, PEOPLE, RUNNER_PROTOCOL))
 )

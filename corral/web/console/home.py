@@ -17,6 +17,7 @@ from corral.web.console import (
     mcps,
     orgs,
     people,
+    plan,
     prices,
     profile,
     run,
@@ -28,6 +29,7 @@ from corral.web.console import (
     sign_ins,
     sign_on,
     statement,
+    system,
     tasks,
     usage,
 )
@@ -74,5 +76,7 @@ ROUTES: list[Route] = [
     *usage.route.all,
     *prices.route.all,
     *statement.route.all,
+    *plan.route.all,
     *settings.route.all,
+    *system.route.all,
 ]

@@ -92,6 +92,7 @@ PAGES = {
     "POST /app/prices/remove": "prices.changed",
     "POST /app/keys": "key.created",
     "POST /app/keys/<key_id>/revoke": "key.revoked",
+    "POST /app/keys/<key_id>/limit": "key.changed",
     "POST /app/settings": "policy.changed",
     "POST /app/sign-in": "sign_in.begun",
     "POST /app/sign-out": "sign_in.ended",
@@ -175,6 +176,7 @@ def forms(seeds: Seeds) -> dict[str, Callable[[], tuple[str, dict[str, Any]]]]:
         "POST /app/prices/remove": lambda: ("", {"model": own_price(seeds)}),
         "POST /app/keys": lambda: ("", {"name": "k", "scopes": ["runs:read"]}),
         "POST /app/keys/<key_id>/revoke": lambda: (seeds.key(), {}),
+        "POST /app/keys/<key_id>/limit": lambda: (seeds.key(), {"rate_limit": "77"}),
         "POST /app/settings": lambda: ("", {**policy, "due_hours": 3}),
     }
 

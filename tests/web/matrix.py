@@ -86,6 +86,7 @@ POST   /api/v1/keys                                keys:write      admin   400
 GET    /api/v1/keys                                keys:read       viewer  200
 GET    /api/v1/keys/<id>                           keys:read       viewer  404
 DELETE /api/v1/keys/<id>                           keys:write      admin   400
+GET    /api/audit                                  audit:read      admin   200
 GET    /api/me                                     -               viewer  200
 GET    /api/v1/policy                              agents:read     admin   200
 PATCH  /api/v1/policy                              agents:write    admin   400
@@ -163,6 +164,7 @@ POST   /app/budgets/<budget_id>/edit      usage:write     admin   404
 POST   /app/budgets/<budget_id>/limit     usage:write     admin   404
 POST   /app/budgets/<budget_id>/delete    usage:write     admin   404
 GET    /app/keys                          keys:read       viewer  200
+GET    /app/audit                         audit:read      admin   200
 POST   /app/keys                          keys:write      admin   400
 POST   /app/keys/<key_id>/revoke          keys:write      admin   404
 GET    /app/usage                         usage:read      viewer  200

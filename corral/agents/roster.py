@@ -10,7 +10,7 @@ import msgspec
 from corral.agents import holds
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
-from corral.platform import database, orgs
+from corral.platform import database, orgs, plans
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints, decide
 from corral.wire.agents import AgentSnapshot
@@ -65,6 +65,8 @@ _STATUS = (
     "WHEN 'waiting' THEN 1 ELSE 0 END) WHEN 2 THEN 'working' WHEN 1 THEN 'waiting' END FROM runs r "
     "WHERE r.agent_id = a.id AND r.status IN ('queued', 'running', 'waiting', 'paused')), 'idle') END AS status"
 )
+#: How many agents an org has, `$1`, but for one of them, `$2`.
+COUNT = "SELECT count(*) AS n FROM agents WHERE org_id = $1 AND state <> 'archived' AND id <> $2"
 #: Agents with their status, of the org `$1`.
 AGENTS = f"SELECT a.*, {_STATUS} FROM agents a WHERE a.org_id = $1"  # noqa: S608 - a constant
 
@@ -100,6 +102,7 @@ async def create(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
     def unit(_hints: Hints) -> Unit[None]:
         _check_engine(fields)
         yield from orgs.lock(org_id)
+        yield from plans.within(org_id, "agents", COUNT, agent_id)
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
         columns = {"id": agent_id, "org_id": org_id, "state": ACTIVE, "autostart": False, **_stored(fields)}
         marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
@@ -115,9 +118,11 @@ async def create(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
 
 async def update(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent:
     """Change some columns; pausing, resuming and archiving are changes of `state`."""
-    await get(org_id, agent_id)
+    is_archived = (await get(org_id, agent_id)).state == ARCHIVED
 
     def unit(hints: Hints) -> Unit[None]:
+        if is_archived and fields.get("state", ARCHIVED) != ARCHIVED:
+            yield from plans.within(org_id, "agents", COUNT, agent_id)
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
         rows = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING cli_name, provider, model", agent_id)
         if not fields.keys().isdisjoint({"cli_name", "provider", "model"}):

@@ -110,25 +110,8 @@ async def get(org_id: int, server_id: str, *, field: str | None = None) -> Serve
     raise NotFound(f"There is no MCP server {server_id} here")
 
 
-async def create(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
-    """Add a server; the same id twice is the same server. Conflict if its name is taken."""
-    await commit(adding(org_id, server_id, fields))
-    return await get(org_id, server_id)
-
-
-async def update(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
-    """Change some fields; what comes of it must be valid as a whole."""
-    await commit(changing(org_id, server_id, fields))
-    return await get(org_id, server_id)
-
-
-async def remove(org_id: int, server_id: str) -> None:
-    """Delete a server; runs that go on keep what they were given."""
-    await commit(removing(org_id, server_id))
-
-
 def adding(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]:
-    """Add a server within a unit."""
+    """Add a server; the same id twice is the same server. Conflict if its name is taken."""
     full = {**EMPTY, **fields}
     _check(full)
     columns = {"id": server_id, "org_id": org_id, **_stored(full)}
@@ -142,7 +125,7 @@ def adding(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]
 
 
 def changing(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]:
-    """Change a server within a unit."""
+    """Change some fields; what comes of it must be valid as a whole."""
     rows = yield sql(
         f"UPDATE mcp_servers SET updated_at = now_ms() WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608
         org_id,
@@ -158,7 +141,7 @@ def changing(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[Non
 
 
 def removing(org_id: int, server_id: str) -> Unit[None]:
-    """Delete a server within a unit."""
+    """Delete a server; runs that go on keep what they were given."""
     rows = yield sql("DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no", org_id, server_id)
     if not rows:
         raise NotFound(f"There is no MCP server {server_id} here")

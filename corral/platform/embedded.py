@@ -23,6 +23,10 @@ T = TypeVar("T")
 
 #: Pages of 4 KB in the write-ahead log.
 _LONG_LOG = 4000
+#: How long a statement waits for another process that writes, and a checkpoint for one that reads: nobody can write
+#: while it does, and a backup reads for long.
+BUSY_MS = 5000
+_BRIEFLY_MS = 50
 
 
 class Embedded:
@@ -128,7 +132,11 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
     _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     if pages > _LONG_LOG:
         # Writers never pause for long enough that the log could begin anew: they wait for the little that is left.
-        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        connection.execute(f"PRAGMA busy_timeout = {_BRIEFLY_MS}")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -28,6 +28,10 @@ _hooks: list[Hook] = []
 _KEPT = ("approvals", "calls", "inputs", "commands", "usage_drafts", "reservations")
 #: Events that one statement deletes: nobody else waits long for it.
 _PIECE = 2000
+_SOME_PACKS = (
+    "DELETE FROM event_packs WHERE run_no = $1 AND first_seq IN (SELECT first_seq FROM event_packs WHERE run_no = $1 "
+    "ORDER BY first_seq LIMIT 50) RETURNING first_seq"
+)
 
 
 def on_deletion(hook: Hook) -> None:
@@ -58,6 +62,10 @@ async def clear(_now: float = 0.0) -> None:
         run_no = row["run_no"]
         while first := (await database.fetch("SELECT min(seq) AS seq FROM events WHERE run_no = $1", run_no))[0]["seq"]:
             await database.fetch("DELETE FROM events WHERE run_no = $1 AND seq < $2", run_no, first + _PIECE)
+            await asyncio.sleep(0)
+        more = True
+        while more:
+            more = bool(await database.fetch(_SOME_PACKS, run_no))
             await asyncio.sleep(0)
         await database.fetch("DELETE FROM remains WHERE run_no = $1", run_no)
 

@@ -67,6 +67,7 @@ class Run(Model):
     limits = fields.TextField()  # JSON of wire.Limits
     allowed_tools = fields.TextField()  # JSON list
     created_by = fields.CharField(max_length=64)  # `key:<id>` or `user:<id>`
+    request_id = fields.CharField(max_length=64, null=True)  # of the request that set it going, for logs
 
     parent_no = fields.BigIntField(null=True)  # the run whose CLI session this one went on with
     parent_id = fields.CharField(max_length=36, null=True)
@@ -80,6 +81,7 @@ class Run(Model):
     agent = fields.TextField(null=True)  # JSON of wire.AgentSnapshot: the agent as it was at the launch
     task_id = fields.CharField(max_length=36, null=True)
     awaits = fields.IntField(db_default=0, default=0)  # what it must still hear before it may end
+    is_sealed = fields.BooleanField(db_default=False, default=False)  # its log is packed, as far as it can be
     account = fields.TextField(null=True)  # JSON of usage.Account: whom its usage is counted for
 
     labels = fields.TextField()  # JSON list: a runner must have all of them

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
 from corral.platform import database, keys
 from corral.platform.database import Duplicate, Row, Statement, Unit, sql
-from corral.runs import admission, commands, ending, inputs, log, placements, reads, runners, states
+from corral.runs import admission, commands, ending, inputs, log, placements, places, reads, runners, states
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.runs.runners import Machine
@@ -238,7 +239,7 @@ def _enqueue(
     org_id: int, run: Launch, placement_id: int, hints: Hints, *, account: Account, more: dict[str, Any]
 ) -> Unit[Row]:
     is_agents = more.get("agent_id") is not None
-    hold = states.NEW if is_agents or budgets.over(org_id, account) else None
+    hold = states.NEW if is_agents or budgets.over(org_id, account) or places.are_limited() else None
     columns = {
         "id": run.id,
         "org_id": org_id,
@@ -257,6 +258,7 @@ def _enqueue(
         "fork": False,
         "account": accounts.encode(account),
         "hold": hold,
+        "request_id": logs.worked_for(),
         **more,
     }
     created = {
@@ -284,6 +286,8 @@ def _enqueue(
         yield from states.entered(rows[0], hints)
     else:
         rows = yield from admission.settle(rows[0], hints)
+        if places.is_held(rows[0]["hold"]):  # nobody's work would be lost, so whoever launches it is told
+            yield from places.demand(org_id, rows[0]["no"])
     return rows[0]
 
 

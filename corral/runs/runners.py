@@ -13,7 +13,7 @@ from corral import bus
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_token
 from corral.base.paths import covers
-from corral.platform import database
+from corral.platform import database, plans
 from corral.platform.database import Unit, sql
 from corral.runs import placements
 from corral.runs.hints import MACHINES, Hints, decide
@@ -138,6 +138,12 @@ def forget() -> None:
     _cache.clear()
 
 
+_LATELY = "seen_at > now_ms() - 86400000"
+#: How many runners an org, `$1`, has had within a day; none if one of them is this one, `$2`, which has its place.
+COUNT = (
+    f"SELECT count(*) AS n FROM runners WHERE org_id = $1 AND {_LATELY} AND NOT EXISTS "  # noqa: S608 - constants
+    f"(SELECT 1 FROM runners WHERE org_id = $1 AND uid = $2 AND {_LATELY})"
+)
 _cache: dict[int, tuple[float, list[Machine]]] = {}
 _MACHINES = (
     f"SELECT r.*, r.seen_at > now_ms() - {_LEASE_MS} AS online, "  # noqa: S608 - a constant
@@ -153,6 +159,8 @@ def _register(org_id: int, body: Register, session: str, hints: Hints) -> Unit[i
     )  # fmt: skip
     if rows:
         raise Conflict(f"A live runner is already named {body.name!r}; choose another RUNNER_NAME", field="name")
+    if org_id != PLATFORM:
+        yield from plans.within(org_id, "runners", COUNT, body.uid)
     rows = yield sql(
         "INSERT INTO runners (org_id, number, uid, name, os, arch, version, labels, allowed_dirs, clis, max_pods, "
         "session, poll_no, draining, seen_at, created_at) "

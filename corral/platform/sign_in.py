@@ -7,6 +7,7 @@ page behind it posts the token.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,8 @@ Means = Literal["link", "password", "oidc"]
 
 #: hash → who it is, and until when (monotonic) that is believed.
 _known: dict[str, tuple[Principal, float]] = {}
+#: Who is told of people whose sessions have changed.
+_listeners: list[Callable[[str], None]] = []
 #: Hashes of sessions used since `write_last_used` ran.
 _used: set[str] = set()
 
@@ -139,9 +142,9 @@ async def authenticate(session: str) -> Principal | None:
 
 async def sign_out(principal: Principal) -> None:
     """End this console session."""
-    if principal.sign_in is not None:
-        _known.pop(principal.sign_in, None)
+    if principal.sign_in is not None and principal.user_id is not None:
         await fetch("DELETE FROM sign_ins WHERE hash = $1", principal.sign_in)
+        doubt(principal.user_id)
 
 
 async def write_last_used() -> None:
@@ -156,8 +159,21 @@ async def sweep() -> None:
     await fetch("DELETE FROM sign_ins WHERE expires_at < now_ms()")
 
 
+def on_doubt(listener: Callable[[str], None]) -> None:
+    """Call `listener` with each person whose sessions have changed; the composition root registers it."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
 def doubt(user_id: str) -> None:
-    """Ask the database about this person's sessions when they are used next; other servers do so within a second."""
+    """Ask the database about this person's sessions when they are used next, and have other servers do so as well."""
+    drop(user_id)
+    for listener in _listeners:
+        listener(user_id)
+
+
+def drop(user_id: str) -> None:
+    """Do so in this process alone."""
     for hashed in [hashed for hashed, (principal, _) in _known.items() if principal.user_id == user_id]:
         del _known[hashed]
 

@@ -79,6 +79,8 @@ SUPPLIES = "supplies"
 MACHINES = "machines"
 #: One topic for all keys that change or end; a hint is the key's id.
 KEYS = "keys"
+#: One topic for all people whose role, org or sessions change; a hint is the person's id.
+PEOPLE = "people"
 
 
 def log_topic(run_no: int) -> str:
@@ -104,6 +106,11 @@ def bus_topic(org_id: int) -> str:
 def key_changed(key_id: str) -> None:
     """Tell every server that a key has changed or ended."""
     bus.current().publish(KEYS, key_id.encode())
+
+
+def person_changed(user_id: str) -> None:
+    """Tell every server that somebody's role, org or sessions have changed."""
+    bus.current().publish(PEOPLE, user_id.encode())
 
 
 #: How often a unit that gave way to another is begun anew.

@@ -155,7 +155,7 @@ async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIter
         await server.limiter.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
         room.open()
-        runners.listen()
+        _share(channel)
         supervisor = server.supervisor
         _add_loops(supervisor, server, settings)
         supervisor.start()
@@ -178,6 +178,18 @@ async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIter
             await sign_in.write_last_used()
     finally:
         await database.disconnect()
+
+
+def _share(channel: Bus) -> None:
+    """Tell the other servers of changes to what they remember, and hear of theirs."""
+
+    def hear_of_person(hint: bytes) -> None:
+        keys.doubt(hint.decode())
+        sign_in.drop(hint.decode())
+
+    sign_in.on_doubt(hints.person_changed)
+    channel.listen(hints.PEOPLE, hear_of_person)
+    runners.listen()
 
 
 @contextlib.asynccontextmanager

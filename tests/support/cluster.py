@@ -93,7 +93,6 @@ class Tenant:
         self.sql(
             f"INSERT INTO users (id, org_id, name, role, created_at) VALUES ('{owner}', {org}, 'Owner', 'owner', {now})"
         )
-        self.sql(f"INSERT INTO members (org_id, user_id, role, created_at) VALUES ({org}, '{owner}', 'owner', {now})")
         self.sql(
             "INSERT INTO api_keys (id, org_id, user_id, name, prefix, hash, scopes, created_at) VALUES "
             f"('{uuid.uuid4()}', {org}, '{owner}', 'bootstrap key', 'crl', '{digest(self.key)}', '*', {now})"

@@ -227,7 +227,12 @@ def _lasting(settings: Settings) -> dict[str, Any]:
 
 def _connection(settings: Settings, postgres: str) -> Any:
     if settings.is_embedded:
-        pragmas = {"synchronous": settings.sync, "busy_timeout": BUSY_MS, "journal_size_limit": 64 * 1024 * 1024}
+        pragmas = {
+            "synchronous": settings.sync,
+            "busy_timeout": BUSY_MS,
+            "journal_size_limit": 64 * 1024 * 1024,
+            "recursive_triggers": "on",  # as in `embedded`
+        }
         return {
             "engine": "tortoise.backends.sqlite",
             "credentials": {"file_path": str(_file(settings)), **pragmas},

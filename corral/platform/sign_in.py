@@ -13,7 +13,7 @@ from typing import Literal
 
 from corral.base.errors import Forbidden, NotFound, Unauthorized
 from corral.base.ids import new_id, new_token
-from corral.platform import accounts
+from corral.platform import accounts, audit
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.keys import digest
@@ -60,15 +60,7 @@ class Link:
 async def make_link(org_id: int, user_id: str, *, seconds: float = LINK_SECONDS) -> Link:
     """Make a link for this person."""
     token = new_token(32)
-    rows = await fetch(
-        "INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, now_ms() + $4) "
-        "RETURNING expires_at",
-        digest(token),
-        org_id,
-        user_id,
-        int(seconds * 1000),
-    )
-    return Link(token, rows[0]["expires_at"])
+    return Link(token, await commit(_make_link(org_id, user_id, digest(token), int(seconds * 1000))))
 
 
 async def make_link_for(email: str) -> Link:
@@ -143,7 +135,7 @@ async def authenticate(session: str) -> Principal | None:
 async def sign_out(principal: Principal) -> None:
     """End this console session."""
     if principal.sign_in is not None and principal.user_id is not None:
-        await fetch("DELETE FROM sign_ins WHERE hash = $1", principal.sign_in)
+        await commit(_sign_out(principal.org_id, principal.sign_in))
         doubt(principal.user_id)
 
 
@@ -194,6 +186,25 @@ def _latest_org(user_id: str) -> Unit[int]:
     if not rows:
         raise Forbidden("This account is in no org any more; it needs an invitation")
     return int(rows[0]["org_id"])
+
+
+def _make_link(org_id: int, user_id: str, hashed: str, lives: int) -> Unit[int]:
+    rows = yield sql(
+        "INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, now_ms() + $4) "
+        "RETURNING expires_at",
+        hashed,
+        org_id,
+        user_id,
+        lives,
+    )
+    yield from audit.note(org_id, "sign_in_link.created", "user", user_id)
+    return int(rows[0]["expires_at"])
+
+
+def _sign_out(org_id: int, session: str) -> Unit[None]:
+    rows = yield sql("DELETE FROM sign_ins WHERE hash = $1 RETURNING user_id", session)
+    if rows:
+        yield from audit.note(org_id, "sign_in.ended", "user", rows[0]["user_id"])
 
 
 def _redeem(link: str, session: str, visit: Visit) -> Unit[None]:

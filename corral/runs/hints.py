@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from corral import bus
 from corral.bus import Data
-from corral.platform import database, metrics
+from corral.platform import database
 from corral.platform.database import Deadlock, Unit
+from corral.platform.metrics import Count
 
 T = TypeVar("T")
 
@@ -20,15 +21,15 @@ class Hints:
         """Start with none."""
         self._hints: list[tuple[str, Data]] = []
         self._mail: list[str] = []
-        self._ended: str | None = None
+        self._counts: list[Count] = []
 
     def log(self, run_no: int, data: Data) -> None:
         """A run's log has grown; `data` is what `feed` understands."""
         self._hints.append((log_topic(run_no), data))
 
-    def ended(self, status: str) -> None:
-        """A run has ended so: nobody is told, it is counted."""
-        self._ended = status
+    def count(self, cell: Count) -> None:
+        """Count something that has then happened; nobody is told."""
+        self._counts.append(cell)
 
     def placement(self, placement_id: int) -> None:
         """A run with these needs is ready to be claimed."""
@@ -63,9 +64,9 @@ class Hints:
         hints, self._hints = self._hints, []
         for topic, data in hints:
             bus.current().publish(topic, data)
-        if self._ended is not None:
-            metrics.ENDED.of(self._ended).add()
-            self._ended = None
+        counts, self._counts = self._counts, []
+        for cell in counts:
+            cell.add()
         mail, self._mail = self._mail, []
         for receiver in dict.fromkeys(mail):
             bus.current().mail(receiver)
@@ -75,10 +76,10 @@ class Hints:
 PLACEMENTS = "placements"
 #: One topic for what all orgs' runs are given; a hint is the org's number.
 SUPPLIES = "supplies"
-#: One topic for all orgs whose runners register; a hint is the org's number.
-MACHINES = "machines"
 #: One topic for all keys that change or end; a hint is the key's id.
 KEYS = "keys"
+#: One topic for all orgs whose runners register; a hint is the org's number.
+MACHINES = "machines"
 #: One topic for all people whose role, org or sessions change; a hint is the person's id.
 PEOPLE = "people"
 

@@ -20,14 +20,25 @@ log = structlog.get_logger(__name__)
 class Waiter:
     """One poll that waits."""
 
-    __slots__ = ("_wake", "asleep", "key_id", "offer", "placement", "poll", "room", "runner_called", "wants_runs")
+    __slots__ = (
+        "_wake",
+        "asleep",
+        "key_id",
+        "offer",
+        "placement",
+        "poll_no",
+        "room",
+        "runner_called",
+        "session",
+        "wants_runs",
+    )
 
     def __init__(
-        self, room: WaitingRoom, offer: Offer, poll: tuple[str, int], *, wants_runs: bool, key_id: str | None
+        self, room: WaitingRoom, offer: Offer, session: str, poll_no: int, *, wants_runs: bool, key_id: str | None
     ) -> None:
-        """Wait for commands and, if it wants, for runs that `offer` satisfies; `poll` is its session and number."""
+        """Wait for commands and, if it wants, for runs that `offer` satisfies."""
         self.room, self.offer, self.wants_runs, self.key_id = room, offer, wants_runs, key_id
-        self.poll = poll
+        self.session, self.poll_no = session, poll_no
         self.placement: Placement | None = None
         self.runner_called = False
         self.asleep = False
@@ -112,10 +123,10 @@ class WaitingRoom:
 
     @contextmanager
     def enter(
-        self, offer: Offer, poll: tuple[str, int], *, wants_runs: bool, key_id: str | None = None
+        self, offer: Offer, session: str, poll_no: int, *, wants_runs: bool, key_id: str | None = None
     ) -> Iterator[Waiter]:
         """Wait here from before the first look at the queue, so that no hint falls between look and sleep."""
-        waiter = Waiter(self, offer, poll, wants_runs=wants_runs, key_id=key_id)
+        waiter = Waiter(self, offer, session, poll_no, wants_runs=wants_runs, key_id=key_id)
         self._waiters[waiter] = None
         unlisten = bus.current().listen(runner_topic(offer.runner_no), lambda _hint: waiter.call())
         try:
@@ -152,7 +163,7 @@ class WaitingRoom:
         found = {row["no"]: row for row in rows}
         for waiter in tuple(self._waiters):
             row = found.get(waiter.offer.runner_no)
-            if row and (row["asked"] or (row["session"], row["poll_no"]) != waiter.poll):
+            if row and (row["asked"] or (row["session"], row["poll_no"]) != (waiter.session, waiter.poll_no)):
                 waiter.call()
 
     def _hear(self, hint: bytes) -> None:

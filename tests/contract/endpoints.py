@@ -89,6 +89,7 @@ POST   /api/v1/keys
 GET    /api/v1/keys/:id
 PATCH  /api/v1/keys/:id
 DELETE /api/v1/keys/:id
+GET    /api/audit
 POST   /api/v1/sign-in-links
 GET    /api/runs/:id/events
 GET    /api/runs/:id/events/stream

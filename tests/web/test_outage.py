@@ -13,8 +13,10 @@ import pytest
 
 from corral.platform import postgres
 from tests.support.http import Api
+from tests.support.redis import Redis
 from tests.support.waiting import eventually
 from tests.web.conftest import Running
+from tests.web.test_readiness import looked, says
 
 
 class Line:
@@ -137,3 +139,28 @@ CALLS = [
 
 def works(api: Api) -> None:
     assert api.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).status_code == 201
+
+
+def test_without_the_database_or_redis_it_is_not_ready_and_with_them_it_is_again(
+    tmp_path: Path, line: Line, migrated_postgres_url: str, own_redis: Redis
+) -> None:
+    url = f"postgres://postgres@127.0.0.1:{line.port}/{migrated_postgres_url.rpartition('/')[2]}"
+    running = Running(tmp_path, database_url=url, redis_url=own_redis.url)
+    try:
+        assert eventually(lambda: looked(running)[0] == 200)
+        line.cut()
+        status, body = looked(running)
+        assert status == 503
+        assert {check["name"] for check in body["checks"] if not check["ok"]} >= {"database", "migrations"}
+        assert "127.0.0.1" not in str(body)
+        line.mend()
+        eventually(lambda: looked(running)[0] == 200, within=15)
+        assert own_redis.process is not None
+        own_redis.process.kill()
+        # Connections of before the outage may still be found broken, one after the other.
+        eventually(lambda: says(running, "bus") == "Redis does not answer: hints come late", within=15)
+        eventually(lambda: looked(running, exclude="bus")[0] == 200, within=15)
+        own_redis.process.start()
+        eventually(lambda: looked(running)[0] == 200, within=15)
+    finally:
+        running.stop()

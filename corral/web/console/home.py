@@ -7,6 +7,7 @@ from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import (
     agents,
+    audit,
     budgets,
     bus,
     epics,
@@ -28,6 +29,7 @@ from corral.web.console import (
     sign_ins,
     sign_on,
     statement,
+    system,
     tasks,
     usage,
 )
@@ -70,9 +72,11 @@ ROUTES: list[Route] = [
     *profile.route.all,
     *sign_ins.route.all,
     *keys.route.all,
+    *audit.route.all,
     *usage.route.all,
     *prices.route.all,
     *statement.route.all,
     *plan.route.all,
     *settings.route.all,
+    *system.route.all,
 ]

@@ -48,6 +48,7 @@ _LABELS = {
     "secrets:write": "Store and delete secrets",
     "mcps:read": "See MCP servers",
     "mcps:write": "Add, change and delete MCP servers",
+    "audit:read": "See who changed what",
     "people:read": "See who is in the org",
     "people:write": "Invite people, change their roles and remove them",
 }

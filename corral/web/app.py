@@ -134,8 +134,9 @@ async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIter
             await engine.stop(_GRACE)
             await server.drain(_GRACE)
             await supervisor.stop(_GRACE)
-            with contextlib.suppress(Unavailable):
-                await server.presence.leave()
+            with contextlib.suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    await server.presence.leave()
             feeds.close()
             room.close()
             await channel.stop()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from corral.base import logs
 from tests.support.http import Api
 from tests.support.redis import Redis
 from tests.support.waiting import eventually
@@ -56,6 +58,12 @@ def _pump(a: socket.socket, b: socket.socket) -> None:
             b.sendall(data)
     with contextlib.suppress(OSError):
         b.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> None:
+    """Without a set-up each failure of a loop is drawn with its variables, which keeps the loop for seconds."""
+    logs.set_up("json", "warning", sys.__stderr__)
 
 
 @pytest.fixture

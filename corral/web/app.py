@@ -186,8 +186,9 @@ async def _working(server: Server, settings: Settings) -> AsyncIterator[None]:
         await engine.stop(_GRACE)
         await server.drain(_GRACE)
         await server.supervisor.stop(_GRACE)
-        with contextlib.suppress(Unavailable):
-            await server.presence.leave()
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await server.presence.leave()
         feeds.close()
         room.close()
         await server.limiter.stop()

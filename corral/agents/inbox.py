@@ -10,10 +10,11 @@ from itertools import takewhile
 
 from corral.agents import board, mail, results, roster, starting
 from corral.agents.mail import COLUMNS, Message, MessageType
+from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound, Unavailable
 from corral.base.ids import is_id, new_id
 from corral.base.logs import get_logger
-from corral.platform import database
+from corral.platform import acting, audit, database, metrics
 from corral.platform.database import Row, Rows, Unit, sql
 from corral.runs import inputs, log, queue
 from corral.runs.hints import Hints, decide
@@ -23,6 +24,7 @@ from corral.wire.runs import LIVE, RunStatus
 
 log_ = get_logger()
 
+_DEAD = metrics.DEAD_LETTERS.of()
 #: How often a message is tried before it is given up, and the pause after each failure, in ms, doubling.
 MOST_TRIES = 5
 _PAUSE = 500
@@ -33,10 +35,11 @@ _AT_ONCE = 50
 async def drain(receiver: str) -> None:
     """Handle everything in this agent's inbox. What the bus calls when it hears that there is mail."""
     taken = 0
-    while messages := await _next(receiver):
-        if messages[0]["no"] == taken:
-            return  # another server is at it, and goes on with what comes after
-        taken = await _handle_all(messages)
+    with acting.as_(acting.CORRAL):  # whosever request it is that the bus heard of it in
+        while messages := await _next(receiver):
+            if messages[0]["no"] == taken:
+                return  # another server is at it, and goes on with what comes after
+            taken = await _handle_all(messages)
 
 
 async def reread(_now: float) -> None:
@@ -52,8 +55,8 @@ async def reread(_now: float) -> None:
 async def _next(receiver: str) -> Rows:
     """Return the first messages that have had no effect yet; none also while the first rests after a failure."""
     rows = await database.fetch(
-        f"SELECT {COLUMNS}, coalesce(retry_at, 0) <= now_ms() AS is_ready FROM messages WHERE receiver = $1 "  # noqa: S608
-        f"AND handled_at IS NULL AND dead_at IS NULL ORDER BY inbox_seq LIMIT {_AT_ONCE}",
+        f"SELECT {COLUMNS}, request_id, coalesce(retry_at, 0) <= now_ms() AS is_ready FROM messages "  # noqa: S608
+        f"WHERE receiver = $1 AND handled_at IS NULL AND dead_at IS NULL ORDER BY inbox_seq LIMIT {_AT_ONCE}",
         receiver,
     )
     return list(takewhile(lambda row: row["is_ready"], rows))
@@ -62,14 +65,15 @@ async def _next(receiver: str) -> Rows:
 async def _handle_all(messages: Rows) -> int:
     """Handle one after the other, as long as all goes well; returns the number of one that another server has taken."""
     for message in messages:
-        try:
-            if not await _handle(message):
-                return int(message["no"])
-        except Unavailable:  # no fault of the message
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is kept with the message
-            if await _failed(message, error):
-                break
+        with logs.working_for(message["request_id"]):
+            try:
+                if not await _handle(message):
+                    return int(message["no"])
+            except Unavailable:  # no fault of the message
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is kept with the message
+                if await _failed(message, error):
+                    break
     return 0
 
 
@@ -189,6 +193,7 @@ async def replay(org_id: int, message_id: str) -> Message:
                 "updated_at = now_ms() WHERE id = $1 AND status = 'error' AND run_id IS NULL",
                 rows[0]["task_id"],
             )
+        yield from audit.note(org_id, "message.replayed", "message", message_id, receiver=rows[0]["receiver"])
         hints.mail(rows[0]["receiver"])
         hints.message(org_id)
 
@@ -214,4 +219,6 @@ async def _failed(message: Row, error: Exception) -> bool:
         hints.message(message["org_id"])
 
     await decide(unit)
+    if is_dead:
+        _DEAD.add()
     return not is_dead

@@ -9,9 +9,10 @@ from enum import StrEnum
 
 import msgspec
 
+from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id, new_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints, decide
 
@@ -215,10 +216,11 @@ def send(org_id: int, letter: Letter, hints: Hints) -> Unit[str]:
             raise NotFound(f"There is no agent {letter.receiver} here")
     yield sql(
         "INSERT INTO messages (id, org_id, type, sender, receiver, text, task_id, run_id, reply_to, inbox_seq, tries, "
-        "created_at, handled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, now_ms(), "
-        "CASE WHEN $11 THEN now_ms() END)",
+        "created_at, handled_at, request_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, now_ms(), "
+        "CASE WHEN $11 THEN now_ms() END, $12)",
         letter.id, org_id, letter.type.value, letter.sender, letter.receiver, letter.text, letter.task_id,
         letter.run_id, letter.reply_to, seqs[0]["inbox_seq"] if seqs else None, not seqs,
+        logs.worked_for(),
     )  # fmt: skip
     if seqs:
         hints.mail(letter.receiver)
@@ -237,9 +239,16 @@ async def post(org_id: int, letter: Letter) -> Message:
             yield from broadcast(org_id, letter, hints)
         else:
             yield from send(org_id, letter, hints)
+        yield from noted(org_id, letter)
 
     await decide(unit)
     return await get(org_id, letter.id)
+
+
+def noted(org_id: int, letter: Letter) -> Unit[None]:
+    """Write down that a person or an agent sent this: to whom, and not what it says."""
+    told = {"receiver": letter.receiver, "type": letter.type.value, "reply_to": letter.reply_to}
+    yield from audit.note(org_id, "message.sent", "message", letter.id, **told)
 
 
 def broadcast(org_id: int, letter: Letter, hints: Hints) -> Unit[int]:

@@ -127,6 +127,7 @@ class Message(Model):
     task_id = fields.CharField(max_length=36, null=True)
     run_id = fields.CharField(max_length=36, null=True)  # the run that sent it
     reply_to = fields.CharField(max_length=36, null=True)
+    request_id = fields.CharField(max_length=64, null=True)  # of the request that sent it, for logs
     answer_run_id = fields.CharField(max_length=36, null=True)  # the run that was begun to answer it
     inbox_seq = fields.BigIntField(null=True)  # of its receiver, without gaps; null if that is a person
     created_at = fields.BigIntField()

@@ -11,7 +11,7 @@ from corral.agents.board import Task
 from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict
 from corral.base.ids import new_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Row, Unit, sql
 from corral.runs import queue, reads, runners
 from corral.runs.hints import Hints, decide
@@ -20,6 +20,8 @@ from corral.runs.queue import Launch, Prepared
 from corral.runs.runners import Machine
 from corral.wire.runner import Limits
 from corral.wire.runs import Engine, PermissionMode
+
+_TOO_LATE = "It was not done in time, so nobody waits for it any more"
 
 
 async def start(org_id: int, task_id: str, by: str, run_id: str | None = None) -> Run:
@@ -159,7 +161,8 @@ async def _overdue(org_id: int, task_id: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         task = yield from board.locked(org_id, task_id)
         yield sql("UPDATE tasks SET due_at = NULL WHERE id = $1", task_id)
-        yield from board.end(task, board.ERROR, hints, error="It was not done in time, so nobody waits for it any more")
+        yield from board.end(task, board.ERROR, hints, error=_TOO_LATE)
+        yield from audit.note(org_id, "task.cancelled", "task", task_id, title=task["title"], reason=_TOO_LATE)
         live = yield from board.live_run(task)
         if live is not None:
             yield from queue.stop(live, "corral", hints)

@@ -9,7 +9,8 @@ import contextlib
 import logging
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
 import structlog
@@ -22,6 +23,8 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 MOST_CONCEALED = 500
 MOST_CHARACTERS = 4_000_000
 
+#: The request that this task works for: every line says so.
+_request: ContextVar[str | None] = ContextVar("request", default=None)
 _concealed: OrderedDict[str, Redactor] = OrderedDict()
 
 
@@ -32,7 +35,7 @@ def set_up(form: str = "auto", level: str = "info", stream: TextIO | None = None
     as_json = form == "json" or (form == "auto" and not out.isatty())
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _name_request,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
             *_renderers(as_json=as_json, colors=out.isatty()),
@@ -48,6 +51,26 @@ def set_up(form: str = "auto", level: str = "info", stream: TextIO | None = None
 def get_logger(**context: Any) -> Any:
     """Return a logger whose lines carry `context`, such as a run's id. It may be made before `set_up`."""
     return structlog.get_logger(**context)
+
+
+def work_for(request_id: str | None) -> None:
+    """Let the lines of this task, and of those it starts from now on, name the request that it works for."""
+    _request.set(request_id)
+
+
+@contextlib.contextmanager
+def working_for(request_id: str | None) -> Iterator[None]:
+    """Do so for a while only."""
+    token = _request.set(request_id)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def worked_for() -> str | None:
+    """Return the id of the request that this task works for, if there is one."""
+    return _request.get()
 
 
 def conceal(secrets: Iterable[tuple[str, str]]) -> None:
@@ -82,6 +105,12 @@ class _Masked:
     def flush(self) -> None:
         with contextlib.suppress(OSError):
             self._stream.flush()
+
+
+def _name_request(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if (request_id := _request.get()) is not None:
+        event.setdefault("request_id", request_id)
+    return event
 
 
 def _renderers(*, as_json: bool, colors: bool) -> list[Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
 
 RunOnce = Callable[[float], Awaitable[object]]
+
+#: Seconds by which a busy process may be late.
+_SLACK = 15.0
 
 log = get_logger()
 
@@ -26,11 +29,33 @@ class Loop:
     limit: float  #: seconds a round may take; then it is cut off and counts as failed
     after: float  #: seconds before the first round
     backoff: Backoff
+    rounds: int = 0  #: that ended, well or not
+    failures: int = 0
+    failing: int = 0  #: failures since the last round that went well
+    error: Exception | None = None  #: of the last round, if that failed
+    ended_at: float | None = None  #: when the last round that went well did, by the clock of the rounds
+    lasted: float = 0.0  #: seconds of the last round
+    heard: float = field(default_factory=time.monotonic)  #: when a round last ended, well or not, or the loop was made
     _hint: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Tell whether no round has ended for so long that it must hang, or nobody runs it."""
+        rest = max(self.every, self.backoff.most) + (0.0 if self.rounds else self.after)
+        return time.monotonic() - self.heard > rest + self.limit + _SLACK
 
     def wake(self) -> None:
         """Begin the next round now."""
         self._hint.set()
+
+    def note(self, begun: float, error: Exception | None = None) -> None:
+        """Keep how a round went that began at this reading of the monotonic clock."""
+        self.heard = time.monotonic()
+        self.lasted = self.heard - begun
+        self.rounds += 1
+        self.error = error
+        self.failing = self.failing + 1 if error is not None else 0
+        self.failures += error is not None
 
     async def rest(self, seconds: float) -> None:
         """Sleep for `seconds`, or until somebody wakes this loop."""
@@ -48,6 +73,11 @@ class Supervisor:
         self._loops: list[Loop] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+
+    @property
+    def loops(self) -> Sequence[Loop]:
+        """Return every loop, and how it does."""
+        return self._loops
 
     def add(self, name: str, run_once: RunOnce, *, every: float, limit: float = 60.0, after: float = 0.0) -> Loop:
         """Register a loop whose first round begins `after` seconds; call before `start`. The answer can be woken."""
@@ -80,12 +110,16 @@ class Supervisor:
 
     async def _round(self, loop: Loop) -> float:
         """Run once and return the seconds to rest."""
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(loop.limit):
                 await loop.run_once(self._clock())
         except Exception as error:
+            loop.note(begun, error)
             delay = loop.backoff.next()
             log.exception("loop failed", loop=loop.name, error=repr(error), again_in=round(delay, 1))
             return delay
+        loop.note(begun)
+        loop.ended_at = self._clock()
         loop.backoff.reset()
         return loop.every

@@ -38,6 +38,9 @@ class Bus(Protocol):
     async def start(self) -> None:
         """Begin to exchange hints."""
 
+    async def healthy(self) -> bool:
+        """Tell, within two seconds, whether hints reach the other servers now."""
+
     async def stop(self) -> None:
         """End it; publishing later does nothing."""
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from corral.base import logs
 from corral.base.logs import get_logger
 from corral.bus import MailHandler
 
@@ -78,6 +79,7 @@ class Mailroom:
             self._room.clear()
 
     async def _turn(self, receiver: str, hint: bytes) -> None:
+        logs.work_for(None)  # of whoever asked first, or last
         went_well = False
         try:
             await self._handler(receiver)

@@ -66,6 +66,10 @@ class MemoryBus:
     async def start(self) -> None:
         """Nothing to do."""
 
+    async def healthy(self) -> bool:
+        """Return that it is there."""
+        return True
+
     async def stop(self) -> None:
         """Forget every listener, and end handling mail."""
         self._listeners.clear()

@@ -22,9 +22,11 @@ from corral.base.ids import new_token
 from corral.bus import Data, Listener, MailHandler
 from corral.bus.memory import MemoryBus
 from corral.bus.redis_mail import RedisMail, posted
+from corral.platform import metrics
 
 log = structlog.get_logger(__name__)
 
+_DROPPED, _OUTAGES = metrics.HINTS_DROPPED.of(), metrics.BUS_OUTAGES.of()
 #: Commands that may wait for Redis; later ones are dropped when it cannot keep up.
 _QUEUE = 10_000
 _PREFIX = "corral:"
@@ -109,8 +111,10 @@ class RedisBus:
             return False
 
     def _send(self, *command: Any) -> None:
-        with contextlib.suppress(asyncio.QueueFull):
+        try:
             self._waiting.put_nowait(command)
+        except asyncio.QueueFull:
+            _DROPPED.add()
 
     def _task(self, step: Callable[[], Coroutine[None, None, None]]) -> asyncio.Task[None]:
         return asyncio.create_task(self._keep(step))
@@ -121,6 +125,7 @@ class RedisBus:
             try:
                 await step()
             except (RedisError, OSError, TimeoutError) as error:
+                _OUTAGES.add()
                 log.warning("redis is away; hints come late", error=str(error))
                 await asyncio.sleep(random.uniform(0.2, 1.0))
 

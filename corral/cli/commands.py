@@ -11,6 +11,7 @@ from corral.cli import (
     agents,
     approvals,
     ask,
+    audit,
     backup,
     budgets,
     doctor,
@@ -18,6 +19,9 @@ from corral.cli import (
     mcps,
     messages,
     options,
+    orgs,
+    people,
+    plan,
     processes,
     runners,
     runs,
@@ -52,9 +56,14 @@ def build() -> typer.Typer:
     app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
     app.add_typer(budgets.app, name="budgets", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
+    app.add_typer(people.app, name="people", rich_help_panel="Look after it")
+    app.add_typer(people.invitations, name="invitations", rich_help_panel="Look after it")
+    app.add_typer(orgs.app, name="orgs", rich_help_panel="Look after it")
+    app.add_typer(plan.limits, name="limits", rich_help_panel="Look after it")
+    app.add_typer(plan.app, name="plan", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
-    for command in (backup.backup, backup.restore, sign_in.sign_in, doctor.doctor, version):
+    for command in (audit.audit, backup.backup, backup.restore, sign_in.sign_in, doctor.doctor, version):
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):
         app.command(rich_help_panel="Processes of a larger installation")(command)

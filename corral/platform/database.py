@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,6 +21,7 @@ from tortoise.exceptions import DBConnectionError
 from tortoise.migrations.api.migrate import migrate as tortoise_migrate
 
 from corral.base.errors import Unavailable
+from corral.platform import metrics
 from corral.platform.embedded import BUSY_MS, Embedded, add_functions
 from corral.platform.settings import Settings
 from corral.platform.statements import Deadlock, Duplicate, Row, Rows, Statement, Unit, alone, many, sql
@@ -44,26 +46,36 @@ __all__ = [
     "sql",
 ]  # written with, and imported from here
 
+_COMMITS, _STATEMENTS = metrics.STATEMENTS.of("unit"), metrics.STATEMENTS.of("statement")
+_OUTAGES = metrics.OUTAGES.of()
 #: The SQLite file of this process, where there is one.
 _embedded: Embedded | None = None
 
 
 async def commit(unit: Unit[T]) -> T:
     """Run the unit in one transaction and return its value; what it raises rolls back and is raised here."""
-    if _embedded is not None:
-        return await _embedded.commit(unit)
-    with _translated():
-        async with get_connection("default").acquire_connection() as connection:
-            return await _drive_postgres(connection, unit)
+    begun = perf_counter()
+    try:
+        if _embedded is not None:
+            return await _embedded.commit(unit)
+        with _translated():
+            async with get_connection("default").acquire_connection() as connection:
+                return await _drive_postgres(connection, unit)
+    finally:
+        _COMMITS.see(perf_counter() - begun)
 
 
 async def fetch(text: str, *args: Any) -> Rows:
     """Run one statement on its own, committed at once if it writes, and return its rows."""
-    if _embedded is not None:
-        return await _embedded.fetch(text, args)
-    with _translated():
-        async with get_connection("default").acquire_connection() as connection:
-            return cast("Rows", await connection.fetch(text, *args))
+    begun = perf_counter()
+    try:
+        if _embedded is not None:
+            return await _embedded.fetch(text, args)
+        with _translated():
+            async with get_connection("default").acquire_connection() as connection:
+                return cast("Rows", await connection.fetch(text, *args))
+    finally:
+        _STATEMENTS.see(perf_counter() - begun)
 
 
 async def scan(text: str, *args: Any) -> Rows:
@@ -82,6 +94,14 @@ async def checkpoint() -> None:
     """Keep SQLite's write-ahead log short; run each second by a server's loop. PostgreSQL does so itself."""
     if _embedded is not None:
         await _embedded.checkpoint()
+
+
+def connections() -> tuple[int, int] | None:
+    """Return how many connections to PostgreSQL this process has open, and how many of them are in use."""
+    if _embedded is not None:
+        return None
+    pool: asyncpg.Pool | None = get_connection("default")._pool  # noqa: SLF001 - Tortoise has no word for it
+    return (pool.get_size(), pool.get_size() - pool.get_idle_size()) if pool is not None else (0, 0)
 
 
 def dialect() -> str:
@@ -181,6 +201,7 @@ def _translated() -> Iterator[None]:
         raise Deadlock from error
     except Exception as error:
         if is_outage(error):
+            _OUTAGES.add()
             raise Unavailable from error
         raise
 
@@ -204,7 +225,12 @@ _AWAY = (
 
 def _connection(settings: Settings) -> Any:
     if settings.is_embedded:
-        pragmas = {"synchronous": settings.sync, "busy_timeout": BUSY_MS, "journal_size_limit": 64 * 1024 * 1024}
+        pragmas = {
+            "synchronous": settings.sync,
+            "busy_timeout": BUSY_MS,
+            "journal_size_limit": 64 * 1024 * 1024,
+            "recursive_triggers": "on",  # as in `embedded`
+        }
         return {
             "engine": "tortoise.backends.sqlite",
             "credentials": {"file_path": str(_file(settings)), **pragmas},

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.migrations.operations import RunSQL
 from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 from tortoise.migrations.schema_generator.state import State
+
+
+@cache
+def shipped() -> frozenset[tuple[str, str]]:
+    """Return the migrations that this version of Corral comes with, by sub-package and name."""
+    here = Path(__file__).parents[1]
+    return frozenset((file.parts[-3], file.stem) for file in here.glob("*/migrations/0*.py"))
 
 
 class DialectSql(RunSQL):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import msgspec
 
 from corral.base.errors import CorralError
+from corral.platform import metrics
 from corral.providers.entries import Call, Stop, View
 from corral.wire.tools import ToolSpec
 
@@ -113,6 +116,19 @@ class Trouble(CorralError):
     def payload(self) -> dict[str, object]:
         """Return it as `run.failed` says it."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+@contextmanager
+def measured(provider: str) -> Iterator[None]:
+    """Count an answer of this provider, how it ended and how long it took; one that was stopped counts for nothing."""
+    begun = time.monotonic()
+    try:
+        yield
+    except Trouble as error:
+        outcome = "later" if error.may_pass else "failed"
+        metrics.PROVIDER_CALLS.of(provider, outcome).see(time.monotonic() - begun)
+        raise
+    metrics.PROVIDER_CALLS.of(provider, "ok").see(time.monotonic() - begun)
 
 
 #: How what a model wrote in place of a JSON object is told back to it.

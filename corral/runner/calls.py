@@ -85,7 +85,7 @@ class Calls:
                 if not answer.done and time.monotonic() - asked < AT_ONCE_SECONDS:
                     await self._pause(AT_ONCE_SECONDS)
         except Refused as refusal:
-            self._log.warning("the server refuses a tool call", tool=call.name, why=refusal.message)
+            self._log.warning("the server refuses a tool call", tool=call.name, **refusal.told)
             answer = ToolAnswer(done=True, text=refusal.message, is_error=True)
         except Exception as error:  # noqa: BLE001 - whatever it was, the agent does not wait for ever
             self._log.exception("a tool call broke", tool=call.name)

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from corral.base.errors import CorralError
+from corral.base.ids import new_id
 from corral.wire.events import EventBatch, EventsStored
 from corral.wire.runner import CommandResult, Poll, PollAnswer, Register, Registered
 from corral.wire.tools import ToolAnswer, ToolCall
@@ -21,7 +22,18 @@ ANSWER_SECONDS = 20.0
 POLL_SLACK_SECONDS = 10.0
 
 
-class Retryable(CorralError):
+class Failed(CorralError):
+    """A call has failed."""
+
+    call: str | None = None  #: the id of the request: the server's log has it as `request_id`
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Return what a line of the log says of it."""
+        return {"why": self.message, **({"call": self.call} if self.call else {})}
+
+
+class Retryable(Failed):
     """The server is away for the moment."""
 
     def __init__(self, message: str, *, after: float = 0.0) -> None:
@@ -30,7 +42,7 @@ class Retryable(CorralError):
         self.after = after
 
 
-class Refused(CorralError):
+class Refused(Failed):
     """The server will not do this, however often it is asked."""
 
     def __init__(self, message: str, *, status: int) -> None:
@@ -100,13 +112,18 @@ class Client:
         token: str | None = None,
     ) -> T:
         content = None if body is None else self._encode(body)
-        http, headers = (self._http, {}) if token is None else (self._tools, {"authorization": f"Bearer {token}"})
+        headers = {"x-request-id": new_id()}
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        http = self._http if token is None else self._tools
         try:
             response = await http.request(method, path, content=content, timeout=timeout, headers=headers)
         except httpx.HTTPError as error:
             raise Retryable(f"{self.url} does not answer ({type(error).__name__}{_colon(error)})") from error
         if not response.is_success:
-            raise _failure(response)
+            failure = _failure(response)
+            failure.call = headers["x-request-id"]
+            raise failure
         try:
             return msgspec.json.decode(response.content or b"null", type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -131,7 +148,7 @@ def _waiting(seconds: float) -> httpx.Timeout:
     return httpx.Timeout(seconds + POLL_SLACK_SECONDS, connect=CONNECT_SECONDS)
 
 
-def _failure(response: httpx.Response) -> CorralError:
+def _failure(response: httpx.Response) -> Failed:
     status, words = response.status_code, _words(response)
     if status >= 500 or status in {408, 425, 429}:
         return Retryable(f"{response.url.path} answered {status}: {words}", after=_retry_after(response))

@@ -179,7 +179,7 @@ class Commands:
                 await self._pause(max(backoff.next(), error.after))
             except Refused as refusal:
                 if not refusal.is_about_the_key:
-                    log.warning("the server does not want a command's result", command=command_id, why=refusal.message)
+                    log.warning("the server does not want a command's result", command=command_id, **refusal.told)
                     break
                 await self._pause(30.0)
         self._journal.told(command_id)
@@ -199,8 +199,8 @@ def _hand_over(job: Job, kind: CommandKind, payload: msgspec.Raw) -> None:
         case CommandKind.MESSAGE:
             job.say(msgspec.json.decode(payload, type=Message))
         case CommandKind.CANCEL:
-            job.cancel(msgspec.json.decode(payload, type=Cancel))
+            job.orders.cancel(msgspec.json.decode(payload, type=Cancel))
         case CommandKind.FUND:
             job.fund(msgspec.json.decode(payload, type=Fund))
         case CommandKind.PAUSE:
-            job.pause(msgspec.json.decode(payload, type=Pause))
+            job.orders.pause(msgspec.json.decode(payload, type=Pause))

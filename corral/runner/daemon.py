@@ -143,7 +143,7 @@ class Daemon:
                 if refusal.status in {404, 409}:
                     await self._session.begin_again(self._clis, refusal)
                 else:
-                    log.error("the server refuses our poll; the runs here go on", why=refusal.message)  # noqa: TRY400
+                    log.error("the server refuses our poll; the runs here go on", **refusal.told)  # noqa: TRY400
                     await asyncio.sleep(REFUSED_SECONDS)
 
     async def _poll(self) -> PollAnswer | None:

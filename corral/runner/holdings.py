@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from corral.base import logs
 from corral.base.logs import get_logger
 from corral.runner import spool
 from corral.runner.job import Job, Tools
@@ -80,10 +81,11 @@ class Holdings:
                 return self.take(assignment, phase)
             return self._send_again(held, assignment.stored_n)
         if phase > Phase.RUN:
-            job.interrupt("The runner was stopping when it got this")  # handed back at once
+            job.orders.interrupt("The runner was stopping when it got this")  # handed back at once
         self._jobs[key] = job
-        self._send(job.outbox)
-        task = self._running[key] = asyncio.create_task(job.run(), name=f"run {assignment.run_id}")
+        with logs.working_for(assignment.request_id):  # who launched the run can find it in the log of its machine
+            self._send(job.outbox)
+            task = self._running[key] = asyncio.create_task(job.run(), name=f"run {assignment.run_id}")
         task.add_done_callback(lambda task: self._ended(key, task))
         return True
 
@@ -101,11 +103,11 @@ class Holdings:
         """Tell the jobs what the phase means for them."""
         for job in self._jobs.values():
             if phase in {Phase.CANCEL, Phase.FORCE}:
-                job.cancel(Cancel(by="runner", message=STOPPED))
+                job.orders.cancel(Cancel(by="runner", message=STOPPED))
             elif phase == Phase.INTERRUPT:
-                job.interrupt(STOPPED)
+                job.orders.interrupt(STOPPED)
             if phase == Phase.FORCE:
-                job.force()
+                job.orders.force()
 
     def hurry(self) -> None:
         """The server is back: send and ask now."""
@@ -122,8 +124,8 @@ class Holdings:
     async def close(self) -> None:
         """Let go of everything; jobs are left only if the daemon itself broke."""
         for job in self._jobs.values():
-            job.interrupt("The runner broke")
-            job.force()
+            job.orders.interrupt("The runner broke")
+            job.orders.force()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=5.0)
         for outbox in list(self._outboxes.values()):

@@ -184,7 +184,7 @@ class Outbox:
             await self._pause(max(self._backoff.next(), error.after))
         except Refused as refusal:
             if drafts is not None and refusal.status in {400, 422}:
-                self._log.warning("the server takes no drafts; going on without", why=refusal.message)
+                self._log.warning("the server takes no drafts; going on without", **refusal.told)
                 self._wants_drafts = False
             else:
                 await self._note_refusal(piece, refusal)
@@ -237,13 +237,13 @@ class Outbox:
             return
         self._wants_drafts = True  # if they were refused before, it was perhaps for this
         if piece.usage:
-            self._log.error("the server refused a usage line", why=refusal.message, usage=piece.usage[0].source)
+            self._log.error("the server refused a usage line", **refusal.told, usage=piece.usage[0].source)
             self._next = piece.next
             return
         if not piece.events:
             return  # they were token frames, and are gone
         refused = piece.events[0]
-        self._log.error("the server refused an event", why=refusal.message, type=refused.type, n=refused.n)
+        self._log.error("the server refused an event", **refusal.told, type=refused.type, n=refused.n)
         if refused.n in self._substitutes:
             await self._pause(REFUSED_SECONDS)
         self._substitutes[refused.n] = _substitute(refused, refusal.message)
@@ -262,7 +262,7 @@ class Outbox:
         self._tokens.clear()
         if not self._away:
             self._away = True
-            self._log.warning("events stay in the spool for now", why=error.message)
+            self._log.warning("events stay in the spool for now", **error.told)
 
     def _note_back(self) -> None:
         self._backoff.reset()

@@ -74,7 +74,7 @@ class Session:
                 is_patient = refusal.status == 409 and time.monotonic() - begun < NAME_TAKEN_SECONDS
                 if is_first and not is_patient:
                     raise NotWelcomeError(_why_not(refusal, self._settings)) from refusal
-                log.warning("the server does not register us; trying again", why=refusal.message)
+                log.warning("the server does not register us; trying again", **refusal.told)
                 await asyncio.sleep(max(backoff.next(), 5.0 if is_patient else REFUSED_SECONDS))
         self._since = time.monotonic()
         self.note_back()
@@ -96,14 +96,14 @@ class Session:
                 " Give each runner a CORRAL_DATA of its own"
             )
         self._was_stolen = is_stolen
-        log.warning("the server does not know this session; registering anew", why=refusal.message)
+        log.warning("the server does not know this session; registering anew", **refusal.told)
         await self.begin(clis)
 
     def note_away(self, error: Retryable) -> None:
         """Say once that the server went away."""
         if not self.is_away:
             self.is_away = True
-            log.warning("the server is away; trying again", why=error.message)
+            log.warning("the server is away; trying again", **error.told)
 
     def note_back(self) -> None:
         """Say once that it is back, and let whoever waits for it go on."""
@@ -129,7 +129,7 @@ class Session:
 def _why_not(refusal: Refused, settings: Settings) -> str:
     match refusal.status:
         case 401:
-            return f"{settings.url} does not know this CORRAL_API_KEY; make one with `corral keys create`"
+            return f"{settings.url} does not know this CORRAL_API_KEY; make one with `corral keys create --runner`"
         case 403:
             return f"This CORRAL_API_KEY may not register runners: {refusal.message}"
         case 409:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from corral.base.ids import new_token
-from corral.platform import database
+from corral.platform import database, keys, metrics
 from corral.platform.database import Row, Rows, Statement, Unit, alone, sql
 from corral.runs import admission, states
 from corral.runs.hints import Hints, decide
@@ -18,6 +18,7 @@ from corral.wire.agents import AgentSnapshot, system_prompt
 from corral.wire.runner import Assignment, Limits, Money, Resume
 from corral.wire.runs import Engine, PermissionMode, RunStatus
 
+_CLAIMS = metrics.CLAIMS.of()
 #: What makes a run one that may be claimed, as the partial index has it.
 READY = "status = 'queued' AND hold IS NULL AND NOT attempt_open"
 _TAKE = (
@@ -26,32 +27,48 @@ _TAKE = (
 )
 
 
-async def claim(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> list[Assignment]:
-    """Open an attempt of up to `most` ready runs in these placements: highest priority first, then oldest."""
-    statement = _taking(runner_no, session, placement_ids, most)
+async def claim(
+    runner_no: int, session: str, placement_ids: Sequence[int], most: int, *, key_id: str | None = None
+) -> list[Assignment]:
+    """Open an attempt of up to `most` ready runs in these placements: highest priority first, then oldest.
+
+    Nothing is given to a key that has ended while its poll waited.
+    """
+    statement = _taking(runner_no, session, placement_ids, most, key_id)
     rows = await database.fetch(statement.sql, *statement.args) if statement else ()
+    _CLAIMS.add(len(rows))
     if any(admission.is_limited(row) for row in rows):
         return await decide(lambda hints: _given(rows, hints))
     return [assignment(row) for row in _in_order(rows)]
 
 
-def take(runner_no: int, session: str, placement_ids: Sequence[int], most: int, hints: Hints) -> Unit[list[Assignment]]:
+def take(
+    runner_no: int, session: str, placement_ids: Sequence[int], most: int, hints: Hints, *, key_id: str | None = None
+) -> Unit[list[Assignment]]:
     """Do the same within another unit."""
-    statement = _taking(runner_no, session, placement_ids, most)
-    return (yield from _given((yield statement), hints)) if statement else []
+    statement = _taking(runner_no, session, placement_ids, most, key_id)
+    if statement is None:
+        return []
+    rows = yield statement
+    _CLAIMS.add(len(rows))
+    return (yield from _given(rows, hints))
 
 
-def _taking(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> Statement | None:
+def _taking(
+    runner_no: int, session: str, placement_ids: Sequence[int], most: int, key_id: str | None
+) -> Statement | None:
     if not placement_ids or most < 1:
         return None
+    args: tuple[object, ...] = (new_token(18), runner_no, session)
+    by_key = ""
+    if key_id is not None:
+        by_key, args = f"AND EXISTS (SELECT 1 FROM api_keys WHERE id = $4 AND {keys.LIVE}) ", (*args, key_id)  # noqa: S608
     lock = " FOR UPDATE SKIP LOCKED" if database.dialect() == "postgres" else ""
     wanted = ",".join(str(int(i)) for i in placement_ids)
     return alone(
-        f"{_TAKE} (SELECT no FROM runs WHERE {READY} AND placement_id IN ({wanted}) "  # noqa: S608 - integers
+        f"{_TAKE} (SELECT no FROM runs WHERE {READY} AND placement_id IN ({wanted}) {by_key}"  # noqa: S608 - integers
         f"ORDER BY priority DESC, no LIMIT {int(most)}{lock}) RETURNING {COLUMNS}",
-        new_token(18),
-        runner_no,
-        session,
+        *args,
     )
 
 
@@ -95,7 +112,7 @@ async def ready_placements() -> list[int]:
 #: What an assignment is made of.
 COLUMNS = (
     "no, id, attempt, lease, engine, prompt, next_prompt, cwd, permission_mode, model, session_id, resume, fork, "
-    "allowed_tools, limits, spool_n, status, agent, org_id, agent_id, account"
+    "allowed_tools, limits, spool_n, status, agent, org_id, agent_id, account, request_id"
 )
 
 
@@ -119,4 +136,5 @@ def assignment(run: Row) -> Assignment:
         system_prompt=system_prompt(agent) if agent else None,
         stored_n=run["spool_n"],
         agent=agent,
+        request_id=run["request_id"],
     )

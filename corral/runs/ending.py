@@ -24,6 +24,7 @@ CANCELLED = "Cancelled by a person"
 
 def end(run_no: int, event: EventType, status: RunStatus, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
     """End the run on the server's own word: append the event and fold it."""
+    hints.ended(status.value)
     yield from log.append(run_no, event, reason, hints)
     yield from states.change(run_no, ended(status, reason), hints, reason)
 

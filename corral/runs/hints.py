@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from corral import bus
 from corral.bus import Data
-from corral.platform import database
+from corral.platform import database, metrics
 from corral.platform.database import Deadlock, Unit
 
 T = TypeVar("T")
@@ -20,10 +20,15 @@ class Hints:
         """Start with none."""
         self._hints: list[tuple[str, Data]] = []
         self._mail: list[str] = []
+        self._ended: str | None = None
 
     def log(self, run_no: int, data: Data) -> None:
         """A run's log has grown; `data` is what `feed` understands."""
         self._hints.append((log_topic(run_no), data))
+
+    def ended(self, status: str) -> None:
+        """A run has ended so: nobody is told, it is counted."""
+        self._ended = status
 
     def placement(self, placement_id: int) -> None:
         """A run with these needs is ready to be claimed."""
@@ -54,6 +59,9 @@ class Hints:
         hints, self._hints = self._hints, []
         for topic, data in hints:
             bus.current().publish(topic, data)
+        if self._ended is not None:
+            metrics.ENDED.of(self._ended).add()
+            self._ended = None
         mail, self._mail = self._mail, []
         for receiver in dict.fromkeys(mail):
             bus.current().mail(receiver)
@@ -63,6 +71,8 @@ class Hints:
 PLACEMENTS = "placements"
 #: One topic for what all orgs' runs are given; a hint is the org's number.
 SUPPLIES = "supplies"
+#: One topic for all keys that change or end; a hint is the key's id.
+KEYS = "keys"
 
 
 def log_topic(run_no: int) -> str:
@@ -83,6 +93,11 @@ def call_topic(run_no: int) -> str:
 def bus_topic(org_id: int) -> str:
     """Name the topic of an org's messages."""
     return f"bus:{org_id}"
+
+
+def key_changed(key_id: str) -> None:
+    """Tell every server that a key has changed or ended."""
+    bus.current().publish(KEYS, key_id.encode())
 
 
 #: How often a unit that gave way to another is begun anew.

@@ -9,9 +9,9 @@ import msgspec
 from msgspec.structs import replace
 
 from corral.base.errors import BadRequest, LeaseLost, NotFound
-from corral.platform import database
+from corral.platform import database, metrics
 from corral.platform.database import Row, Rows, Statement, Unit, many, sql
-from corral.runs import fold, inputs, log, states
+from corral.runs import ending, fold, inputs, log, states
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
 from corral.runs.states import Changes, Expression
@@ -40,6 +40,8 @@ _WITHIN = b"[" * 100 + b"%b" + b"]" * 100
 MOST_REQUEST_ID = 100
 
 
+_STORED, _REPEATED, _FENCED = (metrics.BATCHES.of(outcome) for outcome in ("stored", "repeated", "fenced"))
+_EVENTS = metrics.EVENTS.of()
 #: What belongs to a batch beside its events; given the run's `no`.
 Beside = Callable[[int], Unit[None]]
 #: What moves its run to another state by the statement that numbers it.
@@ -56,7 +58,10 @@ async def ingest(org_id: int, run_id: str, batch: EventBatch, beside: Beside | N
     book = await pricelists.current(org_id) if batch.usage or batch.drafts else None
     outcome = await decide(lambda hints: _store(_Arrived(org_id, run_id, batch, payloads, hints, beside, book)))
     if outcome.fenced:
+        _FENCED.add()
         raise LeaseLost
+    (_STORED if outcome.stored or not batch.events else _REPEATED).add()
+    _EVENTS.add(outcome.stored)
     if batch.tokens and outcome.live:
         hints = Hints()
         hints.log(outcome.run_no, token_hint(batch.tokens))
@@ -82,6 +87,7 @@ class _Outcome(msgspec.Struct):
     n: int  #: stored so far
     fenced: bool = False
     live: bool = True
+    stored: int = 0  #: events that were new
 
 
 def _check(batch: EventBatch) -> list[str]:
@@ -147,12 +153,14 @@ def _store(arrived: _Arrived) -> Unit[_Outcome]:
         return _Outcome(run["no"], run["spool_n"])
     logged = _logged(run, batch, payloads)
     hints.log(run["no"], log_hint(arrived.run_id, logged))
+    if (status := ending.ENDS.get(batch.events[-1].type)) is not None:
+        hints.ended(status.value)
     if changes and not arrived.is_plain:
         yield from fold.tell(run["no"], changes, logged[folded - 1], hints)
     for event, entry in zip(batch.events[folded:], logged[folded:], strict=True):
         if event.type in FOLDED:
             yield from fold.fold(run["no"], event.type, entry, hints)
-    return _Outcome(run["no"], batch.events[-1].n)
+    return _Outcome(run["no"], batch.events[-1].n, stored=len(batch.events))
 
 
 def _spend(arrived: _Arrived, run: Row) -> Unit[None]:

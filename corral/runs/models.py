@@ -67,6 +67,7 @@ class Run(Model):
     limits = fields.TextField()  # JSON of wire.Limits
     allowed_tools = fields.TextField()  # JSON list
     created_by = fields.CharField(max_length=64)  # `key:<id>` or `user:<id>`
+    request_id = fields.CharField(max_length=64, null=True)  # of the request that set it going, for logs
 
     parent_no = fields.BigIntField(null=True)  # the run whose CLI session this one went on with
     parent_id = fields.CharField(max_length=36, null=True)

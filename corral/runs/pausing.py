@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 
+from corral.base import logs
 from corral.base.errors import BadRequest, Conflict
+from corral.platform import audit
 from corral.platform.database import Row, Unit, sql
-from corral.runs import commands, ending, inputs, log, placements, queue, resuming, states
+from corral.runs import commands, ending, inputs, log, placements, places, queue, resuming, states
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.runs.states import AGAIN
@@ -33,6 +35,8 @@ async def pause_by(org_id: int, run_id: str, by: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
         yield from pause(run, Pause(by=by), hints)
+        if _code(run["pause_requested"]) != BY_HAND:
+            yield from audit.note(org_id, "run.paused", "run", run_id)
 
     await decide(unit)
 
@@ -42,7 +46,14 @@ async def continue_by(org_id: int, run_id: str, message: str | None, by: str) ->
 
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
+        if run["agent_id"] is not None and places.are_limited():  # it waits for a place when its agent is free
+            yield sql("UPDATE runs SET hold = $2 WHERE no = $1", run["no"], states.NEW)
         yield from continue_(run, hints, message, by)
+        told = {"was": run["status"], "with_message": message is not None}
+        yield from audit.note(org_id, "run.continued", "run", run_id, **told)
+        yield sql("UPDATE runs SET request_id = $2 WHERE no = $1", run["no"], logs.worked_for())
+        if run["agent_id"] is None:
+            yield from places.demand(org_id, run["no"])
 
     await decide(unit)
 

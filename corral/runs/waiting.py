@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import structlog
 
 from corral import bus
+from corral.platform import keys
 from corral.runs import claim, placements
-from corral.runs.hints import PLACEMENTS, runner_topic
+from corral.runs.hints import KEYS, PLACEMENTS, runner_topic
 from corral.runs.placements import Offer, Placement
 
 log = structlog.get_logger(__name__)
@@ -19,11 +20,11 @@ log = structlog.get_logger(__name__)
 class Waiter:
     """One poll that waits."""
 
-    __slots__ = ("_wake", "asleep", "offer", "placement", "room", "runner_called", "wants_runs")
+    __slots__ = ("_wake", "asleep", "key_id", "offer", "placement", "room", "runner_called", "wants_runs")
 
-    def __init__(self, room: WaitingRoom, offer: Offer, *, wants_runs: bool) -> None:
+    def __init__(self, room: WaitingRoom, offer: Offer, *, wants_runs: bool, key_id: str | None) -> None:
         """Wait for commands and, if it wants, for runs that `offer` satisfies."""
-        self.room, self.offer, self.wants_runs = room, offer, wants_runs
+        self.room, self.offer, self.wants_runs, self.key_id = room, offer, wants_runs, key_id
         self.placement: Placement | None = None
         self.runner_called = False
         self.asleep = False
@@ -83,24 +84,33 @@ class WaitingRoom:
         self.stopping = False
         self.heard = 0  #: hints of ready runs so far: who looked before the last one may have to look again
         self._waiters: dict[Waiter, None] = {}
-        self._unlisten: Callable[[], None] = lambda: None
+        self._unlisten: list[Callable[[], None]] = []
         self._reads: set[asyncio.Task[None]] = set()
+
+    @property
+    def count(self) -> int:
+        """Return how many polls wait."""
+        return len(self._waiters)
 
     def open(self) -> None:
         """Begin to hear hints."""
-        self._unlisten = bus.current().listen(PLACEMENTS, self._hear)
+        self._unlisten = [
+            bus.current().listen(PLACEMENTS, self._hear),
+            bus.current().listen(KEYS, self._hear_of_key),
+        ]
 
     def close(self) -> None:
         """Send every poll home: the server stops."""
         self.stopping = True
-        self._unlisten()
+        for unlisten in self._unlisten:
+            unlisten()
         for waiter in tuple(self._waiters):
             waiter.call()
 
     @contextmanager
-    def enter(self, offer: Offer, *, wants_runs: bool) -> Iterator[Waiter]:
+    def enter(self, offer: Offer, *, wants_runs: bool, key_id: str | None = None) -> Iterator[Waiter]:
         """Wait here from before the first look at the queue, so that no hint falls between look and sleep."""
-        waiter = Waiter(self, offer, wants_runs=wants_runs)
+        waiter = Waiter(self, offer, wants_runs=wants_runs, key_id=key_id)
         self._waiters[waiter] = None
         unlisten = bus.current().listen(runner_topic(offer.runner_no), lambda _hint: waiter.call())
         try:
@@ -134,6 +144,14 @@ class WaitingRoom:
         task = asyncio.get_running_loop().create_task(self._read_and_call(placement_id))
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
+
+    def _hear_of_key(self, hint: bytes) -> None:
+        """A key has changed or ended: polls that came with it look whether they may go on waiting."""
+        key_id = hint.decode()
+        keys.drop(key_id)
+        for waiter in self._waiters:
+            if waiter.key_id == key_id:
+                waiter.call()
 
     async def _read_and_call(self, placement_id: int) -> None:
         try:

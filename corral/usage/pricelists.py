@@ -13,7 +13,7 @@ from hashlib import sha256
 import msgspec
 
 from corral.base.errors import BadRequest, NotFound
-from corral.platform import orgs
+from corral.platform import audit, orgs
 from corral.platform.database import Row, Unit, commit, fetch, many, sql
 from corral.usage.periods import date_of
 from corral.usage.prices import BUILTIN
@@ -164,6 +164,8 @@ def _insert(org_id: int, prices: Sequence[Price], by: str) -> Unit[int]:
         by,
     )
     version = int(rows[0]["version"])
+    if org_id != BUILTIN_ORG:
+        yield from audit.note(org_id, "prices.changed", "prices", str(version), prices=len(prices))
     yield many(
         "INSERT INTO prices (org_id, version, position, model, since, input, output, cache_read, cache_write, tiers) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",

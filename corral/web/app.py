@@ -21,16 +21,44 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from corral import bus
 from corral.agents import following, inbox, needs, starting
 from corral.agents.toolset import OwnTools
-from corral.base.errors import BadRequest
+from corral.base.errors import BadRequest, Unavailable
 from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
-from corral.platform import database, keys, orgs, repeats, sign_in
+from corral.platform import (
+    acting,
+    audit,
+    database,
+    invitations,
+    keys,
+    orgs,
+    plan_file,
+    plans,
+    pulse,
+    repeats,
+    servers,
+    sign_in,
+    throttle,
+)
+from corral.platform.limits import Limiter, MemoryLimiter
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, deleting, feed, loops, placements, restored, runners, treasury, waiting
+from corral.runs import (
+    approvals,
+    deleting,
+    feed,
+    figures,
+    hints,
+    loops,
+    placements,
+    releasing,
+    restored,
+    runners,
+    treasury,
+    waiting,
+)
 from corral.runs.sealing import Sealing
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
@@ -88,41 +116,50 @@ def create_app(server: Server) -> Sanic[Config, SimpleNamespace]:
 
 
 @contextlib.asynccontextmanager
-async def serve(settings: Settings, sock: socket.socket | None = None) -> AsyncIterator[Server]:
-    """Serve until the context ends; the address is bound and answers when it begins."""
+async def serve(
+    settings: Settings, sock: socket.socket | None = None, *, hurry: asyncio.Event | None = None
+) -> AsyncIterator[Server]:
+    """Serve until the context ends; the address is bound and answers when it begins. `hurry` shortens the end."""
     listening = sock or _bind(settings.host, settings.port)
     settings = dataclasses.replace(settings, port=listening.getsockname()[1])
     try:
-        async with _running(settings) as server, _http(server, listening):
+        async with _running(settings, hurry) as server, _http(server, listening):
             yield server
     finally:
         listening.close()
 
 
 @contextlib.asynccontextmanager
-async def _running(settings: Settings) -> AsyncIterator[Server]:
+async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIterator[Server]:
     """Open what requests need: database, bus, loops."""
     for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
+    plans.use(plan_file.read(settings.plans))
     keyring.use(settings)
     reach.use(settings)
     await database.connect(settings)
     try:
         await vault.check()
         await budgets.reread()
-        server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings))
+        await plans.check()
+        with acting.as_(acting.OPERATOR):
+            bootstrapped = await orgs.bootstrap(settings)
+        server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=_limiter(settings), hurry=hurry)
         server.errors.pages = error_page
         following.listen()
         deleting.on_deletion(conversation.forget)
+        keys.on_change(hints.key_changed)
         needs.need_no_key(settings.provider_keys)
         channel = _bus(settings)
         bus.use(channel)
         await restored.settle()
         channel.receive(inbox.drain)
         await channel.start()
+        await server.limiter.start()
         room, feeds = waiting.reset(), feed.reset(sse.frame)
         room.open()
-        supervisor = _loops(server, settings)
+        supervisor = server.supervisor
+        _add_loops(supervisor, server, settings)
         supervisor.start()
         engine = Engine(settings, OwnTools())
         await engine.start()
@@ -133,10 +170,14 @@ async def _running(settings: Settings) -> AsyncIterator[Server]:
             await engine.stop(_GRACE)
             await server.drain(_GRACE)
             await supervisor.stop(_GRACE)
+            with contextlib.suppress(Unavailable):
+                await server.presence.leave()
             feeds.close()
             room.close()
+            await server.limiter.stop()
             await channel.stop()
             await keys.write_last_used()
+            await sign_in.write_last_used()
     finally:
         await database.disconnect()
 
@@ -157,6 +198,7 @@ async def _http(server: Server, listening: socket.socket) -> AsyncIterator[None]
         await http.after_start()
         yield
     finally:
+        await server.leave()
         server.stopping.set()
         server.watchers.wake()
         feed.feeds().close()
@@ -182,7 +224,7 @@ async def _close(http: _Http) -> None:
             await asyncio.wait_for(closing, 1)
 
 
-def _loops(server: Server, settings: Settings) -> Supervisor:
+def _add_loops(supervisor: Supervisor, server: Server, settings: Settings) -> None:
     """Register everything this process does by itself. Each is safe in several processes at once."""
     approvals.ttl_ms = int(settings.approval_ttl * 1000)
 
@@ -191,28 +233,37 @@ def _loops(server: Server, settings: Settings) -> Supervisor:
 
     async def write_last_used(_now: float) -> None:
         await keys.write_last_used()
+        await sign_in.write_last_used()
 
     async def sweep(_now: float) -> None:
         await repeats.sweep()
         await sign_in.sweep()
+        await invitations.sweep()
+        await throttle.sweep()
 
-    supervisor = Supervisor()
+    async def keep_audit(_now: float) -> None:
+        await audit.keep(settings.audit_days)
+
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
     supervisor.add("money", treasury.run_once, every=1)
+    supervisor.add("places", releasing.Release().run_once, every=1)
     supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
     supervisor.add("retries", starting.retry_due, every=5)
     supervisor.add("overdue tasks", starting.end_overdue, every=5)
     supervisor.add("leases", loops.LeaseSweep(settings.lost_after).run_once, every=5)
     supervisor.add("approvals", loops.expire_approvals, every=5)
     supervisor.add("checkpoint", checkpoint, every=1)
-    supervisor.add("keys' last use", write_last_used, every=5)
+    supervisor.add("last uses", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
+    supervisor.add("audit retention", keep_audit, every=3600, limit=600)
     supervisor.add("deleted logs", deleting.clear, every=60)
     supervisor.add("old logs", Sealing(settings.seal_days, settings.events_days).run_once, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
     supervisor.add("dismissals", server.watchers.dismiss, every=1)
-    return supervisor
+    supervisor.add("pulse", pulse.run_once, every=1)
+    supervisor.add("figures", figures.reread, every=15)
+    supervisor.add("servers", server.presence.beat, every=servers.BEAT_EVERY)
 
 
 class _Http(Protocol):
@@ -254,6 +305,14 @@ def _bus(settings: Settings) -> Bus:
     from corral.bus.redis import RedisBus
 
     return RedisBus(settings.redis_url)
+
+
+def _limiter(settings: Settings) -> Limiter:
+    if not settings.redis_url:
+        return MemoryLimiter()
+    from corral.platform.shared_limits import SharedLimiter
+
+    return SharedLimiter(settings.redis_url)
 
 
 def _bind(host: str, port: int) -> socket.socket:

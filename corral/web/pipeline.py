@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,25 @@ import msgspec
 from sanic.http import Http
 from sanic.request import Request
 
-from corral.base.errors import BadRequest, Conflict, CorralError, NotFound, RateLimited, TooLarge, Unauthorized
-from corral.platform import access, keys, repeats, sign_in
+from corral.base.errors import (
+    BadRequest,
+    Conflict,
+    CorralError,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthorized,
+)
+from corral.platform import access, acting, keys, metrics, orgs, plans, repeats, sign_in
 from corral.platform.access import Principal
+from corral.platform.acting import NOBODY, Acting
 from corral.platform.limits import Verdict
 from corral.runs import callers
-from corral.web import answers, csrf
+from corral.web import answers, csrf, metering
 from corral.web.answers import Answer
 from corral.web.call import Call, request_id
+from corral.web.cookies import COOKIE
 from corral.web.decode import body_decoder, form_decoder, form_pairs, query_decoder
 from corral.web.errors import MethodNotAllowed
 from corral.web.routes import Route
@@ -26,8 +38,8 @@ from corral.wire.tools import RUN_TOKEN
 if TYPE_CHECKING:
     from corral.web.server import Server
 
-COOKIE = "corral_session"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REFUSALS = metrics.REFUSALS.of()
 _KEY_LONGEST = 255
 _ID_LONGEST = 36
 
@@ -43,10 +55,12 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
     async def handle(request: Request, **path: str) -> Answer | None:
         verdict: Verdict | None = None
         try:
-            principal = None if route.open else await authenticated(request)
+            principal = None if route.open else _operator(request, route, server) or await authenticated(request)
             call = Call(request, server, principal)
+            acting.begin(_acting(call))
             if route.counted:
-                verdict = _counted(server, principal)
+                counted = _counted(server, principal)
+                verdict = await counted if isinstance(counted, asyncio.Future) else counted
                 _within(verdict)
             if principal is not None:
                 _allowed(call, principal, route)
@@ -74,17 +88,24 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
             answer.headers.update(call.headers)
         return answer
 
-    handle.is_stream = True  # type: ignore[attr-defined] # the HTTP server leaves the body to us
-    return handle
+    measured = metering.measured(route.method, route.path, handle, server)
+    measured.is_stream = True  # type: ignore[attr-defined] # the HTTP server leaves the body to us
+    return measured
 
 
 async def no_route(request: Request, server: Server, error: CorralError) -> Answer:
     """Answer a request that no route takes: 401 and 429 come before 404 and 405 here as well."""
+    answer: Answer = await metering.unrouted(request, server, lambda: _no_route(request, server, error))
+    return answer
+
+
+async def _no_route(request: Request, server: Server, error: CorralError) -> Answer:
     verdict: Verdict | None = None
     try:
         allowed = server.table.allowed(request.path)
         principal = None if server.is_open(request.path) else await authenticated(request)
-        verdict = _counted(server, principal)
+        counted = _counted(server, principal)
+        verdict = await counted if isinstance(counted, asyncio.Future) else counted
         _within(verdict)
         if not allowed:
             raise error
@@ -107,7 +128,22 @@ async def authenticated(request: Request) -> Principal:
         principal = sign_in.recall(session) or await sign_in.authenticate(session)
     if principal is None:
         raise Unauthorized
+    request.ctx.principal = principal
     return principal
+
+
+def _acting(call: Call) -> Acting:
+    caller, where = call.principal, (call.address, request_id(call.request))
+    return Acting(NOBODY, *where) if caller is None else Acting(caller.actor, *where, caller.org_id)
+
+
+def _operator(request: Request, route: Route, server: Server) -> Principal | None:
+    """Return who runs the servers, if this is a request for them with their token."""
+    token, sent = server.settings.metrics_token, request.headers.getone("authorization", "")
+    if not (token and route.operators and hmac.compare_digest(sent.encode(), f"Bearer {token}".encode())):
+        return None
+    request.ctx.principal = operator = Principal(orgs.FIRST_ORG, "operator", access.FULL, access.Role.OWNER)
+    return operator
 
 
 async def _bearer(token: str) -> Principal | None:
@@ -120,15 +156,17 @@ async def _bearer(token: str) -> Principal | None:
     return Principal(caller.org_id, actor, scopes, access.Role.VIEWER, run_id=caller.run_id)
 
 
-def _counted(server: Server, principal: Principal | None) -> Verdict | None:
+def _counted(server: Server, principal: Principal | None) -> Verdict | asyncio.Future[Verdict] | None:
     """Count the request against its key; a person in the console is not counted."""
     if principal is None or principal.key_id is None:
         return None
-    return server.limiter.hit(principal.key_id)
+    limit = server.limit_of(principal)
+    return server.limiter.hit(principal.key_id, limit) if limit else None
 
 
 def _within(verdict: Verdict | None) -> None:
     if verdict is not None and not verdict.passes:
+        _REFUSALS.add()
         raise RateLimited(
             f"This key may send {verdict.limit} requests a minute; try again in {verdict.reset} s",
             retry_after=verdict.reset,
@@ -137,6 +175,10 @@ def _within(verdict: Verdict | None) -> None:
 
 def _allowed(call: Call, principal: Principal, route: Route) -> None:
     access.require(principal, route.scope, route.role)
+    if route.feature is not None:
+        plans.require(principal.plan, route.feature)
+    if route.operators and principal.org_id != orgs.FIRST_ORG:
+        raise Forbidden("This is for those who run the servers; your org is another")
     if principal.sign_in is not None and call.request.method not in _READS:
         csrf.check_origin(call.request, call.settings)
 

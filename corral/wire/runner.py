@@ -125,6 +125,7 @@ class Assignment(msgspec.Struct):
     mcp_servers: list[McpServer] = []
     money: Money | None = None  #: what it may spend; None: as much as it likes
     stored_n: int = 0  #: events of this attempt that the server has (not 0 when an assignment is offered again)
+    request_id: str | None = None  #: of the HTTP request that set the run going: what is logged of the attempt names it
 
 
 def secrets_of(assignment: Assignment) -> Iterator[tuple[str, str]]:

@@ -161,6 +161,15 @@ def test_the_master_key_is_changed_and_secrets_stay(quiet: Api, key_for: Callabl
     assert key_for("secrets:read").post("/api/secrets/rotate", body={}).status_code == 403
 
 
+def test_an_owner_of_another_org_may_not_change_the_master_key_of_all(quiet: Api, quiet_server: Server) -> None:
+    key = quiet.post("/api/secrets/rotate", body={"renew": False}).json()["key"]
+    with second_org(quiet_server) as other:
+        refused = other.post("/api/secrets/rotate", body={})
+    assert refused.status_code == 403
+    assert "only an owner of its first org may" in refused.json()["error"]
+    assert quiet.post("/api/secrets/rotate", body={"renew": False}).json()["key"] == key
+
+
 def test_the_uses_of_a_secret_are_listed_and_lead_on(quiet: Api, quiet_server: Server) -> None:
     quiet.post("/api/secrets", body={"key": "TESTED_WITH", "value": VALUE})
     headers = {"Authorization": "Bearer ${TESTED_WITH}"}

@@ -70,9 +70,9 @@ async def launch_of(
     labels: Sequence[str] = config.get("labels") or ()
     engine = Engine(agent.cli_name) if agent.cli_name else Engine.PROVIDER
     runner = config.get("runner")
-    cwd = ""
-    if engine != Engine.PROVIDER:
-        cwd = config.get("cwd") or await _somewhere(agent, engine, labels, runner)
+    cwd: str = (config.get("cwd") or "") if engine != Engine.PROVIDER else ""
+    if engine != Engine.PROVIDER and not cwd:
+        cwd = await runners.consult(agent.org_id, lambda machines: _somewhere(machines, agent, engine, labels, runner))
     wanted = Launch(
         id=run_id or new_id(),
         prompt=prompt,
@@ -94,16 +94,16 @@ async def launch_of(
     return await queue.prepare(agent.org_id, wanted)
 
 
-async def _somewhere(agent: Agent, engine: Engine, labels: Sequence[str], runner: Any) -> str:
+def _somewhere(machines: Sequence[Machine], agent: Agent, engine: Engine, labels: Sequence[str], runner: Any) -> str:
     """Return a directory of a runner that could take the agent's runs: one that is online, if there is."""
-    machines = [machine for machine in await runners.known(agent.org_id) if _fits(machine, engine, labels, runner)]
-    machines.sort(key=lambda machine: not machine.online)
-    if not machines:
+    fitting = [machine for machine in machines if _fits(machine, engine, labels, runner)]
+    fitting.sort(key=lambda machine: not machine.online)
+    if not fitting:
         raise BadRequest(
             f"agent {agent.name} names no directory in provider_config.cwd, and no runner is known that could lend one",
             field="provider_config.cwd",
         )
-    return machines[0].allowed_dirs[0]
+    return fitting[0].allowed_dirs[0]
 
 
 def _fits(machine: Machine, engine: Engine, labels: Sequence[str], runner: Any) -> bool:

@@ -27,6 +27,7 @@ from corral.cli import (
     runs,
     secrets,
     sign_in,
+    status,
     tasks,
     usage,
 )
@@ -63,7 +64,8 @@ def build() -> typer.Typer:
     app.add_typer(plan.app, name="plan", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
-    for command in (audit.audit, backup.backup, backup.restore, sign_in.sign_in, doctor.doctor, version):
+    cared_for = (audit.audit, backup.backup, backup.restore, sign_in.sign_in, status.status, doctor.doctor, version)
+    for command in cared_for:
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):
         app.command(rich_help_panel="Processes of a larger installation")(command)

@@ -45,7 +45,7 @@ async def serving(
         gc.freeze()
         gc.enable()
         here = dataclasses.replace(server.settings, public_url="").url
-        yield Started(server.settings.url, here, link.url(server.settings), first.new_key)
+        yield Started(server.settings.url, here, link.url(server.settings), first.new_key, server.leave)
 
 
 async def _ensure_key(path: Path, first: Bootstrapped, name: str, scope: str) -> None:

@@ -14,7 +14,7 @@ from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
-from corral.platform import acting, audit, database, keys
+from corral.platform import acting, audit, database, keys, metrics
 from corral.platform.database import Duplicate, Row, Statement, Unit, sql
 from corral.runs import admission, commands, ending, inputs, log, placements, places, reads, runners, states
 from corral.runs.hints import Hints, decide
@@ -26,6 +26,8 @@ from corral.wire.agents import AgentSnapshot
 from corral.wire.events import EventType
 from corral.wire.runner import Cancel, CommandKind, Limits, Message, Resume
 from corral.wire.runs import ENDED, LIVE, Engine, PermissionMode, RunStatus
+
+_LAUNCHES = metrics.LAUNCHES.of()
 
 
 class Launch(msgspec.Struct, kw_only=True):
@@ -81,11 +83,8 @@ async def prepare(org_id: int, wanted: Launch) -> Prepared:
     else:
         if parse(wanted.cwd) is None:
             raise BadRequest(f"cwd must be an absolute path, not {wanted.cwd!r}", field="cwd")
-        machines = await runners.known(org_id)
-        pinned = _pinned(machines, wanted.runner)
-        root = _root(machines, pinned, wanted.cwd)
-        needs = (wanted.engine.value, tuple(wanted.labels), pinned.no if pinned else None, root)
-        prepared = Prepared(wanted, needs, account)
+        pinned_no, root = await runners.consult(org_id, lambda machines: _place(machines, wanted))
+        prepared = Prepared(wanted, (wanted.engine.value, tuple(wanted.labels), pinned_no, root), account)
     await placements.remember(org_id, *prepared.needs)
     return prepared
 
@@ -214,6 +213,11 @@ async def _launched(org_id: int, run_id: str, unit: Callable[[Hints], Unit[Row]]
     return reads.from_row(row)
 
 
+def _place(machines: Sequence[Machine], wanted: Launch) -> tuple[int | None, str]:
+    pinned = _pinned(machines, wanted.runner)
+    return pinned.no if pinned else None, _root(machines, pinned, wanted.cwd)
+
+
 def _pinned(machines: Sequence[Machine], runner: str | int | None) -> Machine | None:
     if runner is None:
         return None
@@ -271,6 +275,7 @@ def _enqueue(
         "parent_run_id": more.get("parent_id"),
         "by": run.created_by,
     }
+    hints.count(_LAUNCHES)
     insert, args = _insert(tuple(columns)), tuple(columns.values())
     line = _line(org_id, run, more)
     if database.dialect() == "postgres":

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
+from corral import bus
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_token
 from corral.base.paths import covers
 from corral.platform import audit, database, plans
 from corral.platform.database import Unit, sql
 from corral.runs import placements
-from corral.runs.hints import Hints, decide
+from corral.runs.hints import MACHINES, Hints, decide
 from corral.runs.placements import PLATFORM, Offer
 from corral.wire.runner import LEASE_SECONDS, Cli, Register, Registered
 from corral.wire.runs import Engine
 
+T = TypeVar("T")
+
 _LEASE_MS = int(LEASE_SECONDS * 1000)
-#: Seconds that a process may go on with the runners it has read; its own registrations count at once.
+#: Seconds that a process may go on with the runners it has read, if it hears of no registration.
 _FRESH = 1.0
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
 
@@ -95,6 +98,24 @@ def naming(name: str | int) -> tuple[str, str | int]:
     return ("number", int(text)) if _NUMBER.fullmatch(text) else ("uid", text)
 
 
+async def consult(org_id: int, look: Callable[[Sequence[Machine]], T]) -> T:
+    """Return what `look` makes of the org's runners; what it refuses, it refuses those that are there now."""
+    try:
+        return look(await known(org_id))
+    except BadRequest:  # another server may have registered one since
+        _cache.pop(org_id, None)
+        return look(await known(org_id))
+
+
+def listen() -> None:
+    """Read the runners anew when another server has registered one."""
+
+    def drop(org_id: bytes) -> None:
+        _cache.pop(int(org_id), None)
+
+    bus.current().listen(MACHINES, drop)
+
+
 async def known(org_id: int) -> list[Machine]:
     """Return the org's runners, read at most once a second; for the launch, which asks at every run."""
     cached = _cache.get(org_id)
@@ -153,6 +174,7 @@ def _register(org_id: int, body: Register, session: str, hints: Hints) -> Unit[i
         _json(body.allowed_dirs), _json(body.clis), body.max_pods, session,
     )  # fmt: skip
     hints.runner(rows[0]["no"])
+    hints.machines(org_id)
     if org_id != PLATFORM:
         yield from _note(org_id, rows[0], known[0] if known else None)
     yield from _replace(org_id, rows[0]["no"], body, hints)

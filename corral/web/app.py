@@ -131,7 +131,7 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIterator[Server]:
-    """Open what requests need: database, bus, loops."""
+    """Open what requests need: the database, and what works on it."""
     for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
     plans.use(plan_file.read(settings.plans))
@@ -146,40 +146,47 @@ async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIter
             bootstrapped = await orgs.bootstrap(settings)
         server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=_limiter(settings), hurry=hurry)
         server.errors.pages = error_page
-        following.listen()
-        deleting.on_deletion(conversation.forget)
-        keys.on_change(hints.key_changed)
-        needs.need_no_key(settings.provider_keys)
-        channel = _bus(settings)
-        bus.use(channel)
-        await restored.settle()
-        channel.receive(inbox.drain)
-        await channel.start()
-        await server.limiter.start()
-        room, feeds = waiting.reset(), feed.reset(sse.frame)
-        room.open()
-        supervisor = server.supervisor
-        _add_loops(supervisor, server, settings)
-        supervisor.start()
-        engine = Engine(settings, OwnTools())
-        await engine.start()
-        try:
+        async with _working(server, settings):
             yield server
-        finally:
-            server.stopping.set()
-            await engine.stop(_GRACE)
-            await server.drain(_GRACE)
-            await supervisor.stop(_GRACE)
-            with contextlib.suppress(Unavailable):
-                await server.presence.leave()
-            feeds.close()
-            room.close()
-            await server.limiter.stop()
-            await channel.stop()
-            await keys.write_last_used()
-            await sign_in.write_last_used()
     finally:
         await database.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def _working(server: Server, settings: Settings) -> AsyncIterator[None]:
+    """Join the bus, and start what happens without a request: loops, and the platform's own agents."""
+    following.listen()
+    deleting.on_deletion(conversation.forget)
+    keys.on_change(hints.key_changed)
+    needs.need_no_key(settings.provider_keys)
+    channel = _bus(settings)
+    bus.use(channel)
+    await restored.settle()
+    channel.receive(inbox.drain)
+    await channel.start()
+    await server.limiter.start()
+    room, feeds = waiting.reset(), feed.reset(sse.frame)
+    room.open()
+    runners.listen()
+    _add_loops(server.supervisor, server, settings)
+    server.supervisor.start()
+    engine = Engine(settings, OwnTools())
+    await engine.start()
+    try:
+        yield
+    finally:
+        server.stopping.set()
+        await engine.stop(_GRACE)
+        await server.drain(_GRACE)
+        await server.supervisor.stop(_GRACE)
+        with contextlib.suppress(Unavailable):
+            await server.presence.leave()
+        feeds.close()
+        room.close()
+        await server.limiter.stop()
+        await channel.stop()
+        await keys.write_last_used()
+        await sign_in.write_last_used()
 
 
 @contextlib.asynccontextmanager

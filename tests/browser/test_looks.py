@@ -22,6 +22,7 @@ PAGES = (
     "/app/mcps/new", "/app/usage", "/app/usage?period=day&by=team", "/app/usage?team=nobody", "/app/usage?tz=Mars",
     "/app/prices", "/app/prices/set", "/app/budgets", "/app/budgets/new", "/app/people", "/app/profile",
     "/app/sign-ins", "/app/orgs/new", "/app/plan", "/app/audit", "/app/audit?kind=agent&last=2020-01-31",
+    "/app/system",
 )  # fmt: skip
 _LONG = "averyveryverylongwordwithoutanybreak"
 

@@ -29,6 +29,7 @@ from corral.web.console import (
     sign_ins,
     sign_on,
     statement,
+    system,
     tasks,
     usage,
 )
@@ -77,4 +78,5 @@ ROUTES: list[Route] = [
     *statement.route.all,
     *plan.route.all,
     *settings.route.all,
+    *system.route.all,
 ]

@@ -99,7 +99,7 @@ async def _shell(caller: Principal, request: Request, here: str, path: str) -> S
         theme=_theme(request),
         csrf=csrf.token(caller) if caller.sign_in is not None else "",
         pending=await approvals.count_pending(caller.org_id) + await budget_views.count_stopping(caller),
-        nav=tuple(item for item in NAV if item.scope is None or caller.has(item.scope)),
+        nav=tuple(item for item in NAV if caller.role.covers(item.least)),
     )
 
 

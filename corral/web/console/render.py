@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corral.platform.access import Role
 from corral.platform.orgs import Org
 from corral.web.console import words
 
@@ -28,8 +29,8 @@ class NavItem:
     label: str
     path: str
     letter: str
-    scope: str | None = None  #: that its page needs, where not every role has it
     tucked: bool = False  #: on a phone it stands in the menu: its bar has room for four
+    least: Role = Role.VIEWER  #: who has nothing to do there is not led there
     group: str = ""  #: the heading that it stands below
 
 
@@ -49,8 +50,9 @@ NAV = (
     NavItem("people", "People", "/app/people", "p", tucked=True, group=_ORGANISATION),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True, group=_ORGANISATION),
     NavItem("plan", "Plan", "/app/plan", "n", tucked=True, group=_ORGANISATION),
-    NavItem("audit", "Audit", "/app/audit", "l", "audit:read", tucked=True, group=_ORGANISATION),
+    NavItem("audit", "Audit", "/app/audit", "l", tucked=True, least=Role.ADMIN, group=_ORGANISATION),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True, group=_ORGANISATION),
+    NavItem("system", "System", "/app/system", "y", tucked=True, least=Role.ADMIN, group=_ORGANISATION),
 )
 
 

@@ -13,7 +13,7 @@ from corral.agents.mail import Letter, MessageType
 from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
-from corral.platform import database, orgs
+from corral.platform import audit, database, orgs
 from corral.platform.database import Row, Unit, sql
 from corral.runs import queue
 from corral.runs.ending import CANCELLED
@@ -184,6 +184,9 @@ def insert(org_id: int, new: NewTask, parent: Task | None, **more: Any) -> Unit[
         f"VALUES ({marks}, 0, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING RETURNING no",
         *columns.values(),
     )
+    if rows:
+        told = {"title": new.title, "assignee": new.assignee_id, "parent": new.parent_id, "epic": columns["epic_id"]}
+        yield from audit.note(org_id, "task.created", "task", new.id, **told)
     return bool(rows)
 
 
@@ -205,6 +208,7 @@ async def update(
             yield from orgs.lock(org_id)
         task = yield from locked(org_id, task_id)
         changed = {column: value for column, value in fields.items() if value != task[column]}
+        told = audit.changes(task, changed, untold=("input",))
         live = yield from live_run(task)
         if live is not None:
             yield from _change_run(live, changed)
@@ -214,8 +218,12 @@ async def update(
             changed["content_hash"] = content_hash(who, text)
         yield from _set(task_id, changed)
         if blocked_by is not None:
-            yield sql("DELETE FROM task_blocks WHERE task_id = $1", task_id)
+            before = yield sql("DELETE FROM task_blocks WHERE task_id = $1 RETURNING blocked_by", task_id)
             yield from blocks.add(org_id, task_id, blocked_by)
+            if {row["blocked_by"] for row in before} != set(blocked_by):
+                told["blocked_by"] = list(blocked_by)
+        if told:
+            yield from audit.note(org_id, "task.changed", "task", task_id, title=task["title"], **told)
         if live is not None:
             yield from holds.refresh(task["assignee_id"], hints)
         if status is not None:
@@ -293,6 +301,8 @@ async def _cancel(org_id: int, task_id: str, by: str) -> None:
             yield from queue.stop(live, by, hints)
         elif task["status"] in OPEN:
             yield from end(task, ERROR, hints, error=CANCELLED)
+        if task["status"] in OPEN and (live is None or live["cancel_requested_at"] is None):
+            yield from audit.note(org_id, "task.cancelled", "task", task_id, title=task["title"], run=task["run_id"])
 
     await decide(unit)
 

@@ -10,7 +10,7 @@ import msgspec
 from corral.agents import holds
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
-from corral.platform import database, orgs, plans
+from corral.platform import audit, database, orgs, plans
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints, decide
 from corral.wire.agents import AgentSnapshot
@@ -18,6 +18,10 @@ from corral.wire.agents import AgentSnapshot
 #: What agents are set to; what they do follows their runs.
 ACTIVE, PAUSED, ARCHIVED = "active", "paused", "archived"
 PROVIDERS = ("anthropic", "openai", "openrouter")
+#: What the audit log tells of a new agent, what of a change it only names, and how it calls changes of `state`.
+_TOLD = ("name", "team", "manager_id", "provider", "cli_name", "model", "autostart")
+_UNTOLD = ("role", "instructions", "provider_config")
+_DONE = {ACTIVE: "agent.resumed", PAUSED: "agent.paused", ARCHIVED: "agent.archived"}
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -106,11 +110,14 @@ async def create(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
         columns = {"id": agent_id, "org_id": org_id, "state": ACTIVE, "autostart": False, **_stored(fields)}
         marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-        yield sql(
+        made = yield sql(
             f"INSERT INTO agents ({', '.join(columns)}, inbox_seq, created_at, updated_at) "  # noqa: S608 - our columns
-            f"VALUES ({marks}, 0, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
+            f"VALUES ({marks}, 0, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING RETURNING no",
             *columns.values(),
         )
+        if made:
+            told = {name: fields.get(name) for name in _TOLD}
+            yield from audit.note(org_id, "agent.created", "agent", agent_id, **told)
 
     await decide(unit)
     return await get(org_id, agent_id)
@@ -124,7 +131,7 @@ async def update(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
         if is_archived and fields.get("state", ARCHIVED) != ARCHIVED:
             yield from plans.within(org_id, "agents", COUNT, agent_id)
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
-        rows = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING cli_name, provider, model", agent_id)
+        rows = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING *", agent_id)
         if not fields.keys().isdisjoint({"cli_name", "provider", "model"}):
             _check_engine({name: rows[0][name] for name in ("cli_name", "provider", "model")} | dict(fields))
         stored = _stored(fields)
@@ -133,6 +140,9 @@ async def update(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
             f"UPDATE agents SET updated_at = now_ms(){sets} WHERE org_id = $1 AND id = $2",  # noqa: S608 - our columns
             org_id, agent_id, *stored.values(),
         )  # fmt: skip
+        if changed := audit.changes(msgspec.structs.asdict(from_row(rows[0])), fields, untold=_UNTOLD):
+            action = _DONE.get(fields.get("state", ""), "agent.changed") if len(fields) == 1 else "agent.changed"
+            yield from audit.note(org_id, action, "agent", agent_id, name=rows[0]["name"], **changed)
         if "state" in fields:
             yield from holds.refresh(agent_id, hints)
 

@@ -61,6 +61,10 @@ class Client:
         wanted = {name: value for name, value in query.items() if value is not None}
         return self._patiently("GET", f"{path}?{urlencode(wanted)}" if wanted else path)
 
+    def once(self, path: str) -> Any:
+        """Return the answer's JSON, whether or not another try might find another."""
+        return self._call("GET", path)
+
     def text(self, path: str, **query: Any) -> tuple[str, str | None]:
         """Return an answer that is no JSON, and the path of its next page."""
         wanted = {name: value for name, value in query.items() if value is not None}

@@ -77,7 +77,7 @@ def list_(as_json: options.Json = False, data: options.Data = None) -> None:
                 key["prefix"],
                 _used(key),
                 _state(key),
-                _rate(key["rateLimit"]),
+                rate_of(key["rateLimit"]),
                 " ".join(key["scopes"]),
             ]
             for key in answer["data"]
@@ -99,7 +99,7 @@ def limit(
     if as_json:
         stdout().json(answer)
     else:
-        stdout().line(f"{answer['name']}: {_rate(answer['rateLimit'])} requests a minute.", "green")
+        stdout().line(f"{answer['name']}: {rate_of(answer['rateLimit'])} requests a minute.", "green")
 
 
 @app.command()
@@ -125,7 +125,8 @@ def whole(text: str, field: str) -> int:
     return int(text)
 
 
-def _rate(rate: int | None) -> str:
+def rate_of(rate: int | None) -> str:
+    """Return a limit of requests a minute for people."""
     return "default" if rate is None else "any number of" if rate == 0 else f"{rate:,}"
 
 

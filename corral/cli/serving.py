@@ -16,7 +16,7 @@ from corral.base.env import read
 from corral.base.ids import new_token
 from corral.cli.datadir import DataDir
 from corral.cli.welcome import Started
-from corral.platform import keys, sign_in
+from corral.platform import acting, keys, sign_in
 from corral.platform.access import RUNNER
 from corral.platform.orgs import Bootstrapped
 from corral.platform.settings import Settings
@@ -34,17 +34,18 @@ async def serving(
 
     async with serve(settings, hurry=hurry) as server:
         first = server.bootstrapped
-        if directory is not None:
-            machine = platform.node() or "this machine"
-            await _ensure_key(directory.key_file, first, f"commands on {machine}", "*")
-            if with_runner:
-                await _ensure_key(directory.runner_key_file, first, f"runner of {machine}", RUNNER)
-        link = await sign_in.make_link(first.org_id, first.owner_id)
+        with acting.as_(acting.OPERATOR):
+            if directory is not None:
+                machine = platform.node() or "this machine"
+                await _ensure_key(directory.key_file, first, f"commands on {machine}", "*")
+                if with_runner:
+                    await _ensure_key(directory.runner_key_file, first, f"runner of {machine}", RUNNER)
+            link = await sign_in.make_link(first.org_id, first.owner_id)
         # What is loaded now stays: each full search for garbage would look through all of it, for a tenth of a second.
         gc.freeze()
         gc.enable()
         here = dataclasses.replace(server.settings, public_url="").url
-        yield Started(server.settings.url, here, link.url(server.settings), first.new_key)
+        yield Started(server.settings.url, here, link.url(server.settings), first.new_key, server.leave)
 
 
 async def _ensure_key(path: Path, first: Bootstrapped, name: str, scope: str) -> None:

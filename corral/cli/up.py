@@ -41,6 +41,7 @@ async def serve(settings: Settings, *, directory: DataDir | None) -> None:
             with held.announced(server.here) if held else contextlib.nullcontext():
                 welcome.show(server, runner_env=None)
                 await ending.asked.wait()
+                await server.leave()
 
 
 @contextlib.contextmanager

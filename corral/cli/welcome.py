@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from corral.cli.terminal import Terminal, stdout
@@ -18,6 +18,7 @@ class Started:
     here: str  #: for processes of this machine
     link: str  #: signs the first owner in to the console, once
     new_key: str | None  #: the API key made at the first start; nobody can show it again
+    leave: Callable[[], Awaitable[None]]  #: let it answer for a while longer without being ready
 
 
 def show(started: Started, *, runner_env: Mapping[str, str] | None, notes: tuple[str, ...] = ()) -> None:

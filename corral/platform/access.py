@@ -31,6 +31,7 @@ SCOPES = (
     "secrets:write",
     "mcps:read",
     "mcps:write",
+    "audit:read",
     "people:read",
     "people:write",
     RUNNER,
@@ -55,13 +56,25 @@ class Role(StrEnum):
 
 _RUNNER_ALONE = frozenset({RUNNER})
 _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
+_OF_ADMINS = frozenset(
+    ("keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write", "people:write", "audit:read")
+)
 #: What a role may do at most; a console session has all of it, a key what it was given of it.
 _OF_ROLE = {
     Role.OWNER: FULL,
     Role.ADMIN: FULL,
     Role.MEMBER: frozenset(SCOPES)
-    - {"keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write", "people:write", RUNNER},
-    Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
+    - {
+        "keys:write",
+        "runners:write",
+        "secrets:write",
+        "mcps:write",
+        "usage:write",
+        "people:write",
+        "audit:read",
+        RUNNER,
+    },
+    Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")) - {"audit:read"},
 }
 
 

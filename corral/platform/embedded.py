@@ -11,6 +11,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -40,6 +41,7 @@ class Embedded:
         self._own.execute("PRAGMA synchronous=NORMAL")
         self._own.execute("PRAGMA foreign_keys=ON")
         self._own.execute("PRAGMA wal_autocheckpoint=0")  # see `checkpoint`
+        self._own.execute("PRAGMA recursive_triggers=ON")  # INSERT OR REPLACE, too, asks before it deletes
         add_functions(self._own)
         self._checkpointed = -1  # at so many changes of rows
 
@@ -89,8 +91,10 @@ def add_functions(connection: Any) -> Any:
 
 async def _in_thread(work: Callable[[sqlite3.Connection], T]) -> T:
     """Call `work` with Tortoise's connection, in the thread of that: a request that is cancelled leaves it whole."""
+    context = copy_context()  # a unit looks up who acts
     async with get_connection("default").acquire_connection() as connection:
-        return cast("T", await connection._execute(work, connection._conn))  # noqa: SLF001 - all of it in one hop
+        hop = connection._execute(context.run, work, connection._conn)  # noqa: SLF001 - all of it at once
+        return cast("T", await hop)
 
 
 def _begin_and_drive(connection: sqlite3.Connection, unit: Unit[T]) -> T:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
-from corral.platform import accounts, orgs, passwords, people, sign_in
+from corral.platform import accounts, orgs, passwords, people, plans, sign_in
 from corral.platform.access import Principal, Role
 from corral.platform.database import Row, Unit, commit, fetch, sql
 from corral.platform.keys import digest
@@ -74,8 +74,10 @@ async def create(
 
 async def page(org_id: int, *, limit: int, before: str | None = None, open_only: bool = False) -> list[Invitation]:
     """Return invitations, newest first; `before` is an invitation's id, exclusive."""
-    if before is not None:
-        await get(org_id, before)
+    if before is not None and not await fetch(
+        "SELECT 1 FROM invitations WHERE org_id = $1 AND id = $2", org_id, before
+    ):
+        raise BadRequest(f"before: there is no invitation {before} here", field="before")
     rows = await fetch(
         f"SELECT {_COLUMNS} FROM invitations WHERE org_id = $1 AND id < $2 "  # noqa: S608 - our own column names
         f"{f'AND {_OPEN} ' if open_only else ''}ORDER BY id DESC LIMIT $3",
@@ -199,6 +201,7 @@ def _create(by: Principal, role: Role, email: str | None, *, ms: int, token: str
             by.org_id,
             email,
         )
+    yield from plans.within(by.org_id, "seats", people.SEATS)
     rows = yield sql(
         "INSERT INTO invitations (id, org_id, hash, email, role, invited_by, created_at, expires_at) "  # noqa: S608
         f"VALUES ($1, $2, $3, $4, $5, $6, now_ms(), now_ms() + $7) RETURNING {_COLUMNS}",
@@ -252,7 +255,7 @@ def _check_email(wanted: str | None, email: str | None) -> None:
         raise Forbidden(f"This invitation is for {wanted}; sign in with that email, or ask for one for yours")
 
 
-_OPEN = "accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now_ms()"
+_OPEN = people.OPEN
 _COLUMNS = (
     "id, org_id, email, role, invited_by, created_at, expires_at, accepted_at, accepted_by, revoked_at, now_ms() AS now"
 )

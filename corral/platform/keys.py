@@ -5,12 +5,13 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
+from corral.platform import audit
 from corral.platform.access import RUNNER, SCOPES, Principal, Role, granted
 from corral.platform.database import Row, Rows, Unit, commit, fetch, sql
 from corral.platform.models import ApiKey
@@ -227,10 +228,11 @@ def insert(
     org_id: int, *, name: str, scopes: str, user_id: str | None, token: str, id_: str | None = None
 ) -> Unit[Key | None]:
     """Make a key within another unit; None if this token has been a key before."""
+    key_id = id_ or new_id()
     rows = yield sql(
         "INSERT INTO api_keys (id, org_id, user_id, name, prefix, hash, scopes, created_at) "  # noqa: S608
         f"VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms()) ON CONFLICT (hash) DO NOTHING RETURNING {_COLUMNS}",
-        id_ or new_id(),
+        key_id,
         org_id,
         user_id,
         name,
@@ -238,7 +240,12 @@ def insert(
         digest(token),
         scopes,
     )
-    return _key(rows[0]) if rows else None
+    if not rows:
+        return None
+    yield from audit.note(
+        org_id, "key.created", "key", key_id, name=name, scopes=scopes.split(), owner=user_id and f"user:{user_id}"
+    )
+    return _key(rows[0])
 
 
 def _create(
@@ -270,6 +277,8 @@ def _create(
 
 
 def _change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Unit[Key]:
+    found = yield sql(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
+    before = _found(found, key_id)
     sets = "".join(f", {column} = ${n}" for n, column in enumerate(fields, 3))
     rows = yield sql(
         f"UPDATE api_keys SET id = id{sets} WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608 - ours
@@ -277,16 +286,22 @@ def _change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Unit[Key]:
         key_id,
         *fields.values(),
     )
+    if changed := audit.changes(asdict(before), fields):
+        yield from audit.note(org_id, "key.changed", "key", key_id, name=before.name, **changed)
     return _found(rows, key_id)
 
 
 def _revoke(org_id: int, key_id: str) -> Unit[Key]:
     rows = yield sql(
-        "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now_ms()) WHERE org_id = $1 AND id = $2 "  # noqa: S608
+        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND id = $2 AND revoked_at IS NULL "  # noqa: S608
         f"RETURNING {_COLUMNS}",
         org_id,
         key_id,
     )
+    if rows:
+        yield from audit.note(org_id, "key.revoked", "key", key_id, name=rows[0]["name"])
+        return _key(rows[0])
+    rows = yield sql(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
     return _found(rows, key_id)
 
 

@@ -172,6 +172,41 @@ class RepeatableRequest(Model):
         indexes = (("created_at",),)
 
 
+class AuditLine(Model):
+    """Who did what to what. Triggers refuse that a line is changed, and that one above the floor is deleted."""
+
+    no = fields.BigIntField(primary_key=True)
+    id = fields.CharField(max_length=36, unique=True)
+    org_id = fields.BigIntField()
+    at = fields.BigIntField()
+    actor = fields.CharField(max_length=100)
+    action = fields.CharField(max_length=60)
+    target_kind = fields.CharField(max_length=40)
+    target_id = fields.CharField(max_length=300)
+    address = fields.CharField(max_length=64, null=True)
+    request_id = fields.CharField(max_length=64, null=True)
+    detail = fields.TextField()  # a small JSON object
+
+    class Meta:
+        table = "audit"
+        indexes = (
+            ("org_id", "at", "no"),
+            ("org_id", "actor", "at", "no"),
+            ("org_id", "action", "at", "no"),
+            ("org_id", "target_id", "at", "no"),
+        )
+
+
+class AuditFloor(Model):
+    """Lines of before then may be deleted. One row, which retention raises, and triggers keep below thirty days ago."""
+
+    id = fields.SmallIntField(primary_key=True)
+    at = fields.BigIntField()
+
+    class Meta:
+        table = "audit_floor"
+
+
 class ServerProcess(Model):
     """A server process, for people to see. It is nobody's: all orgs share the servers."""
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
-from corral.platform import keys, sign_in
+from corral.platform import audit, keys, sign_in
 from corral.platform.access import Principal, Role
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.settings import Settings
 
 FIRST_ORG = 1
-#: How many seats are taken in an org, `$1`, but for that of one person, `$2`.
-SEATS = "SELECT count(*) AS n FROM users WHERE org_id = $1 AND id <> $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +159,7 @@ def _bootstrap(chosen: str) -> Unit[Bootstrapped]:
     owner_id, new_key = "", None
     if made:
         owner_id = new_id()
+        yield from audit.note(FIRST_ORG, "org.created", "org", str(FIRST_ORG), owner=f"user:{owner_id}")
         yield sql(
             "INSERT INTO users (id, org_id, name, role, created_at) VALUES ($1, $2, $3, $4, now_ms())",
             owner_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
-from corral.platform import keys, orgs, sign_in
+from corral.platform import keys, orgs, plans, sign_in
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Row, Unit, commit, fetch, sql
 
@@ -65,11 +65,12 @@ async def leave(by: Principal) -> None:
 
 
 def admit(org_id: int, user_id: str, role: Role) -> Unit[None]:
-    """Let somebody into the org. Raises Conflict if they are in it."""
+    """Let somebody into the org. Raises Conflict if they are in it, Forbidden if its plan has no seat left."""
     yield from orgs.lock(org_id)
     already = yield sql("SELECT 1 FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
     if already:
         raise Conflict("You are in this org already")
+    yield from plans.within(org_id, "seats", SEATS)
     yield sql(
         "INSERT INTO members (org_id, user_id, role, created_at) VALUES ($1, $2, $3, now_ms())",
         org_id,
@@ -188,6 +189,13 @@ def _doubt(user_id: str) -> None:
     sign_in.doubt(user_id)
 
 
+#: What makes an invitation one that may still be accepted.
+OPEN = "accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now_ms()"
+#: How many seats are taken in an org, `$1`: by people, and by whom it has invited.
+SEATS = (
+    "SELECT (SELECT count(*) FROM members WHERE org_id = $1) + "  # noqa: S608 - a constant
+    f"(SELECT count(*) FROM invitations WHERE org_id = $1 AND {OPEN}) AS n"
+)
 _PEOPLE = (
     "SELECT u.id, u.name, u.email, m.role, m.created_at, (SELECT MAX(s.last_used_at) FROM sign_ins s "
     "WHERE s.org_id = m.org_id AND s.user_id = m.user_id) AS last_used_at "

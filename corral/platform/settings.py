@@ -14,6 +14,8 @@ from corral.platform.sign_on.options import SignOn
 
 #: Whose models agents may have without a machine.
 PROVIDERS = ("anthropic", "openai", "openrouter")
+#: No setting makes a line of the audit log live shorter, and the database refuses to delete it before.
+AUDIT_DAYS_LEAST = 30
 _TOKEN_LEAST = 16
 
 Network = IPv4Network | IPv6Network
@@ -37,6 +39,7 @@ class Settings:
     seal_days: float = 7.0  #: after so many days the log of a run that has ended is packed; 0: never
     events_days: float = 0.0  #: after so many it is let go; 0: never
     approval_ttl: float = 86400.0  #: seconds until an unanswered approval counts as denied
+    audit_days: int = 0  #: days until a line of the audit log is deleted; 0 is never
     public_url: str = ""  #: how people reach this server, when a proxy is in front
     proxies: Sequence[Network] = ()  #: whose word on who calls is believed; empty: nobody's
     access_log: bool = False  #: a line of the log for each request
@@ -65,6 +68,12 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
     sync = read(env, "CORRAL_SYNC", "normal").lower()
     if sync not in {"normal", "full"}:
         raise BadRequest(f"CORRAL_SYNC must be normal or full, not {sync!r}", field="CORRAL_SYNC")
+    audit_days = int(read_number(env, "CORRAL_AUDIT_DAYS", 0))
+    if 0 < audit_days < AUDIT_DAYS_LEAST:
+        raise BadRequest(
+            f"CORRAL_AUDIT_DAYS must be 0 (lines are kept for ever) or at least {AUDIT_DAYS_LEAST}",
+            field="CORRAL_AUDIT_DAYS",
+        )
     stdio = _switch(env, "CORRAL_PROVIDER_STDIO")
     token = read(env, "CORRAL_METRICS_TOKEN")
     if token and not (len(token) >= _TOKEN_LEAST and token.isascii() and token.isprintable() and " " not in token):
@@ -86,6 +95,7 @@ def from_env(env: Mapping[str, str], *, data: Path, host: str | None = None, por
         seal_days=read_number(env, "CORRAL_SEAL_DAYS", 7.0),
         events_days=read_number(env, "CORRAL_EVENTS_DAYS", 0.0),
         approval_ttl=read_number(env, "CORRAL_APPROVAL_TTL", 86400.0, least=1),
+        audit_days=audit_days,
         public_url=read(env, "CORRAL_PUBLIC_URL"),
         proxies=_networks(read(env, "CORRAL_PROXIES")),
         provider_urls={name: url for name in PROVIDERS if (url := read(env, f"{name.upper()}_BASE_URL"))},

@@ -10,8 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from corral.base.errors import Forbidden, Unauthorized
+from corral.base.errors import Forbidden, NotFound, Unauthorized
 from corral.base.ids import new_id, new_token
+from corral.platform import accounts, audit
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.keys import digest
@@ -56,15 +57,15 @@ class Link:
 async def make_link(org_id: int, user_id: str, *, seconds: float = LINK_SECONDS) -> Link:
     """Make a link for this person."""
     token = new_token(32)
-    rows = await fetch(
-        "INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, now_ms() + $4) "
-        "RETURNING expires_at",
-        digest(token),
-        org_id,
-        user_id,
-        int(seconds * 1000),
-    )
-    return Link(token, rows[0]["expires_at"])
+    return Link(token, await commit(_make_link(org_id, user_id, digest(token), int(seconds * 1000))))
+
+
+async def make_link_for(email: str) -> Link:
+    """Make a link for who has this email, into the org that they looked at last. Raises NotFound if nobody has it."""
+    account = await accounts.find(email)
+    if account is None:
+        raise NotFound(f"There is no account with the email {email}; `corral people` lists those there are")
+    return await make_link(await commit(_latest_org(account.id)), account.id)
 
 
 async def redeem(token: str, visit: Visit = Visit()) -> str:
@@ -74,13 +75,10 @@ async def redeem(token: str, visit: Visit = Visit()) -> str:
     return session
 
 
-def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[None]:
-    """Start a session with this token; without an org it looks at the one that the person looked at last."""
+def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[int]:
+    """Start a session with this token; without an org it looks at the one that the person looked at last. Return it."""
     if org_id is None:
-        rows = yield sql(_LATEST, user_id)
-        if not rows:
-            raise Forbidden("You are in no org any more; ask for an invitation")
-        org_id = rows[0]["org_id"]
+        org_id = yield from _latest_org(user_id)
     yield sql(
         "INSERT INTO sign_ins (hash, id, org_id, user_id, means, address, agent, created_at, expires_at, last_used_at) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms(), now_ms() + $8, now_ms())",
@@ -93,6 +91,7 @@ def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int
         visit.agent[:_AGENT_LONGEST],
         SESSION_SECONDS * 1000,
     )
+    return org_id
 
 
 def recall(session: str) -> Principal | None:
@@ -134,7 +133,7 @@ async def sign_out(principal: Principal) -> None:
     """End this console session."""
     if principal.sign_in is not None:
         _known.pop(principal.sign_in, None)
-        await fetch("DELETE FROM sign_ins WHERE hash = $1", principal.sign_in)
+        await commit(_sign_out(principal.org_id, principal.sign_in))
 
 
 async def write_last_used() -> None:
@@ -161,11 +160,35 @@ def forget() -> None:
     _used.clear()
 
 
-#: The org of a person's last session, as long as they are in it; else the one they came into first.
-_LATEST = (
-    "SELECT m.org_id FROM members m WHERE m.user_id = $1 ORDER BY (SELECT MAX(s.created_at) FROM sign_ins s "
-    "WHERE s.user_id = m.user_id AND s.org_id = m.org_id) DESC NULLS LAST, m.no LIMIT 1"
-)
+def _latest_org(user_id: str) -> Unit[int]:
+    """Return the org of a person's last session, as long as they are in it; else the one they came into first."""
+    rows = yield sql(
+        "SELECT m.org_id FROM members m WHERE m.user_id = $1 ORDER BY (SELECT MAX(s.created_at) FROM sign_ins s "
+        "WHERE s.user_id = m.user_id AND s.org_id = m.org_id) DESC NULLS LAST, m.no LIMIT 1",
+        user_id,
+    )
+    if not rows:
+        raise Forbidden("This account is in no org any more; it needs an invitation")
+    return int(rows[0]["org_id"])
+
+
+def _make_link(org_id: int, user_id: str, hashed: str, lives: int) -> Unit[int]:
+    rows = yield sql(
+        "INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, now_ms() + $4) "
+        "RETURNING expires_at",
+        hashed,
+        org_id,
+        user_id,
+        lives,
+    )
+    yield from audit.note(org_id, "sign_in_link.created", "user", user_id)
+    return int(rows[0]["expires_at"])
+
+
+def _sign_out(org_id: int, session: str) -> Unit[None]:
+    rows = yield sql("DELETE FROM sign_ins WHERE hash = $1 RETURNING user_id", session)
+    if rows:
+        yield from audit.note(org_id, "sign_in.ended", "user", rows[0]["user_id"])
 
 
 def _redeem(link: str, session: str, visit: Visit) -> Unit[None]:
@@ -175,5 +198,7 @@ def _redeem(link: str, session: str, visit: Visit) -> Unit[None]:
         link,
     )
     if not rows:
-        raise Unauthorized("This sign-in link was used already or has expired; a start of the server prints a new one")
+        raise Unauthorized(
+            "This sign-in link was used already or has expired; `corral sign-in` on its machine prints a new one"
+        )
     yield from begin(rows[0]["user_id"], session, "link", visit, org_id=rows[0]["org_id"])

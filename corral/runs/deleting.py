@@ -13,7 +13,7 @@ import msgspec
 
 from corral.base.errors import Conflict
 from corral.base.ids import new_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, ending, queue
 from corral.runs.hints import Hints, decide
@@ -51,6 +51,8 @@ async def delete(org_id: int, run_id: str, by: str) -> None:
         if run["status"] not in ENDED:
             yield from ending.cancel(run["no"], by, hints)
         yield from _delete(run, hints)
+        told = {"launched_by": run["created_by"], "engine": run["engine"], "cwd": run["cwd"], "agent": run["agent_id"]}
+        yield from audit.note(org_id, "run.deleted", "run", run_id, **told)
 
     await decide(unit)
     await clear()

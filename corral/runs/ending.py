@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from corral.platform import metrics
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, inputs, log, placements, resuming, states
 from corral.runs.hints import Hints
@@ -24,7 +25,7 @@ CANCELLED = "Cancelled by a person"
 
 def end(run_no: int, event: EventType, status: RunStatus, reason: Mapping[str, Any], hints: Hints) -> Unit[None]:
     """End the run on the server's own word: append the event and fold it."""
-    hints.ended(status.value)
+    hints.count(metrics.ENDED.of(status.value))
     yield from log.append(run_no, event, reason, hints)
     yield from states.change(run_no, ended(status, reason), hints, reason)
 

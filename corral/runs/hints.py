@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from corral import bus
 from corral.bus import Data
-from corral.platform import database, metrics
+from corral.platform import database
 from corral.platform.database import Deadlock, Unit
+from corral.platform.metrics import Count
 
 T = TypeVar("T")
 
@@ -20,15 +21,15 @@ class Hints:
         """Start with none."""
         self._hints: list[tuple[str, Data]] = []
         self._mail: list[str] = []
-        self._ended: str | None = None
+        self._counts: list[Count] = []
 
     def log(self, run_no: int, data: Data) -> None:
         """A run's log has grown; `data` is what `feed` understands."""
         self._hints.append((log_topic(run_no), data))
 
-    def ended(self, status: str) -> None:
-        """A run has ended so: nobody is told, it is counted."""
-        self._ended = status
+    def count(self, cell: Count) -> None:
+        """Count something that has then happened; nobody is told."""
+        self._counts.append(cell)
 
     def placement(self, placement_id: int) -> None:
         """A run with these needs is ready to be claimed."""
@@ -37,6 +38,10 @@ class Hints:
     def runner(self, runner_no: int) -> None:
         """There is a command for this runner, or something about it has changed."""
         self._hints.append((runner_topic(runner_no), b""))
+
+    def machines(self, org_id: int) -> None:
+        """A runner of this org has registered: what was read of its runners is out of date."""
+        self._hints.append((MACHINES, str(org_id).encode()))
 
     def call(self, run_no: int) -> None:
         """A call of this run to one of Corral's tools has its answer."""
@@ -59,9 +64,9 @@ class Hints:
         hints, self._hints = self._hints, []
         for topic, data in hints:
             bus.current().publish(topic, data)
-        if self._ended is not None:
-            metrics.ENDED.of(self._ended).add()
-            self._ended = None
+        counts, self._counts = self._counts, []
+        for cell in counts:
+            cell.add()
         mail, self._mail = self._mail, []
         for receiver in dict.fromkeys(mail):
             bus.current().mail(receiver)
@@ -73,6 +78,8 @@ PLACEMENTS = "placements"
 SUPPLIES = "supplies"
 #: One topic for all keys that change or end; a hint is the key's id.
 KEYS = "keys"
+#: One topic for all orgs whose runners register; a hint is the org's number.
+MACHINES = "machines"
 
 
 def log_topic(run_no: int) -> str:

@@ -154,7 +154,7 @@ def _store(arrived: _Arrived) -> Unit[_Outcome]:
     logged = _logged(run, batch, payloads)
     hints.log(run["no"], log_hint(arrived.run_id, logged))
     if (status := ending.ENDS.get(batch.events[-1].type)) is not None:
-        hints.ended(status.value)
+        hints.count(metrics.ENDED.of(status.value))
     if changes and not arrived.is_plain:
         yield from fold.tell(run["no"], changes, logged[folded - 1], hints)
     for event, entry in zip(batch.events[folded:], logged[folded:], strict=True):

@@ -13,9 +13,11 @@ import msgspec
 
 from corral.base import logs
 from corral.base.errors import BadRequest, Conflict
+from corral.platform import audit
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, ending, inputs, log, placements, places, queue, resuming, states
 from corral.runs.hints import Hints, decide
+from corral.runs.models import Run
 from corral.runs.states import AGAIN
 from corral.wire.events import EventType
 from corral.wire.runner import CommandKind, Pause
@@ -33,6 +35,8 @@ async def pause_by(org_id: int, run_id: str, by: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
         yield from pause(run, Pause(by=by), hints)
+        if _code(run["pause_requested"]) != BY_HAND:
+            yield from audit.note(org_id, "run.paused", "run", run_id)
 
     await decide(unit)
 
@@ -45,6 +49,8 @@ async def continue_by(org_id: int, run_id: str, message: str | None, by: str) ->
         if run["agent_id"] is not None and places.are_limited():  # it waits for a place when its agent is free
             yield sql("UPDATE runs SET hold = $2 WHERE no = $1", run["no"], states.NEW)
         yield from continue_(run, hints, message, by)
+        told = {"was": run["status"], "with_message": message is not None}
+        yield from audit.note(org_id, "run.continued", "run", run_id, **told)
         yield sql("UPDATE runs SET request_id = $2 WHERE no = $1", run["no"], logs.worked_for())
         if run["agent_id"] is None:
             yield from places.demand(org_id, run["no"])
@@ -75,9 +81,15 @@ def pause(run: Row, reason: Pause, hints: Hints) -> Unit[None]:
         yield from commands.issue(run, CommandKind.PAUSE, reason, hints)
 
 
-def is_restored(run: Row) -> bool:
-    """Tell whether the run's open attempt was restored with the database, and not cut off since."""
-    return _code(run["pause_requested"]) == RESTORED
+def is_asked_of(run: Row | Run) -> bool:
+    """Tell whether the runner of an open attempt is asked to pause it."""
+    asked = run.pause_requested if isinstance(run, Run) else run["pause_requested"]
+    return asked is not None and not is_restored(asked)
+
+
+def is_restored(asked: str | None) -> bool:
+    """Tell by a run's `pause_requested` whether its open attempt was restored, and is paused only if it is cut off."""
+    return _code(asked) == RESTORED
 
 
 def paused_by(run: Row) -> str | None:

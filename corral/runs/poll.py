@@ -55,7 +55,8 @@ async def poll(org_id: int, runner_id: str | int, body: Poll, *, key_id: str | N
 async def _wait(arrival: _Arrival, body: Poll, key_id: str | None, heard: int, answer: PollAnswer) -> None:
     """Fill the answer as soon as there is something, within the time the runner would wait."""
     room = waiting_room()
-    with room.enter(arrival.offer, wants_runs=arrival.free_slots > 0, key_id=key_id) as waiter:
+    wants_runs = arrival.free_slots > 0
+    with room.enter(arrival.offer, body.session, body.poll_no, wants_runs=wants_runs, key_id=key_id) as waiter:
         if room.heard != heard:  # a run may have become ready between looking and entering
             answer.assignments = await decide(
                 lambda hints: _claim(
@@ -149,7 +150,8 @@ def _arrive(org_id: int, runner_id: str, body: Poll, key_id: str | None, hints: 
         if _key(row) in held:
             continue
         is_wanted = row["cancel_requested_at"] is None or row["started_at"] is not None
-        is_here = restored.is_offered_again(row) if pausing.is_restored(row) else row["runner_session"] == body.session
+        was_restored = pausing.is_restored(row["pause_requested"])
+        is_here = restored.is_offered_again(row) if was_restored else row["runner_session"] == body.session
         if is_here and is_wanted:
             if (work := (yield from claim.give(row, hints))) is not None:
                 again.append(work)

@@ -21,14 +21,18 @@ from corral.wire.runs import RunStatus
 #: A runner keeps what it has sent for a day; an attempt that was claimed so long ago may not be in its spool any more.
 _KEPT_MS = 23 * 3_600_000
 
+#: `corral restore` leaves the table; who restores PostgreSQL makes it by hand.
+_IS_THERE = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'restored'",
+    "postgres": "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'restored'",
+}
+
 log = get_logger()
 
 
 async def settle() -> None:
     """Do so at the first start on a restored database, before anything can be claimed; again if that was cut off."""
-    if database.dialect() != "sqlite":
-        return
-    if not await database.fetch("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'restored'"):
+    if not await database.fetch(_IS_THERE[database.dialect()]):
         return
     (mark,) = await database.fetch("SELECT made_at FROM restored")
     told = Pause(
@@ -40,13 +44,13 @@ async def settle() -> None:
     runs = await database.fetch("SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting', 'paused')")
     for run in runs:
         await decide(partial(_settle, run["no"], told))
-    await database.fetch("DROP TABLE restored")
+    await database.fetch("DROP TABLE IF EXISTS restored")
     log.warning("the database was restored from a backup", as_of=mark["made_at"], runs_that_had_not_ended=len(runs))
 
 
 def is_offered_again(run: Row) -> bool:
     """Tell whether the machine that does not hold this open attempt may have the end of it in its spool."""
-    return pausing.is_restored(run) and run["claimed_at"] > run["now"] - _KEPT_MS
+    return pausing.is_restored(run["pause_requested"]) and run["claimed_at"] > run["now"] - _KEPT_MS
 
 
 def _settle(run_no: int, told: Pause, hints: Hints) -> Unit[None]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import structlog
 
 from corral import bus
-from corral.platform import keys
+from corral.platform import database, keys
 from corral.runs import claim, placements
 from corral.runs.hints import KEYS, PLACEMENTS, runner_topic
 from corral.runs.placements import Offer, Placement
@@ -20,11 +20,25 @@ log = structlog.get_logger(__name__)
 class Waiter:
     """One poll that waits."""
 
-    __slots__ = ("_wake", "asleep", "key_id", "offer", "placement", "room", "runner_called", "wants_runs")
+    __slots__ = (
+        "_wake",
+        "asleep",
+        "key_id",
+        "offer",
+        "placement",
+        "poll_no",
+        "room",
+        "runner_called",
+        "session",
+        "wants_runs",
+    )
 
-    def __init__(self, room: WaitingRoom, offer: Offer, *, wants_runs: bool, key_id: str | None) -> None:
+    def __init__(
+        self, room: WaitingRoom, offer: Offer, session: str, poll_no: int, *, wants_runs: bool, key_id: str | None
+    ) -> None:
         """Wait for commands and, if it wants, for runs that `offer` satisfies."""
         self.room, self.offer, self.wants_runs, self.key_id = room, offer, wants_runs, key_id
+        self.session, self.poll_no = session, poll_no
         self.placement: Placement | None = None
         self.runner_called = False
         self.asleep = False
@@ -108,9 +122,11 @@ class WaitingRoom:
             waiter.call()
 
     @contextmanager
-    def enter(self, offer: Offer, *, wants_runs: bool, key_id: str | None = None) -> Iterator[Waiter]:
+    def enter(
+        self, offer: Offer, session: str, poll_no: int, *, wants_runs: bool, key_id: str | None = None
+    ) -> Iterator[Waiter]:
         """Wait here from before the first look at the queue, so that no hint falls between look and sleep."""
-        waiter = Waiter(self, offer, wants_runs=wants_runs, key_id=key_id)
+        waiter = Waiter(self, offer, session, poll_no, wants_runs=wants_runs, key_id=key_id)
         self._waiters[waiter] = None
         unlisten = bus.current().listen(runner_topic(offer.runner_no), lambda _hint: waiter.call())
         try:
@@ -134,6 +150,21 @@ class WaitingRoom:
         for placement_id in await claim.ready_placements():
             if placement := await placements.get(placement_id):
                 self.call_one(placement)
+
+    async def call_all_asked(self) -> None:
+        """Wake the polls whose runner has commands, or has sent a newer poll elsewhere: for hints that were lost."""
+        if not self._waiters:
+            return
+        wanted = ",".join({str(waiter.offer.runner_no) for waiter in self._waiters})
+        rows = await database.fetch(
+            "SELECT no, session, poll_no, EXISTS (SELECT 1 FROM commands WHERE runner_no = runners.no "  # noqa: S608 - integers
+            f"AND done_at IS NULL AND status IS NULL) AS asked FROM runners WHERE no IN ({wanted})"
+        )
+        found = {row["no"]: row for row in rows}
+        for waiter in tuple(self._waiters):
+            row = found.get(waiter.offer.runner_no)
+            if row and (row["asked"] or (row["session"], row["poll_no"]) != (waiter.session, waiter.poll_no)):
+                waiter.call()
 
     def _hear(self, hint: bytes) -> None:
         self.heard += 1

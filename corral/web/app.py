@@ -27,6 +27,8 @@ from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
 from corral.platform import (
+    acting,
+    audit,
     database,
     invitations,
     keys,
@@ -129,7 +131,7 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIterator[Server]:
-    """Open what requests need: database, bus, loops."""
+    """Open what requests need: the database, and what works on it."""
     for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
     plans.use(plan_file.read(settings.plans))
@@ -140,43 +142,51 @@ async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIter
         await vault.check()
         await budgets.reread()
         await plans.check()
-        bootstrapped, limiter = await orgs.bootstrap(settings), _limiter(settings)
-        server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=limiter, hurry=hurry)
+        with acting.as_(acting.OPERATOR):
+            bootstrapped = await orgs.bootstrap(settings)
+        server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=_limiter(settings), hurry=hurry)
         server.errors.pages = error_page
-        following.listen()
-        deleting.on_deletion(conversation.forget)
-        keys.on_change(hints.key_changed)
-        needs.need_no_key(settings.provider_keys)
-        channel = _bus(settings)
-        bus.use(channel)
-        await restored.settle()
-        channel.receive(inbox.drain)
-        await channel.start()
-        await server.limiter.start()
-        room, feeds = waiting.reset(), feed.reset(sse.frame)
-        room.open()
-        supervisor = server.supervisor
-        _add_loops(supervisor, server, settings)
-        supervisor.start()
-        engine = Engine(settings, OwnTools())
-        await engine.start()
-        try:
+        async with _working(server, settings):
             yield server
-        finally:
-            server.stopping.set()
-            await engine.stop(_GRACE)
-            await server.drain(_GRACE)
-            await supervisor.stop(_GRACE)
-            with contextlib.suppress(Unavailable):
-                await server.presence.leave()
-            feeds.close()
-            room.close()
-            await server.limiter.stop()
-            await channel.stop()
-            await keys.write_last_used()
-            await sign_in.write_last_used()
     finally:
         await database.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def _working(server: Server, settings: Settings) -> AsyncIterator[None]:
+    """Join the bus, and start what happens without a request: loops, and the platform's own agents."""
+    following.listen()
+    deleting.on_deletion(conversation.forget)
+    keys.on_change(hints.key_changed)
+    needs.need_no_key(settings.provider_keys)
+    channel = _bus(settings)
+    bus.use(channel)
+    await restored.settle()
+    channel.receive(inbox.drain)
+    await channel.start()
+    await server.limiter.start()
+    room, feeds = waiting.reset(), feed.reset(sse.frame)
+    room.open()
+    runners.listen()
+    _add_loops(server.supervisor, server, settings)
+    server.supervisor.start()
+    engine = Engine(settings, OwnTools())
+    await engine.start()
+    try:
+        yield
+    finally:
+        server.stopping.set()
+        await engine.stop(_GRACE)
+        await server.drain(_GRACE)
+        await server.supervisor.stop(_GRACE)
+        with contextlib.suppress(Unavailable):
+            await server.presence.leave()
+        feeds.close()
+        room.close()
+        await server.limiter.stop()
+        await channel.stop()
+        await keys.write_last_used()
+        await sign_in.write_last_used()
 
 
 @contextlib.asynccontextmanager
@@ -238,6 +248,9 @@ def _add_loops(supervisor: Supervisor, server: Server, settings: Settings) -> No
         await invitations.sweep()
         await throttle.sweep()
 
+    async def keep_audit(_now: float) -> None:
+        await audit.keep(settings.audit_days)
+
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
     supervisor.add("money", treasury.run_once, every=1)
@@ -250,6 +263,7 @@ def _add_loops(supervisor: Supervisor, server: Server, settings: Settings) -> No
     supervisor.add("checkpoint", checkpoint, every=1)
     supervisor.add("last uses", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
+    supervisor.add("audit retention", keep_audit, every=3600, limit=600)
     supervisor.add("deleted logs", deleting.clear, every=60)
     supervisor.add("old logs", Sealing(settings.seal_days, settings.events_days).run_once, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)

@@ -21,8 +21,9 @@ from corral.base.errors import (
     TooLarge,
     Unauthorized,
 )
-from corral.platform import access, keys, metrics, orgs, plans, repeats, sign_in
+from corral.platform import access, acting, keys, metrics, orgs, plans, repeats, sign_in
 from corral.platform.access import Principal
+from corral.platform.acting import NOBODY, Acting
 from corral.platform.limits import Verdict
 from corral.runs import callers
 from corral.web import answers, csrf, metering
@@ -56,6 +57,7 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
         try:
             principal = None if route.open else _operator(request, route, server) or await authenticated(request)
             call = Call(request, server, principal)
+            acting.begin(_acting(call))
             if route.counted:
                 counted = _counted(server, principal)
                 verdict = await counted if isinstance(counted, asyncio.Future) else counted
@@ -128,6 +130,11 @@ async def authenticated(request: Request) -> Principal:
         raise Unauthorized
     request.ctx.principal = principal
     return principal
+
+
+def _acting(call: Call) -> Acting:
+    caller, where = call.principal, (call.address, request_id(call.request))
+    return Acting(NOBODY, *where) if caller is None else Acting(caller.actor, *where, caller.org_id)
 
 
 def _operator(request: Request, route: Route, server: Server) -> Principal | None:

@@ -67,6 +67,8 @@ class Server:
 
     async def leave(self) -> None:
         """Answer on for a while without being ready, so that proxies send no more; until it is hurried at most."""
+        if self.is_leaving:
+            return
         self.is_leaving = True
         if self.settings.drain_seconds:
             with contextlib.suppress(TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -95,3 +96,28 @@ def test_the_values_that_are_remembered_are_bounded_and_those_used_last() -> Non
     assert logs.concealed("other-value-of-all") == "other-value-of-all"
     logs.conceal([("BIG", "abcdefgh" * (logs.MOST_CHARACTERS // 8 + 1))])
     assert logs.concealed(first) == first
+
+
+async def test_lines_name_the_request_that_a_task_works_for_and_so_do_those_of_tasks_it_starts() -> None:
+    out = io.StringIO()
+    logs.set_up("json", "info", out)
+    log = logs.get_logger()
+
+    async def work(name: str) -> None:
+        logs.work_for(name)
+        await asyncio.gather(asyncio.create_task(part(name)), asyncio.sleep(0))
+        with logs.working_for(None):
+            log.info("beside", of=name)
+        log.info("done", of=name)
+
+    async def part(name: str) -> None:
+        log.info("part", of=name)
+
+    await asyncio.gather(*(asyncio.create_task(work(name)) for name in ("first", "second")))
+    log.info("afterwards")
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert {(line["event"], line.get("of"), line.get("request_id")) for line in lines} == {
+        ("part", "first", "first"), ("done", "first", "first"), ("beside", "first", None),
+        ("part", "second", "second"), ("done", "second", "second"), ("beside", "second", None),
+        ("afterwards", None, None),
+    }  # fmt: skip

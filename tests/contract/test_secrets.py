@@ -144,17 +144,18 @@ def test_reading_names_and_storing_values_are_two_scopes(key_for: Callable[..., 
 
 def test_no_value_is_in_the_database_or_the_log(quiet: Api, quiet_server: Server) -> None:
     assert quiet.post("/api/secrets", body={"key": "DUMPED", "value": VALUE + "-dumped"}).status_code == 200
-    stored = b"".join(file.read_bytes() for file in quiet_server.data.glob("corral.db*"))
+    stored = quiet_server.stored()
     assert b"DUMPED" in stored
     assert (VALUE + "-dumped").encode() not in stored
-    assert VALUE not in quiet_server.process.output()
+    assert VALUE not in quiet_server.output()
 
 
-def test_the_master_key_is_changed_and_secrets_stay(quiet: Api, key_for: Callable[..., Api]) -> None:
+def test_the_master_key_is_changed_and_secrets_stay(quiet: Api, house: str, key_for: Callable[..., Api]) -> None:
     quiet.post("/api/secrets", body={"key": "ROTATED", "value": "v"})
     answer = quiet.post("/api/secrets/rotate", body={})
     assert (answer.status_code, answer.json()["left"]) == (200, 0)
-    assert answer.json()["orgs"] >= 1
+    # Servers that share their key have it in the settings, where no request changes it.
+    assert answer.json()["orgs"] >= (1 if house == "one" else 0)
     again = quiet.post("/api/secrets/rotate", body={"renew": False})
     assert again.json() == {**answer.json(), "orgs": 0}
     assert "ROTATED" in names(quiet)

@@ -154,6 +154,8 @@ async def test_invitations_of_another_org_are_not_there(boss: Principal) -> None
     for attempt in (invitations.get(second.id, made.id), invitations.revoke(second.id, made.id)):
         with pytest.raises(NotFound):
             await attempt
+    with pytest.raises(BadRequest, match="before"):
+        await invitations.page(second.id, limit=9, before=made.id)
     assert (await invitations.get(boss.org_id, made.id)).status == "open"
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
-from corral.platform import keys, plan_file, plans, rates
-from corral.platform.access import Principal
+from corral.platform import invitations, keys, plan_file, plans, rates
+from corral.platform.access import Principal, Role
+from corral.platform.orgs import Bootstrapped
 from corral.platform.plans import Plan, Plans
+from corral.platform.sign_in import Visit
+from tests.platform.team import hire, signed_in
 
 FILE = """
 default = "free"
@@ -131,3 +135,27 @@ async def test_a_runners_key_has_no_other_scope(owner: Principal) -> None:
         found = await keys.authenticate(token)
         assert found is not None
         assert found.has("runner") is is_runner
+
+
+async def test_the_last_seat_is_given_once_and_an_open_invitation_takes_one(
+    org: Bootstrapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boss = await signed_in(org.owner_id)
+    plan = Plan("small", {"seats": 3})
+    monkeypatch.setattr(plans, "_plans", Plans({"small": plan}, plan))
+    found = await asyncio.gather(
+        *(invitations.create(boss, role=Role.MEMBER) for _ in range(6)), return_exceptions=True
+    )
+    made = [one for one in found if not isinstance(one, BaseException)]
+    refused = [one for one in found if isinstance(one, Forbidden)]
+    assert (len(made), len(refused)) == (2, 4)
+    assert refused[0].message == (
+        "Your plan, small, allows 3 people and open invitations (seats), and you have reached that"
+    )
+    await invitations.accept(made[0][1], name="Ada", email="ada@example.com", password="a long password", visit=Visit())
+    with pytest.raises(Forbidden, match="seats"):
+        await hire(org.org_id)
+    await invitations.revoke(org.org_id, made[1][0].id)
+    await hire(org.org_id)
+    with pytest.raises(Forbidden, match="seats"):
+        await invitations.create(boss, role=Role.MEMBER, email="new@example.com")

@@ -39,6 +39,7 @@ class FakeServer:
         self.answers: dict[str, ToolAnswer] = {}  #: to calls, by their ids
         self.sessions: set[str] = set()
         self.authorizations: set[str] = set()
+        self.request_ids: list[str] = []
         self.order: list[str] = []  #: the calls as they came, by name
         self.bodies: list[tuple[str, bytes]] = []  #: all that was sent, by path
         self.is_down = False  #: connections are cut without an answer
@@ -111,6 +112,7 @@ class FakeServer:
                 if self._is_cut():
                     return
                 self.authorizations.add(headers.get("authorization", ""))
+                self.request_ids.append(headers.get("x-request-id", ""))
                 status, answer = await self._answer(lines[0].split()[1], body)
                 if self._is_cut():
                     return

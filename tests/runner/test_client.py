@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corral.runner.client import Client, Refused, Retryable
+from corral.runner.client import Client, Failed, Refused, Retryable
 from corral.wire.events import EventBatch
 from tests.runner.fake_server import FakeServer, error
 
@@ -54,3 +54,12 @@ async def test_no_server_at_all_is_worth_another_try(server: FakeServer) -> None
     with pytest.raises(Retryable, match="does not answer"):
         await client.is_up()
     await client.close()
+
+
+@pytest.mark.parametrize("status", [403, 503])
+async def test_each_call_has_an_id_which_its_failure_names(server: FakeServer, status: int) -> None:
+    failures = [await answer(server, status, error("No")) for _ in range(2)]
+    assert [failure.told for failure in failures if isinstance(failure, Failed)] == [
+        {"why": str(failure), "call": call} for failure, call in zip(failures, server.request_ids, strict=True)
+    ]
+    assert len({*server.request_ids}) == 2

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from corral.base.errors import LeaseLost
 from corral.platform import database
-from corral.platform.settings import Settings
 from corral.runs import leases, pausing, restored
 from corral.runs.models import Run
 from corral.wire.events import EventType
 from corral.wire.runner import Assignment, CommandKind
 from corral.wire.runs import RunStatus
-from tests.runs.world import Machine, World, opened
+from tests.runs.world import Machine, World
 
 STARTED = (EventType.RUN_STARTED, {"runner": "box"})
 INIT = (EventType.SESSION_INIT, {"session_id": "s-1"})
 SAID = (EventType.AGENT_MESSAGE, {"text": "so far"})
 DONE = (EventType.RUN_COMPLETED, {"text": "done"})
 CUT = (EventType.SESSION_INTERRUPTED, {"message": "restarted"})
-
-
-@pytest.fixture
-async def world(tmp_path: Path, migrated_sqlite: Path) -> AsyncIterator[World]:
-    shutil.copy(migrated_sqlite, tmp_path)
-    yield await opened(Settings(data=tmp_path))
-    await database.disconnect()
 
 
 async def restore() -> None:
@@ -70,7 +58,8 @@ async def test_an_attempt_that_its_machine_still_has_goes_on_to_its_end(world: W
     box = await world.runner()
     run, work = await at_work(world, box)
     await restore()
-    assert (await world.run(run.id)).status == RunStatus.RUNNING
+    run = await world.run(run.id)
+    assert (run.status, pausing.is_asked_of(run)) == (RunStatus.RUNNING, False)
     await box.register()  # it had registered anew since the backup, so the server knew none of its sessions
     answer = await box.poll()
     assert (answer.assignments, answer.lost, answer.commands) == ([], [], [])

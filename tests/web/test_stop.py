@@ -48,3 +48,17 @@ def test_a_stop_ends_streams_and_polls_at_once(tmp_path: Path) -> None:
 def a_machine_polls() -> bool:
     """The platform's own poll waits in the same room."""
     return any(waiter.offer.org_id != PLATFORM for waiter in list(waiting_room()._waiters))
+
+
+def test_a_server_that_is_about_to_end_still_answers_and_is_not_ready(tmp_path: Path) -> None:
+    running = Running(tmp_path, drain_seconds=60)
+    with running.api() as api:
+        assert api.get("/api/ready").status_code == 200
+        running.loop.call_soon_threadsafe(running._done.set)
+        eventually(lambda: api.get("/api/ready").status_code == 503)
+        assert api.get("/api/ready").json()["checks"][0] == {
+            "name": "serving", "ok": False, "says": "The server is about to end",
+        }  # fmt: skip
+        assert api.get("/api/v1/runs").status_code == 200
+        running.loop.call_soon_threadsafe(running.server.hurry.set)
+        running.stop()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import Conflict, NotFound
 from corral.base.ids import new_token
-from corral.platform import accounts, invitations, people, sign_in
+from corral.platform import accounts, invitations, people, plans, sign_in
 from corral.platform.access import Principal
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.sign_in import Visit
@@ -80,7 +80,8 @@ def _enter(found: Identity, options: SignOn, session: str, visit: Visit) -> Unit
     if user_id is None:
         user_id = yield from _newcomer(found, options)
         yield from _keep(found, user_id)
-    yield from sign_in.begin(user_id, session, "oidc", visit)
+    org_id = yield from sign_in.begin(user_id, session, "oidc", visit)
+    yield from plans.demand(org_id, "sso")
 
 
 def _accept(found: Identity, token: str, options: SignOn, session: str, visit: Visit) -> Unit[None]:
@@ -89,7 +90,8 @@ def _accept(found: Identity, token: str, options: SignOn, session: str, visit: V
         user_id = yield from accounts.create(name=_name(found), email=found.email, password=None)
         yield from _keep(found, user_id)
     invitation = yield from invitations.use(token, user_id, found.email)
-    yield from sign_in.begin(user_id, session, "oidc", visit, org_id=invitation.org_id)
+    org_id = yield from sign_in.begin(user_id, session, "oidc", visit, org_id=invitation.org_id)
+    yield from plans.demand(org_id, "sso")
 
 
 def _known(found: Identity, options: SignOn) -> Unit[str | None]:

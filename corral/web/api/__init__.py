@@ -5,6 +5,7 @@ from __future__ import annotations
 from corral.web.api import (
     agents,
     approvals,
+    audit,
     budgets,
     epics,
     execution,
@@ -49,6 +50,7 @@ _RESOURCES = (
     secrets,
     mcps,
     keys,
+    audit,
     plan,
     me,
     orgs,

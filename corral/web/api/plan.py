@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from corral.agents import roster
-from corral.platform import orgs, plans, rates
+from corral.platform import people, plans, rates
 from corral.platform.access import Role
 from corral.platform.database import fetch
 from corral.runs import places, runners
@@ -17,12 +17,12 @@ from corral.web.routes import Routes
 
 route = Routes("org")
 
-#: How each thing that a plan can limit is counted: of the org `$1`, but for the one named `$2`.
-_COUNTS: Mapping[str, tuple[str, str | int]] = {
+#: How each thing that a plan can limit is counted, and what stands for none that is left out.
+_COUNTS: Mapping[str, tuple[str, *tuple[str | int, ...]]] = {
     "agents": (roster.COUNT, ""),
     "runners": (runners.COUNT, ""),
     "concurrent_runs": (places.COUNT, 0),
-    "seats": (orgs.SEATS, ""),
+    "seats": (people.SEATS,),
 }
 
 
@@ -70,7 +70,7 @@ async def change_limits(call: Call, body: ChangeRate) -> RateView:
 async def plan_view(org_id: int, name: str | None) -> PlanView:
     """Show a plan with what an org has used of it."""
     plan = plans.current().of(name)
-    used = {what: int((await fetch(count, org_id, none))[0]["n"]) for what, (count, none) in _COUNTS.items()}
+    used = {what: int((await fetch(count, org_id, *none))[0]["n"]) for what, (count, *none) in _COUNTS.items()}
     return PlanView(plan.name, plan.told(), used, {feature: plan.has(feature) for feature in plans.FEATURES})
 
 

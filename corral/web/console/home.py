@@ -7,6 +7,7 @@ from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import (
     agents,
+    audit,
     budgets,
     bus,
     epics,
@@ -16,6 +17,7 @@ from corral.web.console import (
     mcps,
     orgs,
     people,
+    plan,
     prices,
     profile,
     run,
@@ -27,6 +29,7 @@ from corral.web.console import (
     sign_ins,
     sign_on,
     statement,
+    system,
     tasks,
     usage,
 )
@@ -69,8 +72,11 @@ ROUTES: list[Route] = [
     *profile.route.all,
     *sign_ins.route.all,
     *keys.route.all,
+    *audit.route.all,
     *usage.route.all,
     *prices.route.all,
     *statement.route.all,
+    *plan.route.all,
     *settings.route.all,
+    *system.route.all,
 ]

@@ -14,7 +14,7 @@ from corral.web import csrf
 from corral.web.answers import Answer, as_html, empty, redirect
 from corral.web.call import Call
 from corral.web.console import budget_views
-from corral.web.console.render import THEMES, Shell, render
+from corral.web.console.render import NAV, THEMES, Shell, render
 
 THEME_COOKIE = "corral_theme"
 SIGN_IN = "/app/sign-in"
@@ -99,6 +99,7 @@ async def _shell(caller: Principal, request: Request, here: str, path: str) -> S
         theme=_theme(request),
         csrf=csrf.token(caller) if caller.sign_in is not None else "",
         pending=await approvals.count_pending(caller.org_id) + await budget_views.count_stopping(caller),
+        nav=tuple(item for item in NAV if caller.role.covers(item.least)),
     )
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corral.platform.access import Role
 from corral.platform.orgs import Org
 from corral.web.console import words
 
@@ -29,6 +30,7 @@ class NavItem:
     path: str
     letter: str
     tucked: bool = False  #: on a phone it stands in the menu: its bar has room for four
+    least: Role = Role.VIEWER  #: who has nothing to do there is not led there
     group: str = ""  #: the heading that it stands below
 
 
@@ -47,7 +49,10 @@ NAV = (
     NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
     NavItem("people", "People", "/app/people", "p", tucked=True, group=_ORGANISATION),
     NavItem("keys", "Keys", "/app/keys", "k", tucked=True, group=_ORGANISATION),
+    NavItem("plan", "Plan", "/app/plan", "n", tucked=True, group=_ORGANISATION),
+    NavItem("audit", "Audit", "/app/audit", "l", tucked=True, least=Role.ADMIN, group=_ORGANISATION),
     NavItem("settings", "Settings", "/app/settings", "s", tucked=True, group=_ORGANISATION),
+    NavItem("system", "System", "/app/system", "y", tucked=True, least=Role.ADMIN, group=_ORGANISATION),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from corral.runs import admission, approvals, reads, runners
+from corral.runs import admission, approvals, pausing, reads, runners
 from corral.runs.models import Approval, Run
 from corral.usage import ledger
 from corral.usage.ledger import SoFar
@@ -183,7 +183,7 @@ def _can_pause(run: Run, reason: Reason | None) -> bool:
     """Tell whether a person's pause would change anything: of what a budget has paused, that money lets it go on."""
     if run.status == RunStatus.PAUSED:
         return reason is not None and reason.code == admission.CODE
-    return run.status in LIVE and not run.pause_requested and run.cancel_requested_at is None
+    return run.status in LIVE and not pausing.is_asked_of(run) and run.cancel_requested_at is None
 
 
 def agent_name(stored: str | None) -> str | None:
@@ -197,7 +197,7 @@ def _status(run: Run) -> tuple[str, str]:
         return "unreachable", "Unreachable"
     if run.status not in ENDED and run.cancel_requested_at is not None:
         return run.status, "Cancelling"
-    if run.status in LIVE and run.pause_requested:
+    if run.status in LIVE and pausing.is_asked_of(run):
         return run.status, "Pausing"
     if run.status == RunStatus.QUEUED and run.attempt_open:
         return run.status, "Starting"

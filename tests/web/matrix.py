@@ -87,6 +87,7 @@ GET    /api/v1/keys                                keys:read       viewer  200
 GET    /api/v1/keys/<id>                           keys:read       viewer  404
 PATCH  /api/v1/keys/<id>                           keys:write      admin   400
 DELETE /api/v1/keys/<id>                           keys:write      admin   400
+GET    /api/audit                                  audit:read      admin   200
 GET    /api/plan                                   -               viewer  200
 GET    /api/v1/limits                              keys:read       viewer  200
 PATCH  /api/v1/limits                              keys:write      admin   400
@@ -188,7 +189,7 @@ POST   /app/budgets/<budget_id>/edit                   usage:write     admin   4
 POST   /app/budgets/<budget_id>/limit                  usage:write     admin   404
 POST   /app/budgets/<budget_id>/delete                 usage:write     admin   404
 GET    /app/people                                     people:read     viewer  200
-POST   /app/people/invite                              people:write    admin   200
+POST   /app/people/invite                              people:write    admin   400
 POST   /app/people/<user_id>/role                      people:write    admin   400
 POST   /app/people/<user_id>/remove                    people:write    admin   404
 POST   /app/people/invitations/<invitation_id>/revoke  people:write    admin   409
@@ -206,7 +207,9 @@ POST   /app/sign-ins/end-others                        people:read     viewer  4
 POST   /app/people/sign-ins/<sign_in_id>/end           people:write    admin   404
 GET    /app/keys                                       keys:read       viewer  200
 POST   /app/keys                                       keys:write      admin   400
+POST   /app/keys/<key_id>/limit                        keys:write      admin   404
 POST   /app/keys/<key_id>/revoke                       keys:write      admin   404
+GET    /app/audit                                      audit:read      admin   200
 GET    /app/usage                                      usage:read      viewer  200
 GET    /app/usage/runs                                 usage:read      viewer  200
 GET    /app/usage/export                               usage:read      viewer  404
@@ -215,8 +218,10 @@ GET    /app/prices/set                                 usage:write     admin   2
 POST   /app/prices                                     usage:write     admin   400
 POST   /app/prices/remove                              usage:write     admin   409
 GET    /app/usage/statement                            usage:read      viewer  200
+GET    /app/plan                                       agents:read     viewer  200
 GET    /app/settings                                   agents:read     viewer  200
 POST   /app/settings                                   agents:write    admin   400
+GET    /app/system                                     runners:read    admin   200
 """
 
 #: What only people who are signed in see: a key is refused, and they are answered so.

@@ -96,6 +96,7 @@ def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int
         visit.agent[:_AGENT_LONGEST],
         SESSION_SECONDS * 1000,
     )
+    yield from audit.note(org_id, "sign_in.begun", "user", user_id, actor=f"user:{user_id}", means=means)
     return org_id
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
+from corral.platform import audit
 from corral.platform.database import Duplicate, Row, Unit, commit, fetch, sql
 
 _EMAIL_LONGEST = 254
@@ -101,6 +102,7 @@ _COLUMNS = "id, name, email, COALESCE(password, '') <> '' AS has_password"
 
 
 def _change(user_id: str, name: str | None, email: str | None) -> Unit[Account]:
+    before = yield sql("SELECT name, email FROM users WHERE id = $1", user_id)
     try:
         rows = yield sql(
             "UPDATE users SET name = COALESCE($2, name), email = COALESCE($3, email) WHERE id = $1 "  # noqa: S608
@@ -111,7 +113,10 @@ def _change(user_id: str, name: str | None, email: str | None) -> Unit[Account]:
         )
     except Duplicate as error:
         raise Conflict(_TAKEN) from error
-    return _account(rows, user_id)
+    account = _account(rows, user_id)
+    if changed := audit.changes(before[0], {"name": account.name, "email": account.email}):
+        yield from audit.note_everywhere(user_id, "account.changed", **changed)
+    return account
 
 
 def _account(rows: Sequence[Row], called: str) -> Account:

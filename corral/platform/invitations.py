@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
-from corral.platform import accounts, orgs, passwords, people, plans, sign_in
+from corral.platform import accounts, audit, orgs, passwords, people, plans, sign_in
 from corral.platform.access import Principal, Role
 from corral.platform.accounts import Account
 from corral.platform.database import Row, Unit, commit, fetch, sql
@@ -137,7 +137,7 @@ async def join(token: str, by: Principal) -> int:
     """Let the signed-in caller into the invitation's org, which their session looks at from now on; return it."""
     org_id = await commit(_join(token, by))
     assert by.user_id is not None
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
     return org_id
 
 
@@ -211,21 +211,25 @@ def _create(by: Principal, role: Role, email: str | None, *, ms: int, token: str
         by.actor,
         ms,
     )
+    yield from audit.note(by.org_id, "invitation.created", "invitation", id_, role=role.value, email=email)
     return _invitation(rows[0])
 
 
 def _revoke(org_id: int, invitation_id: str) -> Unit[Invitation]:
-    rows = yield sql(
-        "UPDATE invitations SET revoked_at = COALESCE(revoked_at, now_ms()) WHERE org_id = $1 AND id = $2 "  # noqa: S608
-        f"AND accepted_at IS NULL RETURNING {_COLUMNS}",
+    revoked = yield sql(
+        "UPDATE invitations SET revoked_at = now_ms() WHERE org_id = $1 AND id = $2 AND accepted_at IS NULL "
+        "AND revoked_at IS NULL RETURNING email",
         org_id,
         invitation_id,
     )
-    if rows:
-        return _invitation(rows[0])
-    if (yield sql("SELECT 1 FROM invitations WHERE org_id = $1 AND id = $2", org_id, invitation_id)):
+    if revoked:
+        yield from audit.note(org_id, "invitation.revoked", "invitation", invitation_id, email=revoked[0]["email"])
+    rows = yield sql(f"SELECT {_COLUMNS} FROM invitations WHERE org_id = $1 AND id = $2", org_id, invitation_id)  # noqa: S608
+    if not rows:
+        raise NotFound(f"There is no invitation {invitation_id}")
+    if rows[0]["accepted_at"] is not None:
         raise Conflict("Somebody has come in by this invitation; remove them instead")
-    raise NotFound(f"There is no invitation {invitation_id}")
+    return _invitation(rows[0])
 
 
 def _account(there: Account | None, name: str, email: str, hashed: str) -> Unit[str]:

@@ -207,7 +207,7 @@ async def write_last_used() -> None:
 
 
 def doubt(user_id: str) -> None:
-    """Ask the database about this person's keys when they are used next; other servers do so within a second."""
+    """Ask the database about this person's keys when they are used next, and not in a second."""
     for hashed in [hashed for hashed, (principal, _) in _known.items() if principal.user_id == user_id]:
         del _known[hashed]
 

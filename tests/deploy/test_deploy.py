@@ -121,7 +121,7 @@ def test_the_services_of_the_compose_file_work_together_as_processes(stack: Stac
         base_url=stack.url, verify=certificate, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=30
     ) as people:
         eventually(lambda: people.get("/api/health").status_code == 200)
-        made = people.post("/api/v1/keys", json={"name": "runner", "scopes": ["runners:write"]}).raise_for_status()
+        made = people.post("/api/v1/keys", json={"name": "runner", "scopes": ["runner"]}).raise_for_status()
         (stack.secrets / "runner_key").write_text(made.json()["key"])
         runner = stack.service("runner", "runner", **claude_env(stack.folder, model.url))
         runner.start()

@@ -163,3 +163,31 @@ async def test_batches_hold_at_most_200_events_and_a_megabyte(
     await until(lambda: "run.completed" in server.types(run.run_id))
     assert max(sizes) < 1_100_000
     assert len(server.types(run.run_id)) == 1009
+
+
+async def test_an_attempt_that_was_fenced_is_ended_when_a_restored_server_offers_it_again(
+    server: FakeServer, runner: Running, assign: Assign
+) -> None:
+    run = server.offer(assign("messages:3 hang"))
+    await until(lambda: len(server.types(run.run_id)) == 5)
+    server.lose(Held(run.run_id, 1, run.lease))
+    await until(lambda: server.polls[-1].held == [])
+    server.lost.clear()
+    server.fenced.clear()
+    server.forget_after(run.run_id, 1, 2)
+    server.offer(msgspec.structs.replace(run, stored_n=2))
+    await until(lambda: "session.interrupted" in server.types(run.run_id))
+    assert server.types(run.run_id) == ["run.started", *["agent.message"] * 4, "session.interrupted"]
+    await until(lambda: server.polls[-1].held == [])
+
+
+async def test_an_attempt_that_a_restored_server_counts_anew_begins_in_place_of_its_namesake(
+    server: FakeServer, runner: Running, assign: Assign
+) -> None:
+    run = server.offer(assign("message:before done:x"))
+    await until(lambda: server.polls[-1].held == [] and "run.completed" in server.types(run.run_id))
+    server.events.clear()
+    server.offer(assign("message:after done:y", run_id=run.run_id))
+    await until(lambda: "run.completed" in server.types(run.run_id))
+    assert server.payloads(run.run_id, "agent.message")[0]["text"] == "after"
+    assert server.payloads(run.run_id, "run.completed")[0]["text"] == "y"

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import ConsoleMaker
 from tests.browser.console import Console
 from tests.support.oidc import Oidc
+from tests.support.oidc_provider import CLIENT_SECRET
 from tests.support.server import Server
 
 PASSWORD = "four plain words here"
@@ -282,6 +283,9 @@ def test_somebody_invited_comes_in_by_the_provider_and_from_then_on_by_its_butto
     expect(page.get_by_role("row", name=re.compile(f"sub-{email}"))).to_contain_text("Acme")
     page.get_by_role("button", name="Disconnect").click()
     expect(page.get_by_role("alert")).to_contain_text("Set an email and a password first")
+    written = home.process.output()
+    assert CLIENT_SECRET not in written
+    assert link.partition("#")[2] not in written
 
 
 def test_whom_nobody_knows_and_who_changes_their_mind_is_told_so(

@@ -70,7 +70,7 @@ $(UV):
 $(STAMP): $(UV) pyproject.toml hatch_build.py requirements.lock package.json package-lock.json
 	@$(BIN)/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python .uv/bin/python .venv
 	@echo "Installing into .venv: some 20 seconds the first time"
-	@$(UV) pip install --quiet --python .venv $(PINNED) --reinstall-package corral -e '.[server,claude]' --group dev
+	@$(UV) pip install --quiet --python .venv $(PINNED) --reinstall-package corral -e '.[server,claude,oidc]' --group dev
 	@touch $@
 
 $(STATIC): $(STAMP) $(ASSETS)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import budgets, claims, delegation, dispatch, events, mail, redact, start, tasks, usage
+from bench import budgets, claims, delegation, dispatch, events, limits, mail, redact, start, tasks, usage
 from bench.report import Figure, as_json, show
 from bench.servers import Bench
 
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "tasks": tasks.listing,
     "usage": usage.report,
     "budgets": budgets.money,
+    "limits": limits.checks,
     "redact": redact.busy,
     "start": start.start,
     "memory": start.memory,

@@ -20,6 +20,7 @@ from corral.platform.settings import Settings
 from tests.support import postgres as postgres_support
 from tests.support import redis as redis_support
 from tests.support import requirement
+from tests.support.cluster import Place
 from tests.support.http import Api
 from tests.support.model import Model
 from tests.support.postgres import Postgres
@@ -185,7 +186,7 @@ def start_runner(folder: Path, model: Model, claude_binary: Path) -> Iterator[Ru
     """Start runners of this test's own, and wait until they are online: `start_runner(server, name="one")`."""
     made: list[Runner] = []
 
-    def start(server: Server, *, online: bool = True, **options: Any) -> Runner:
+    def start(server: Place, *, online: bool = True, **options: Any) -> Runner:
         name = options.pop("name", f"runner-{len(made) + 1}")
         runner = make_runner(folder / name, server, model, name=name, **options).start()
         made.append(runner)
@@ -199,7 +200,7 @@ def start_runner(folder: Path, model: Model, claude_binary: Path) -> Iterator[Ru
         runner.stop()
 
 
-def make_runner(folder: Path, server: Server, model: Model, **options: Any) -> Runner:
+def make_runner(folder: Path, server: Place, model: Model, **options: Any) -> Runner:
     env = {
         "CORRAL_MAX_PODS": str(options.pop("max_pods", 4)),
         "CORRAL_LABELS": ",".join(options.pop("labels", ())),

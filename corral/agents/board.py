@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from corral.agents import epics, holds, mail, models, results, roster
+from corral.agents import blocks, epics, holds, mail, models, results, roster
 from corral.agents.mail import Letter, MessageType
 from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
-from corral.platform import database, orgs
-from corral.platform.database import Row, Unit, many, sql
+from corral.platform import audit, database, orgs
+from corral.platform.database import Row, Unit, sql
 from corral.runs import queue
 from corral.runs.ending import CANCELLED
 from corral.runs.hints import Hints, decide
@@ -143,7 +143,7 @@ async def create(org_id: int, new: NewTask) -> Task:
     def unit(hints: Hints) -> Unit[None]:
         if not (yield from insert(org_id, new, parent)):
             return
-        yield from _block(org_id, new.id, new.blocked_by)
+        yield from blocks.add(org_id, new.id, new.blocked_by)
         if agent.autostart:
             yield from _assign(agent, new.id, new.title, new.created_by, hints)
 
@@ -184,6 +184,9 @@ def insert(org_id: int, new: NewTask, parent: Task | None, **more: Any) -> Unit[
         f"VALUES ({marks}, 0, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING RETURNING no",
         *columns.values(),
     )
+    if rows:
+        told = {"title": new.title, "assignee": new.assignee_id, "parent": new.parent_id, "epic": columns["epic_id"]}
+        yield from audit.note(org_id, "task.created", "task", new.id, **told)
     return bool(rows)
 
 
@@ -205,6 +208,7 @@ async def update(
             yield from orgs.lock(org_id)
         task = yield from locked(org_id, task_id)
         changed = {column: value for column, value in fields.items() if value != task[column]}
+        told = audit.changes(task, changed, untold=("input",))
         live = yield from live_run(task)
         if live is not None:
             yield from _change_run(live, changed)
@@ -214,8 +218,12 @@ async def update(
             changed["content_hash"] = content_hash(who, text)
         yield from _set(task_id, changed)
         if blocked_by is not None:
-            yield sql("DELETE FROM task_blocks WHERE task_id = $1", task_id)
-            yield from _block(org_id, task_id, blocked_by)
+            before = yield sql("DELETE FROM task_blocks WHERE task_id = $1 RETURNING blocked_by", task_id)
+            yield from blocks.add(org_id, task_id, blocked_by)
+            if {row["blocked_by"] for row in before} != set(blocked_by):
+                told["blocked_by"] = list(blocked_by)
+        if told:
+            yield from audit.note(org_id, "task.changed", "task", task_id, title=task["title"], **told)
         if live is not None:
             yield from holds.refresh(task["assignee_id"], hints)
         if status is not None:
@@ -254,7 +262,7 @@ def _move(task: Row, status: str, hints: Hints) -> Unit[None]:
         again |= {"result": None, "ended_at": None}
     yield from _set(task["id"], {"status": status, **again})
     if status == DONE:
-        yield from release(task["id"], hints)
+        yield from blocks.release(task["id"], hints)
 
 
 def _set(task_id: str, columns: Mapping[str, Any]) -> Unit[None]:
@@ -293,6 +301,8 @@ async def _cancel(org_id: int, task_id: str, by: str) -> None:
             yield from queue.stop(live, by, hints)
         elif task["status"] in OPEN:
             yield from end(task, ERROR, hints, error=CANCELLED)
+        if task["status"] in OPEN and (live is None or live["cancel_requested_at"] is None):
+            yield from audit.note(org_id, "task.cancelled", "task", task_id, title=task["title"], run=task["run_id"])
 
     await decide(unit)
 
@@ -308,16 +318,7 @@ def end(task: Row, status: str, hints: Hints, *, result: str | None = None, erro
         return
     yield from results.report(rows[0], hints)
     if status == DONE:
-        yield from release(task["id"], hints)
-
-
-def release(task_id: str, hints: Hints) -> Unit[None]:
-    """Let the tasks go on that were blocked by this one."""
-    rows = yield sql(
-        "SELECT DISTINCT t.assignee_id FROM task_blocks b JOIN tasks t ON t.id = b.task_id WHERE b.blocked_by = $1",
-        task_id,
-    )
-    yield from holds.refresh_all([row["assignee_id"] for row in rows], hints)
+        yield from blocks.release(task["id"], hints)
 
 
 def locked(org_id: int, task_id: str) -> Unit[Row]:
@@ -380,25 +381,3 @@ async def _known(org_id: int, epic_id: str | None, blocked_by: Sequence[str]) ->
         await epics.get(org_id, epic_id, field="epic_id")
     for other in blocked_by:
         await get(org_id, other, field="blocked_by")
-
-
-def _block(org_id: int, task_id: str, others: Sequence[str]) -> Unit[None]:
-    """Note what a task waits for; BadRequest if it would wait for itself."""
-    if not others:
-        return
-    marks = ", ".join(f"${n}" for n in range(1, len(others) + 1))
-    circle = yield sql(
-        "WITH RECURSIVE before(id) AS ("  # noqa: S608 - placeholders
-        f"SELECT id FROM tasks WHERE id IN ({marks}) UNION "
-        "SELECT b.blocked_by FROM task_blocks b JOIN before ON b.task_id = before.id) "
-        f"SELECT 1 FROM before WHERE id = ${len(others) + 1}",
-        *others,
-        task_id,
-    )
-    if circle:
-        raise BadRequest("blocked_by: the task would wait for itself", field="blocked_by")
-    yield many(
-        "INSERT INTO task_blocks (org_id, task_id, blocked_by) VALUES ($1, $2, $3) "
-        "ON CONFLICT (task_id, blocked_by) DO NOTHING",
-        [(org_id, task_id, other) for other in others],
-    )

@@ -9,7 +9,7 @@ import msgspec
 from corral.agents import models
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Row, Unit, sql
 
 
@@ -59,21 +59,36 @@ async def get(org_id: int, epic_id: str, *, field: str | None = None) -> Epic:
 
 async def create(org_id: int, epic_id: str, title: str, description: str = "") -> Epic:
     """Add an epic; the same id twice is the same epic."""
-    await database.fetch(
-        "INSERT INTO epics (id, org_id, title, description, created_at, updated_at) "
-        "VALUES ($1, $2, $3, $4, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
-        epic_id, org_id, title, description,
-    )  # fmt: skip
+
+    def unit() -> Unit[None]:
+        made = yield sql(
+            "INSERT INTO epics (id, org_id, title, description, created_at, updated_at) "
+            "VALUES ($1, $2, $3, $4, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING RETURNING no",
+            epic_id, org_id, title, description,
+        )  # fmt: skip
+        if made:
+            yield from audit.note(org_id, "epic.created", "epic", epic_id, title=title)
+
+    await database.commit(unit())
     return await get(org_id, epic_id)
 
 
 async def update(org_id: int, epic_id: str, *, title: str | None = None, description: str | None = None) -> Epic:
     """Rename or describe an epic."""
-    await database.fetch(
-        "UPDATE epics SET title = coalesce($3, title), description = coalesce($4, description), updated_at = now_ms() "
-        "WHERE org_id = $1 AND id = $2",
-        org_id, epic_id, title, description,
-    )  # fmt: skip
+    before = await get(org_id, epic_id)
+    given = {name: value for name, value in (("title", title), ("description", description)) if value is not None}
+    changed = audit.changes(msgspec.structs.asdict(before), given, untold=("description",))
+
+    def unit() -> Unit[None]:
+        yield sql(
+            "UPDATE epics SET title = coalesce($3, title), description = coalesce($4, description), "
+            "updated_at = now_ms() WHERE org_id = $1 AND id = $2",
+            org_id, epic_id, title, description,
+        )  # fmt: skip
+        if changed:
+            yield from audit.note(org_id, "epic.changed", "epic", epic_id, title=before.title, **changed)
+
+    await database.commit(unit())
     return await get(org_id, epic_id)
 
 
@@ -82,7 +97,9 @@ async def remove(org_id: int, epic_id: str) -> None:
     await get(org_id, epic_id)
 
     def unit() -> Unit[None]:
-        yield sql("DELETE FROM epics WHERE org_id = $1 AND id = $2", org_id, epic_id)
+        gone = yield sql("DELETE FROM epics WHERE org_id = $1 AND id = $2 RETURNING title", org_id, epic_id)
+        if gone:
+            yield from audit.note(org_id, "epic.deleted", "epic", epic_id, title=gone[0]["title"])
         yield sql("UPDATE tasks SET epic_id = NULL WHERE org_id = $1 AND epic_id = $2", org_id, epic_id)
 
     await database.commit(unit())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from corral.agents import board
+from corral.base.errors import Forbidden
+from corral.platform import plans
 from corral.platform.database import Row, Unit, sql
 from corral.platform.policy import DelegateTo, Policy
 
@@ -21,7 +23,8 @@ class Refusal(msgspec.Struct, frozen=True):
 def check(run: Row, parent: Row | None, to: Row, text: str, policy: Policy) -> Unit[Refusal | None]:
     """Return what forbids that this run hands this text to that agent, if anything does."""
     return (
-        (yield from _not_allowed(run, to, policy))
+        (yield from _not_in_plan(run))
+        or (yield from _not_allowed(run, to, policy))
         or _too_deep(parent, policy)
         or (yield from too_many_sent(run, policy))
         or (yield from _too_much_to_do(to, policy))
@@ -41,6 +44,15 @@ def too_many_sent(run: Row, policy: Policy) -> Unit[Refusal | None]:
     if rows[0]["n"] < policy.max_fan_out:
         return None
     return Refusal("fan_out", f"This run has sent {policy.max_fan_out} tasks and messages, which is the most a run may")
+
+
+def _not_in_plan(run: Row) -> Unit[Refusal | None]:
+    """Hold to what the org's plan includes."""
+    try:
+        yield from plans.demand(run["org_id"], "delegation")
+    except Forbidden as error:
+        return Refusal("plan", error.message)
+    return None
 
 
 def _not_allowed(run: Row, to: Row, policy: Policy) -> Unit[Refusal | None]:

@@ -14,7 +14,7 @@ from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound, Unavailable
 from corral.base.ids import is_id, new_id
 from corral.base.logs import get_logger
-from corral.platform import database, metrics
+from corral.platform import acting, audit, database, metrics
 from corral.platform.database import Row, Rows, Unit, sql
 from corral.runs import inputs, log, queue
 from corral.runs.hints import Hints, decide
@@ -35,10 +35,11 @@ _AT_ONCE = 50
 async def drain(receiver: str) -> None:
     """Handle everything in this agent's inbox. What the bus calls when it hears that there is mail."""
     taken = 0
-    while messages := await _next(receiver):
-        if messages[0]["no"] == taken:
-            return  # another server is at it, and goes on with what comes after
-        taken = await _handle_all(messages)
+    with acting.as_(acting.CORRAL):  # whosever request it is that the bus heard of it in
+        while messages := await _next(receiver):
+            if messages[0]["no"] == taken:
+                return  # another server is at it, and goes on with what comes after
+            taken = await _handle_all(messages)
 
 
 async def reread(_now: float) -> None:
@@ -192,6 +193,7 @@ async def replay(org_id: int, message_id: str) -> Message:
                 "updated_at = now_ms() WHERE id = $1 AND status = 'error' AND run_id IS NULL",
                 rows[0]["task_id"],
             )
+        yield from audit.note(org_id, "message.replayed", "message", message_id, receiver=rows[0]["receiver"])
         hints.mail(rows[0]["receiver"])
         hints.message(org_id)
 

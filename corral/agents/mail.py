@@ -12,7 +12,7 @@ import msgspec
 from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id, new_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints, decide
 
@@ -239,9 +239,16 @@ async def post(org_id: int, letter: Letter) -> Message:
             yield from broadcast(org_id, letter, hints)
         else:
             yield from send(org_id, letter, hints)
+        yield from noted(org_id, letter)
 
     await decide(unit)
     return await get(org_id, letter.id)
+
+
+def noted(org_id: int, letter: Letter) -> Unit[None]:
+    """Write down that a person or an agent sent this: to whom, and not what it says."""
+    told = {"receiver": letter.receiver, "type": letter.type.value, "reply_to": letter.reply_to}
+    yield from audit.note(org_id, "message.sent", "message", letter.id, **told)
 
 
 def broadcast(org_id: int, letter: Letter, hints: Hints) -> Unit[int]:

@@ -10,7 +10,7 @@ import msgspec
 from corral.agents import holds
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
-from corral.platform import database, orgs
+from corral.platform import audit, database, orgs, plans
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints, decide
 from corral.wire.agents import AgentSnapshot
@@ -18,6 +18,10 @@ from corral.wire.agents import AgentSnapshot
 #: What agents are set to; what they do follows their runs.
 ACTIVE, PAUSED, ARCHIVED = "active", "paused", "archived"
 PROVIDERS = ("anthropic", "openai", "openrouter")
+#: What the audit log tells of a new agent, what of a change it only names, and how it calls changes of `state`.
+_TOLD = ("name", "team", "manager_id", "provider", "cli_name", "model", "autostart")
+_UNTOLD = ("role", "instructions", "provider_config")
+_DONE = {ACTIVE: "agent.resumed", PAUSED: "agent.paused", ARCHIVED: "agent.archived"}
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -65,6 +69,8 @@ _STATUS = (
     "WHEN 'waiting' THEN 1 ELSE 0 END) WHEN 2 THEN 'working' WHEN 1 THEN 'waiting' END FROM runs r "
     "WHERE r.agent_id = a.id AND r.status IN ('queued', 'running', 'waiting', 'paused')), 'idle') END AS status"
 )
+#: How many agents an org has, `$1`, but for one of them, `$2`.
+COUNT = "SELECT count(*) AS n FROM agents WHERE org_id = $1 AND state <> 'archived' AND id <> $2"
 #: Agents with their status, of the org `$1`.
 AGENTS = f"SELECT a.*, {_STATUS} FROM agents a WHERE a.org_id = $1"  # noqa: S608 - a constant
 
@@ -100,14 +106,18 @@ async def create(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
     def unit(_hints: Hints) -> Unit[None]:
         _check_engine(fields)
         yield from orgs.lock(org_id)
+        yield from plans.within(org_id, "agents", COUNT, agent_id)
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
         columns = {"id": agent_id, "org_id": org_id, "state": ACTIVE, "autostart": False, **_stored(fields)}
         marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-        yield sql(
+        made = yield sql(
             f"INSERT INTO agents ({', '.join(columns)}, inbox_seq, created_at, updated_at) "  # noqa: S608 - our columns
-            f"VALUES ({marks}, 0, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
+            f"VALUES ({marks}, 0, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING RETURNING no",
             *columns.values(),
         )
+        if made:
+            told = {name: fields.get(name) for name in _TOLD}
+            yield from audit.note(org_id, "agent.created", "agent", agent_id, **told)
 
     await decide(unit)
     return await get(org_id, agent_id)
@@ -115,11 +125,13 @@ async def create(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
 
 async def update(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent:
     """Change some columns; pausing, resuming and archiving are changes of `state`."""
-    await get(org_id, agent_id)
+    is_archived = (await get(org_id, agent_id)).state == ARCHIVED
 
     def unit(hints: Hints) -> Unit[None]:
+        if is_archived and fields.get("state", ARCHIVED) != ARCHIVED:
+            yield from plans.within(org_id, "agents", COUNT, agent_id)
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
-        rows = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING cli_name, provider, model", agent_id)
+        rows = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING *", agent_id)
         if not fields.keys().isdisjoint({"cli_name", "provider", "model"}):
             _check_engine({name: rows[0][name] for name in ("cli_name", "provider", "model")} | dict(fields))
         stored = _stored(fields)
@@ -128,6 +140,9 @@ async def update(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
             f"UPDATE agents SET updated_at = now_ms(){sets} WHERE org_id = $1 AND id = $2",  # noqa: S608 - our columns
             org_id, agent_id, *stored.values(),
         )  # fmt: skip
+        if changed := audit.changes(msgspec.structs.asdict(from_row(rows[0])), fields, untold=_UNTOLD):
+            action = _DONE.get(fields.get("state", ""), "agent.changed") if len(fields) == 1 else "agent.changed"
+            yield from audit.note(org_id, action, "agent", agent_id, name=rows[0]["name"], **changed)
         if "state" in fields:
             yield from holds.refresh(agent_id, hints)
 

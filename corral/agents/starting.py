@@ -11,7 +11,7 @@ from corral.agents.board import Task
 from corral.agents.roster import Agent
 from corral.base.errors import BadRequest, Conflict
 from corral.base.ids import new_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Row, Unit, sql
 from corral.runs import queue, reads, runners
 from corral.runs.hints import Hints, decide
@@ -20,6 +20,8 @@ from corral.runs.queue import Launch, Prepared
 from corral.runs.runners import Machine
 from corral.wire.runner import Limits
 from corral.wire.runs import Engine, PermissionMode
+
+_TOO_LATE = "It was not done in time, so nobody waits for it any more"
 
 
 async def start(org_id: int, task_id: str, by: str, run_id: str | None = None) -> Run:
@@ -68,9 +70,9 @@ async def launch_of(
     labels: Sequence[str] = config.get("labels") or ()
     engine = Engine(agent.cli_name) if agent.cli_name else Engine.PROVIDER
     runner = config.get("runner")
-    cwd = ""
-    if engine != Engine.PROVIDER:
-        cwd = config.get("cwd") or await _somewhere(agent, engine, labels, runner)
+    cwd: str = (config.get("cwd") or "") if engine != Engine.PROVIDER else ""
+    if engine != Engine.PROVIDER and not cwd:
+        cwd = await runners.consult(agent.org_id, lambda machines: _somewhere(machines, agent, engine, labels, runner))
     wanted = Launch(
         id=run_id or new_id(),
         prompt=prompt,
@@ -92,16 +94,16 @@ async def launch_of(
     return await queue.prepare(agent.org_id, wanted)
 
 
-async def _somewhere(agent: Agent, engine: Engine, labels: Sequence[str], runner: Any) -> str:
+def _somewhere(machines: Sequence[Machine], agent: Agent, engine: Engine, labels: Sequence[str], runner: Any) -> str:
     """Return a directory of a runner that could take the agent's runs: one that is online, if there is."""
-    machines = [machine for machine in await runners.known(agent.org_id) if _fits(machine, engine, labels, runner)]
-    machines.sort(key=lambda machine: not machine.online)
-    if not machines:
+    fitting = [machine for machine in machines if _fits(machine, engine, labels, runner)]
+    fitting.sort(key=lambda machine: not machine.online)
+    if not fitting:
         raise BadRequest(
             f"agent {agent.name} names no directory in provider_config.cwd, and no runner is known that could lend one",
             field="provider_config.cwd",
         )
-    return machines[0].allowed_dirs[0]
+    return fitting[0].allowed_dirs[0]
 
 
 def _fits(machine: Machine, engine: Engine, labels: Sequence[str], runner: Any) -> bool:
@@ -159,7 +161,8 @@ async def _overdue(org_id: int, task_id: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         task = yield from board.locked(org_id, task_id)
         yield sql("UPDATE tasks SET due_at = NULL WHERE id = $1", task_id)
-        yield from board.end(task, board.ERROR, hints, error="It was not done in time, so nobody waits for it any more")
+        yield from board.end(task, board.ERROR, hints, error=_TOO_LATE)
+        yield from audit.note(org_id, "task.cancelled", "task", task_id, title=task["title"], reason=_TOO_LATE)
         live = yield from board.live_run(task)
         if live is not None:
             yield from queue.stop(live, "corral", hints)

@@ -27,19 +27,19 @@ async def remove_secret(org_id: int, key: str, *, agent_id: str | None = None) -
 
 
 async def add_server(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
-    """Add an MCP server, as `servers.create` does."""
+    """Add an MCP server, as `servers.adding` does."""
     await _decide(org_id, None, lambda: servers.adding(org_id, server_id, fields))
     return await servers.get(org_id, server_id)
 
 
 async def change_server(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
-    """Change an MCP server, as `servers.update` does."""
+    """Change an MCP server, as `servers.changing` does."""
     await _decide(org_id, None, lambda: servers.changing(org_id, server_id, fields))
     return await servers.get(org_id, server_id)
 
 
 async def remove_server(org_id: int, server_id: str) -> None:
-    """Delete an MCP server, as `servers.remove` does."""
+    """Delete an MCP server, as `servers.removing` does."""
     await _decide(org_id, None, lambda: servers.removing(org_id, server_id))
 
 

@@ -9,6 +9,7 @@ import msgspec
 from corral.agents import board, delegation, governors, mail, roster
 from corral.agents.mail import Letter, MessageType
 from corral.base.errors import BadRequest, Conflict, LeaseLost, NotFound
+from corral.platform import acting
 from corral.platform import policy as policies
 from corral.platform.database import Row, Unit, sql
 from corral.runs import approvals, calls, queue
@@ -58,7 +59,8 @@ async def call(org_id: int, run_id: str, name: str, body: ToolCall) -> ToolAnswe
         return int(run["no"]), begun
 
     try:
-        run_no, begun = await decide(once)
+        with acting.as_(acting.for_(f"run:{run_id}", org_id)):
+            run_no, begun = await decide(once)
     except LeaseLost:
         raise
     except (BadRequest, Conflict, NotFound) as error:  # nothing was written; the agent may correct itself
@@ -116,6 +118,7 @@ def _send(run: Row, call_no: int, wanted: SendMessage, hints: Hints) -> Unit[Non
     else:
         yield from mail.send(run["org_id"], letter, hints)
         answer = f"Sent to {to['name']}."
+    yield from mail.noted(run["org_id"], letter)
     yield from calls.finish(call_no, answer, False, hints)
 
 

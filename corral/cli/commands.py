@@ -11,12 +11,17 @@ from corral.cli import (
     agents,
     approvals,
     ask,
+    audit,
+    backup,
     budgets,
     doctor,
     keys,
     mcps,
     messages,
     options,
+    orgs,
+    people,
+    plan,
     processes,
     runners,
     runs,
@@ -52,9 +57,15 @@ def build() -> typer.Typer:
     app.add_typer(usage.app, name="usage", rich_help_panel="Look after it")
     app.add_typer(budgets.app, name="budgets", rich_help_panel="Look after it")
     app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
+    app.add_typer(people.app, name="people", rich_help_panel="Look after it")
+    app.add_typer(people.invitations, name="invitations", rich_help_panel="Look after it")
+    app.add_typer(orgs.app, name="orgs", rich_help_panel="Look after it")
+    app.add_typer(plan.limits, name="limits", rich_help_panel="Look after it")
+    app.add_typer(plan.app, name="plan", rich_help_panel="Look after it")
     app.add_typer(secrets.app, name="secrets", rich_help_panel="Look after it")
     app.add_typer(mcps.app, name="mcps", rich_help_panel="Look after it")
-    for command in (sign_in.sign_in, status.status, doctor.doctor, version):
+    cared_for = (audit.audit, backup.backup, backup.restore, sign_in.sign_in, status.status, doctor.doctor, version)
+    for command in cared_for:
         app.command(rich_help_panel="Look after it")(command)
     for command in (processes.serve, processes.runner, processes.migrate):
         app.command(rich_help_panel="Processes of a larger installation")(command)

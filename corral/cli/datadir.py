@@ -1,7 +1,7 @@
 """Corral's directory on this machine: where it is, who holds it, and how to reach the server that does.
 
 `server.lock` is held by the one server process (or offline command) that uses the directory; `server.json` stands while
-a server answers; `key` (mode 600) is what local commands and the child runner show to it.
+a server answers; `key` (mode 600) is what local commands show to it, `runner-key` what the child runner does.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class DataDir:
         """Take its path; nothing is made before `create`."""
         self.path = path
         self.key_file = path / "key"
+        self.runner_key_file = path / "runner-key"
         self._lock_file = path / "server.lock"
         self._info_file = path / "server.json"
 

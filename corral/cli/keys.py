@@ -10,7 +10,8 @@ import typer
 from corral.cli import options
 from corral.cli.client import segment
 from corral.cli.connect import connected
-from corral.cli.naming import only, short
+from corral.cli.errors import Misused
+from corral.cli.naming import key_id, only, short
 from corral.cli.spans import span
 from corral.cli.terminal import ago, stderr, stdout
 
@@ -27,15 +28,24 @@ def keys(context: typer.Context, as_json: options.Json = False, data: options.Da
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, so that people can tell keys apart.")],
+    *,
     scope: Annotated[
         list[str] | None, typer.Option(help="What it may do, as runs:read; may be repeated. Default: *.")
     ] = None,
+    runner: Annotated[
+        bool, typer.Option("--runner", help="For a runner: it does a runner's work, and nothing else.")
+    ] = False,
     expires: Annotated[str | None, typer.Option(help="When it ends by itself: 12h, 30d, 8w.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Requests a minute. Default: the org's.")] = None,
     as_json: options.Json = False,
     data: options.Data = None,
 ) -> None:
     """Make a key. It is shown once: only its hash is kept."""
-    body: dict[str, Any] = {"name": name, "scopes": scope or ["*"]}
+    if runner and scope:
+        raise Misused("--runner takes no --scope: such a key does a runner's work, and nothing else", field="scope")
+    body: dict[str, Any] = {"name": name, "scopes": ["runner"] if runner else scope or ["*"]}
+    if limit is not None:
+        body["rate_limit"] = limit
     if expires:
         body["expires_at"] = (
             (datetime.now(UTC) + span(expires, "expires")).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -59,12 +69,37 @@ def list_(as_json: options.Json = False, data: options.Data = None) -> None:
         out.json(answer)
         return
     out.table(
-        ["KEY", "NAME", "BEGINS", "USED", "STATE", "SCOPES"],
+        ["KEY", "NAME", "BEGINS", "USED", "STATE", "A MINUTE", "SCOPES"],
         [
-            [short(key["id"], out), key["name"], key["prefix"], _used(key), _state(key), " ".join(key["scopes"])]
+            [
+                short(key["id"], out),
+                key["name"],
+                key["prefix"],
+                _used(key),
+                _state(key),
+                rate_of(key["rateLimit"]),
+                " ".join(key["scopes"]),
+            ]
             for key in answer["data"]
         ],
     )
+
+
+@app.command()
+def limit(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key's name or id, or enough of that.")],
+    rate: Annotated[str, typer.Argument(metavar="N", help="Requests a minute, or `default` for the org's.")],
+    as_json: options.Json = False,
+    data: options.Data = None,
+) -> None:
+    """Say how often a key may call; every server goes by it within a second."""
+    body = {"rate_limit": None if rate == "default" else whole(rate, "N")}
+    with connected(data) as client:
+        answer = client.patch(f"/api/v1/keys/{segment(key_id(client, key))}", body)
+    if as_json:
+        stdout().json(answer)
+    else:
+        stdout().line(f"{answer['name']}: {rate_of(answer['rateLimit'])} requests a minute.", "green")
 
 
 @app.command()
@@ -81,6 +116,18 @@ def revoke(
         stdout().json(answer)
     else:
         stdout().line("Revoked.", "green")
+
+
+def whole(text: str, field: str) -> int:
+    """Read a number that somebody typed."""
+    if not text.isdecimal():
+        raise Misused(f"{field} must be a whole number or `default`, not {text!r}", field=field)
+    return int(text)
+
+
+def rate_of(rate: int | None) -> str:
+    """Return a limit of requests a minute for people."""
+    return "default" if rate is None else "any number of" if rate == 0 else f"{rate:,}"
 
 
 def _used(key: dict[str, Any]) -> str:

@@ -29,6 +29,8 @@ class Log:
         if kind == "agent.token":
             self._token(payload)
             return
+        if not payload and kind in {"agent.thinking", "agent.tool_call"}:  # of a log that was let go
+            return
         shown = getattr(self, "_" + kind.replace(".", "_"), None)
         if kind != "agent.message":
             self._break()
@@ -140,6 +142,9 @@ class Log:
 
     def _session_compacted(self, payload: Payload) -> None:
         self._note("compacted", payload)
+
+    def _log_let_go(self, payload: Payload) -> None:
+        self._note("let go", payload)
 
     def _bus_delegated(self, payload: Payload) -> None:
         self._bus("→", payload.get("name"), str(payload.get("title", "")), payload.get("task_id"))

@@ -14,7 +14,7 @@ _SHORTEST = 4
 #: UUIDv7 begin with the time, so it is their end that tells them apart.
 _SHORT = 8
 #: Where a kind of thing is listed that has no command of its name.
-_LISTED = {"epic": "tasks epics", "dead message": "messages dead", "MCP server": "mcps"}
+_LISTED = {"epic": "tasks epics", "dead message": "messages dead", "person": "people", "MCP server": "mcps"}
 
 
 def run_id(client: Client, typed: str) -> str:
@@ -40,6 +40,15 @@ def epic_id(client: Client, typed: str) -> str:
 def key_id(client: Client, typed: str) -> str:
     """Return the API key's full id; its name may be typed."""
     return _full_id(typed) or _called(client.get("/api/v1/keys", limit=1000)["data"], typed, "name", "key")
+
+
+def person_id(client: Client, typed: str) -> str:
+    """Return the full id of somebody in the org; their email or name may be typed."""
+    if full := _full_id(typed):
+        return full
+    there = client.get("/api/people", limit=1000)
+    by_email = [str(one["id"]) for one in there if one["email"] == typed.strip().lower()]
+    return by_email[0] if by_email else _called(there, typed, "name", "person")
 
 
 def mcp_id(there: Sequence[dict[str, Any]], typed: str) -> str:

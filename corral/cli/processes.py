@@ -14,6 +14,7 @@ import typer
 from corral.base.env import read
 from corral.cli.datadir import DataDir, default_path
 from corral.cli.errors import Misused
+from corral.cli.options import Json
 
 _Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")]
 _Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default="3000")]
@@ -79,20 +80,20 @@ def runner(
     os.execve(sys.executable, [sys.executable, "-P", "-m", "corral", "runner"], env)  # noqa: S606
 
 
-def migrate(data: _Data = None) -> None:
+def migrate(
+    data: _Data = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 if migrations are missing.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for another that migrates.")
+    ] = 600,
+    as_json: Json = False,
+) -> None:
     """Bring the database's tables up to date. Every server does so at its start; this does it before."""
-    import asyncio
+    from corral.cli.migrating import migrate as start
 
-    from corral.cli.terminal import stdout
-    from corral.platform import database
-
-    settings = _settings(None, None, (data or default_path(os.environ)).absolute())
-    if settings.is_embedded:
-        with DataDir(settings.data).locked("corral migrate"):
-            asyncio.run(database.migrate(settings))
-    else:
-        asyncio.run(database.migrate(settings))
-    stdout().line("The database is up to date.", "green")
+    start(_settings(None, None, (data or default_path(os.environ)).absolute()), check=check, wait=wait, as_json=as_json)
 
 
 def demo(

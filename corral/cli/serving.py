@@ -16,16 +16,17 @@ from corral.base.env import read
 from corral.base.ids import new_token
 from corral.cli.datadir import DataDir
 from corral.cli.welcome import Started
-from corral.platform import keys, sign_in
+from corral.platform import acting, keys, sign_in
+from corral.platform.access import RUNNER
 from corral.platform.orgs import Bootstrapped
 from corral.platform.settings import Settings
 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, directory: DataDir | None, hurry: asyncio.Event | None = None
+    settings: Settings, directory: DataDir | None, hurry: asyncio.Event | None = None, *, with_runner: bool = False
 ) -> AsyncIterator[Started]:
-    """Serve until the context ends. In `directory`, which the caller holds, local commands find a key."""
+    """Serve until the context ends. In `directory`, which the caller holds, local commands and a runner find keys."""
     from corral.web.app import serve  # the server's libraries, and only now
 
     # Before anything can go wrong: what logs without a set-up shows every variable, tokens among them.
@@ -33,9 +34,13 @@ async def serving(
 
     async with serve(settings, hurry=hurry) as server:
         first = server.bootstrapped
-        if directory is not None:
-            await _ensure_key(directory.key_file, first)
-        link = await sign_in.make_link(first.org_id, first.owner_id)
+        with acting.as_(acting.OPERATOR):
+            if directory is not None:
+                machine = platform.node() or "this machine"
+                await _ensure_key(directory.key_file, first, f"commands on {machine}", "*")
+                if with_runner:
+                    await _ensure_key(directory.runner_key_file, first, f"runner of {machine}", RUNNER)
+            link = await sign_in.make_link(first.org_id, first.owner_id)
         # What is loaded now stays: each full search for garbage would look through all of it, for a tenth of a second.
         gc.freeze()
         gc.enable()
@@ -43,7 +48,7 @@ async def serving(
         yield Started(server.settings.url, here, link.url(server.settings), first.new_key, server.leave)
 
 
-async def _ensure_key(path: Path, first: Bootstrapped) -> None:
+async def _ensure_key(path: Path, first: Bootstrapped, name: str, scope: str) -> None:
     """Make sure that the file holds a live key of the first org; a database that changed gets a new one."""
     if path.exists() and await keys.authenticate(path.read_text(encoding="utf-8").strip()):
         return
@@ -52,5 +57,4 @@ async def _ensure_key(path: Path, first: Bootstrapped) -> None:
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(token + "\n")
     fresh.replace(path)
-    name = f"commands on {platform.node() or 'this machine'}"
-    await keys.create(first.org_id, name=name, scopes=["*"], user_id=first.owner_id, token=token)
+    await keys.create(first.org_id, name=name, scopes=[scope], user_id=first.owner_id, token=token)

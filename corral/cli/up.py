@@ -25,7 +25,7 @@ async def up(
     with directory.locked(command), listening() as ending:
         if runner_env is not None:
             _check(_for_runner(runner_env, "http://127.0.0.1", directory))
-        async with serving(settings, directory, ending.hurry) as server:
+        async with serving(settings, directory, ending.hurry, with_runner=runner_env is not None) as server:
             env = None if runner_env is None else _for_runner(runner_env, server.here, directory)
             with directory.announced(server.here):
                 welcome.show(server, runner_env=env, notes=notes)
@@ -58,7 +58,7 @@ def _holding(settings: Settings, directory: DataDir | None) -> Iterator[DataDir 
 
 
 def _for_runner(env: Mapping[str, str], url: str, directory: DataDir) -> dict[str, str]:
-    return for_runner(env, url=url, key_file=directory.key_file, data=directory.path / "runner", cwd=Path.cwd())
+    return for_runner(env, url=url, key_file=directory.runner_key_file, data=directory.path / "runner", cwd=Path.cwd())
 
 
 def _check(env: Mapping[str, str]) -> None:

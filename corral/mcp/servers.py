@@ -13,6 +13,7 @@ import msgspec
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
 from corral.mcp import uses
+from corral.platform import audit
 from corral.platform.database import Duplicate, Row, Unit, alone, commit, fetch, sql
 from corral.wire.runner import McpTested, McpTool
 from corral.wire.tools import SERVER
@@ -63,6 +64,9 @@ class Server(msgspec.Struct, frozen=True):
 
 _COLUMNS = ", ".join(Server.__struct_fields__)
 _LISTS = ("agents", "teams", "allow", "ask", "deny")
+#: What the audit log tells of a new server, and what of a change it only names: these may hold keys.
+_TOLD = ("name", "transport", "enabled_for")
+_UNTOLD = ("args", "url", "env", "headers")
 _JSON = ("args", "env", "headers", *_LISTS)
 #: What a field has that was not given.
 EMPTY: dict[str, Any] = {
@@ -110,39 +114,24 @@ async def get(org_id: int, server_id: str, *, field: str | None = None) -> Serve
     raise NotFound(f"There is no MCP server {server_id} here")
 
 
-async def create(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
-    """Add a server; the same id twice is the same server. Conflict if its name is taken."""
-    await commit(adding(org_id, server_id, fields))
-    return await get(org_id, server_id)
-
-
-async def update(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Server:
-    """Change some fields; what comes of it must be valid as a whole."""
-    await commit(changing(org_id, server_id, fields))
-    return await get(org_id, server_id)
-
-
-async def remove(org_id: int, server_id: str) -> None:
-    """Delete a server; runs that go on keep what they were given."""
-    await commit(removing(org_id, server_id))
-
-
 def adding(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]:
-    """Add a server within a unit."""
+    """Add a server; the same id twice is the same server. Conflict if its name is taken."""
     full = {**EMPTY, **fields}
     _check(full)
     columns = {"id": server_id, "org_id": org_id, **_stored(full)}
     marks = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
     with _taken(full["name"]):
-        yield sql(
+        made = yield sql(
             f"INSERT INTO mcp_servers ({', '.join(columns)}, created_at, updated_at) "  # noqa: S608 - our columns
-            f"VALUES ({marks}, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
+            f"VALUES ({marks}, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING RETURNING no",
             *columns.values(),
         )
+    if made:
+        yield from audit.note(org_id, "mcp.created", "mcp", server_id, **{name: full[name] for name in _TOLD})
 
 
 def changing(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[None]:
-    """Change a server within a unit."""
+    """Change some fields; what comes of it must be valid as a whole."""
     rows = yield sql(
         f"UPDATE mcp_servers SET updated_at = now_ms() WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608
         org_id,
@@ -150,18 +139,22 @@ def changing(org_id: int, server_id: str, fields: Mapping[str, Any]) -> Unit[Non
     )
     if not rows:
         raise NotFound(f"There is no MCP server {server_id} here")
-    _check({**msgspec.structs.asdict(_server(rows[0])), **fields})
+    before = msgspec.structs.asdict(_server(rows[0]))
+    _check({**before, **fields})
     if stored := _stored(fields):
         sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(stored, 2))
         with _taken(fields.get("name", "")):
             yield sql(f"UPDATE mcp_servers SET {sets} WHERE id = $1", server_id, *stored.values())  # noqa: S608
+    if changed := audit.changes(before, fields, untold=_UNTOLD):
+        yield from audit.note(org_id, "mcp.changed", "mcp", server_id, name=before["name"], **changed)
 
 
 def removing(org_id: int, server_id: str) -> Unit[None]:
-    """Delete a server within a unit."""
-    rows = yield sql("DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no", org_id, server_id)
+    """Delete a server; runs that go on keep what they were given."""
+    rows = yield sql("DELETE FROM mcp_servers WHERE org_id = $1 AND id = $2 RETURNING no, name", org_id, server_id)
     if not rows:
         raise NotFound(f"There is no MCP server {server_id} here")
+    yield from audit.note(org_id, "mcp.deleted", "mcp", server_id, name=rows[0]["name"])
     yield from uses.forgetting(rows[0]["no"])
 
 
@@ -223,7 +216,14 @@ async def tested(org_id: int, server_id: str, tested: McpTested, machine: str) -
     """Keep how a server was found, and return that."""
     rows = await fetch("SELECT now_ms() AS now")
     health = Health(tested.error is None, rows[0]["now"], machine, tested.tools, tested.error)
-    query = "UPDATE mcp_servers SET health = $3 WHERE org_id = $1 AND id = $2 RETURNING no"
-    if not await fetch(query, org_id, server_id, msgspec.json.encode(health).decode()):
-        raise NotFound(f"There is no MCP server {server_id} here")
+    await commit(_tested(org_id, server_id, health))
     return health
+
+
+def _tested(org_id: int, server_id: str, health: Health) -> Unit[None]:
+    query = "UPDATE mcp_servers SET health = $3 WHERE org_id = $1 AND id = $2 RETURNING name"
+    rows = yield sql(query, org_id, server_id, msgspec.json.encode(health).decode())
+    if not rows:
+        raise NotFound(f"There is no MCP server {server_id} here")
+    told = {"name": rows[0]["name"], "ok": health.ok, "machine": health.machine}
+    yield from audit.note(org_id, "mcp.tested", "mcp", server_id, **told)

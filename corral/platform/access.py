@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from corral.base.errors import Forbidden
 
+#: What the runner protocol asks for. A key with this scope has no other: it is on machines where agents work.
+RUNNER = "runner"
 #: Everything that can be allowed. A key holds some of these, or `*` for all of them.
 SCOPES = (
     "runs:read",
@@ -29,6 +31,10 @@ SCOPES = (
     "secrets:write",
     "mcps:read",
     "mcps:write",
+    "audit:read",
+    "people:read",
+    "people:write",
+    RUNNER,
 )
 FULL = frozenset({*SCOPES, "*"})
 #: What a run's own token may, and nothing else; no key and no person holds it, not even with `*`.
@@ -48,13 +54,27 @@ class Role(StrEnum):
         return _RANK[self] >= _RANK[least]
 
 
+_RUNNER_ALONE = frozenset({RUNNER})
 _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
+_OF_ADMINS = frozenset(
+    ("keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write", "people:write", "audit:read")
+)
 #: What a role may do at most; a console session has all of it, a key what it was given of it.
 _OF_ROLE = {
     Role.OWNER: FULL,
     Role.ADMIN: FULL,
-    Role.MEMBER: frozenset(SCOPES) - {"keys:write", "runners:write", "secrets:write", "mcps:write", "usage:write"},
-    Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
+    Role.MEMBER: frozenset(SCOPES)
+    - {
+        "keys:write",
+        "runners:write",
+        "secrets:write",
+        "mcps:write",
+        "usage:write",
+        "people:write",
+        "audit:read",
+        RUNNER,
+    },
+    Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")) - {"audit:read"},
 }
 
 
@@ -70,6 +90,8 @@ class Principal:
     key_id: str | None = None  #: None for a person in the console, and for a run
     sign_in: str | None = None  #: hash of the console session's token, None for a key
     run_id: str | None = None  #: the run whose own token this is
+    rate_limit: int | None = None  #: requests a minute of this key, 0 for any number; None: as the server has it
+    plan: str | None = None  #: its org's; None: the default one
 
     def has(self, scope: str) -> bool:
         """Tell whether `scope` is allowed; `*` itself needs everything."""
@@ -84,6 +106,8 @@ def scopes_of(role: Role) -> frozenset[str]:
 def granted(scopes: str, role: Role) -> frozenset[str]:
     """Return what a key with these stored scopes may do while its owner has this role."""
     wanted = FULL if scopes == "*" else frozenset(scopes.split())
+    if "runners:write" in wanted:
+        wanted |= {RUNNER}
     return wanted & scopes_of(role)
 
 
@@ -91,6 +115,8 @@ def require(principal: Principal, scope: str | None, least: Role) -> None:
     """Raise Forbidden, naming what is missing, unless both the scope and the role suffice; None is for anybody."""
     if (principal.run_id is not None) != (scope == CALL_TOOLS):
         raise Forbidden(f"A run's own token is for calls of Corral's tools ({CALL_TOOLS}), and they are for it alone")
+    if scope is None and principal.scopes == _RUNNER_ALONE:
+        raise Forbidden("This is a runner's key: it does a runner's work, and nothing else")
     if scope is not None and scope not in principal.scopes:
         if principal.key_id is None:
             raise Forbidden(f"Your role, {principal.role}, does not allow {_named(scope)}")
@@ -99,5 +125,14 @@ def require(principal: Principal, scope: str | None, least: Role) -> None:
         raise Forbidden(f"This needs the role {least}; yours is {principal.role}")
 
 
+def themself(principal: Principal) -> str:
+    """Return who acts for themself: a person in the console, or whose key may do all that they may."""
+    if principal.user_id is None:
+        raise Forbidden("This key belongs to nobody, and only people may do that, for themselves")
+    if principal.sign_in is None and not principal.has("*"):
+        raise Forbidden("This key lacks the scope * (everything), which acting as its owner needs")
+    return principal.user_id
+
+
 def _named(scope: str) -> str:
-    return "* (everything)" if scope == "*" else scope
+    return {"*": "* (everything)", RUNNER: f"{RUNNER} (or runners:write)"}.get(scope, scope)

@@ -18,19 +18,17 @@ import asyncpg
 from tortoise import Tortoise
 from tortoise.connection import get_connection
 from tortoise.exceptions import DBConnectionError
-from tortoise.migrations.api.migrate import migrate as tortoise_migrate
 
 from corral.base.errors import Unavailable
-from corral.platform import metrics
-from corral.platform.embedded import Embedded, add_functions
+from corral.platform import metrics, schema
+from corral.platform.embedded import BUSY_MS, Embedded, add_functions
 from corral.platform.settings import Settings
 from corral.platform.statements import Deadlock, Duplicate, Row, Rows, Statement, Unit, alone, many, sql
 
 #: One Tortoise app per sub-package with tables, low to high. Names, not imports: the arrows still point down.
 APPS = ("platform", "secrets", "mcp", "usage", "runs", "providers", "agents")
-#: Held while migrating, so that N servers may start at once.
-_MIGRATION_LOCK = 4_207_849_484
-
+#: Seconds that one process waits for another that migrates: an index of a large table takes minutes.
+_MIGRATION_SECONDS = 600.0
 
 T = TypeVar("T")
 
@@ -109,10 +107,10 @@ def dialect() -> str:
     return "postgres" if _embedded is None else "sqlite"
 
 
-def config(settings: Settings) -> dict[str, Any]:
-    """Return Tortoise's configuration for the database of these settings."""
+def config(settings: Settings, *, postgres: str = "corral.platform.postgres") -> dict[str, Any]:
+    """Return Tortoise's configuration for the database of these settings, with this client for PostgreSQL."""
     return {
-        "connections": {"default": _connection(settings)},
+        "connections": {"default": _connection(settings, postgres)},
         "apps": {
             app: {
                 "models": [f"corral.{app}.models"],
@@ -138,19 +136,16 @@ async def connect(settings: Settings) -> None:
                 _embedded = Embedded(_file(settings), sync=settings.sync)
 
 
-async def migrate(settings: Settings) -> None:
-    """Apply the migrations that are missing; one server at a time."""
-    if settings.is_embedded:
-        await tortoise_migrate(config=config(settings))
-        await Tortoise.close_connections()
-        return
-    lock = await asyncpg.connect(settings.database_url)
-    try:
-        await lock.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
-        await tortoise_migrate(config=config(settings))
-        await Tortoise.close_connections()
-    finally:
-        await lock.close()
+async def migrate(settings: Settings, *, seconds: float = _MIGRATION_SECONDS) -> list[str]:
+    """Apply the migrations that are missing, and return them; one process at a time, which others wait for."""
+    with _translated():
+        return await schema.migrate(_lasting(settings), settings.database_url, seconds)
+
+
+async def pending(settings: Settings) -> list[str]:
+    """Return the migrations that are missing, and change nothing."""
+    with _translated():
+        return await schema.pending(_lasting(settings))
 
 
 async def disconnect() -> None:
@@ -218,14 +213,26 @@ _AWAY = (
     asyncpg.InterfaceError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.DeadlockDetectedError,
     asyncpg.TooManyConnectionsError,
 )
 
 
-def _connection(settings: Settings) -> Any:
+def _lasting(settings: Settings) -> dict[str, Any]:
+    """Return a configuration whose connections may be held for as long as a migration takes."""
+    return config(settings, postgres="tortoise.backends.asyncpg")
+
+
+def _connection(settings: Settings, postgres: str) -> Any:
     if settings.is_embedded:
-        pragmas = {"synchronous": settings.sync, "busy_timeout": 5000, "journal_size_limit": 64 * 1024 * 1024}
+        pragmas = {
+            "synchronous": settings.sync,
+            "busy_timeout": BUSY_MS,
+            "journal_size_limit": 64 * 1024 * 1024,
+            "recursive_triggers": "on",  # as in `embedded`
+        }
         return {
             "engine": "tortoise.backends.sqlite",
             "credentials": {"file_path": str(_file(settings)), **pragmas},
@@ -233,7 +240,7 @@ def _connection(settings: Settings) -> Any:
     url = urlsplit(settings.database_url)
     query = dict(parse_qsl(url.query))
     return {
-        "engine": "tortoise.backends.asyncpg",
+        "engine": postgres,
         "credentials": {
             "host": query.pop("host", url.hostname or "localhost"),
             "port": url.port or 5432,

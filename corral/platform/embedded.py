@@ -11,6 +11,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,6 +24,10 @@ T = TypeVar("T")
 
 #: Pages of 4 KB in the write-ahead log.
 _LONG_LOG = 4000
+#: How long a statement waits for another process that writes, and a checkpoint for one that reads: nobody can write
+#: while it does, and a backup reads for long.
+BUSY_MS = 5000
+_BRIEFLY_MS = 50
 
 
 class Embedded:
@@ -36,6 +41,7 @@ class Embedded:
         self._own.execute("PRAGMA synchronous=NORMAL")
         self._own.execute("PRAGMA foreign_keys=ON")
         self._own.execute("PRAGMA wal_autocheckpoint=0")  # see `checkpoint`
+        self._own.execute("PRAGMA recursive_triggers=ON")  # INSERT OR REPLACE, too, asks before it deletes
         add_functions(self._own)
         self._checkpointed = -1  # at so many changes of rows
 
@@ -85,8 +91,10 @@ def add_functions(connection: Any) -> Any:
 
 async def _in_thread(work: Callable[[sqlite3.Connection], T]) -> T:
     """Call `work` with Tortoise's connection, in the thread of that: a request that is cancelled leaves it whole."""
+    context = copy_context()  # a unit looks up who acts
     async with get_connection("default").acquire_connection() as connection:
-        return cast("T", await connection._execute(work, connection._conn))  # noqa: SLF001 - all of it in one hop
+        hop = connection._execute(context.run, work, connection._conn)  # noqa: SLF001 - all of it at once
+        return cast("T", await hop)
 
 
 def _begin_and_drive(connection: sqlite3.Connection, unit: Unit[T]) -> T:
@@ -128,7 +136,11 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
     _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     if pages > _LONG_LOG:
         # Writers never pause for long enough that the log could begin anew: they wait for the little that is left.
-        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        connection.execute(f"PRAGMA busy_timeout = {_BRIEFLY_MS}")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
+from typing import Any
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
-from corral.platform.access import SCOPES, Principal, Role, granted
-from corral.platform.database import Row, Unit, commit, fetch, sql
+from corral.platform import audit
+from corral.platform.access import RUNNER, SCOPES, Principal, Role, granted
+from corral.platform.database import Row, Rows, Unit, commit, fetch, sql
 from corral.platform.models import ApiKey
 
 PREFIX = "crl_live_"
@@ -19,7 +21,9 @@ PREFIX = "crl_live_"
 _TRUSTED = 1.0
 _MINUTE = 60_000
 _MOST_CACHED = 10_000
-_COLUMNS = "id, org_id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at"
+_COLUMNS = "id, org_id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, rate_limit"
+#: What makes a row of `api_keys` a key that works.
+LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now_ms())"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,12 @@ class Key:
     expires_at: int | None
     revoked_at: int | None
     last_used_at: int | None
+    rate_limit: int | None  #: requests a minute, 0 for any number; None: as its org has it
 
+
+#: Called with the id of a key that has changed or ended, after the commit; the composition root has others told.
+Listener = Callable[[str], None]
+_listeners: list[Listener] = []
 
 #: hash → who it is, and until when (monotonic) that is believed.
 _known: dict[str, tuple[Principal, float]] = {}
@@ -57,6 +66,7 @@ async def create(
     expires_at: int | None = None,
     token: str | None = None,
     id_: str | None = None,
+    rate_limit: int | None = None,
 ) -> tuple[Key, str]:
     """Make a key of `org_id`; return it and its token, which is shown now and never again.
 
@@ -67,7 +77,9 @@ async def create(
     token = token or PREFIX + new_token(32)
     owner = user_id or (by.user_id if by else None)
     expiry = (expires_at, None if expires_in is None else int(expires_in * 1000))
-    unit = _create(org_id, name=name, scopes=stored, user_id=owner, token=token, expiry=expiry, id_=id_)
+    unit = _create(
+        org_id, name=name, scopes=stored, user_id=owner, token=token, expiry=expiry, id_=id_, rate_limit=rate_limit
+    )
     return await commit(unit), token
 
 
@@ -77,7 +89,7 @@ async def page(org_id: int, *, limit: int, before: str | None = None, live_only:
         raise BadRequest(f"before: there is no key {before} here", field="before")
     rows = await fetch(
         f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id < $2 "  # noqa: S608 - our own column names
-        f"{'AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now_ms()) ' if live_only else ''}"
+        f"{f'AND {LIVE} ' if live_only else ''}"
         "ORDER BY id DESC LIMIT $3",
         org_id,
         before or "g",
@@ -94,9 +106,7 @@ async def names(org_id: int, ids: Iterable[str]) -> dict[str, str]:
 async def get(org_id: int, key_id: str) -> Key:
     """Return one key of the org."""
     rows = await fetch(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
-    if not rows:
-        raise NotFound(f"There is no key {key_id}")
-    return _key(rows[0])
+    return _found(rows, key_id)
 
 
 async def owner(key_id: str) -> str | None:
@@ -109,18 +119,37 @@ async def owner(key_id: str) -> str | None:
     return _owners[key_id]
 
 
+async def change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Key:
+    """Change what a key is called (`name`) or how often it may call (`rate_limit`)."""
+    key = await commit(_change(org_id, key_id, fields))
+    tell(key_id)
+    return key
+
+
 async def revoke(org_id: int, key_id: str) -> Key:
     """End a key at once; a second time changes nothing."""
-    rows = await fetch(
-        "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, now_ms()) WHERE org_id = $1 AND id = $2 "  # noqa: S608
-        f"RETURNING hash, {_COLUMNS}",
-        org_id,
-        key_id,
-    )
-    if not rows:
-        raise NotFound(f"There is no key {key_id}")
-    _known.pop(rows[0]["hash"], None)
-    return _key(rows[0])
+    key = await commit(_revoke(org_id, key_id))
+    tell(key_id)
+    return key
+
+
+def on_change(listener: Listener) -> None:
+    """Call `listener` when a key was changed or has ended; the composition root registers it."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def drop(key_id: str) -> None:
+    """Ask the database about a key when it calls again: it has changed, or ended."""
+    for hashed in [hashed for hashed, (principal, _) in _known.items() if principal.key_id == key_id]:
+        del _known[hashed]
+
+
+def is_live(key_id: str | None) -> Unit[bool]:
+    """Tell whether a key that was recognised a while ago still works; who called without one does."""
+    if key_id is None:
+        return True
+    return bool((yield sql(f"SELECT 1 FROM api_keys WHERE id = $1 AND {LIVE}", key_id)))  # noqa: S608 - a constant
 
 
 def recall(token: str) -> Principal | None:
@@ -133,9 +162,10 @@ async def authenticate(token: str) -> Principal | None:
     """Return who shows `token`, None if it is no live key."""
     hashed = digest(token)
     rows = await fetch(
-        "SELECT k.id, k.org_id, k.user_id, k.hash, k.scopes, k.last_used_at, k.expires_at, u.role, now_ms() AS now "
-        "FROM api_keys k LEFT JOIN users u ON u.id = k.user_id WHERE k.hash = $1 AND k.revoked_at IS NULL "
-        "AND (k.expires_at IS NULL OR k.expires_at > now_ms())",
+        "SELECT k.id, k.org_id, k.user_id, k.hash, k.scopes, k.last_used_at, k.expires_at, m.role, o.plan, "
+        "coalesce(k.rate_limit, o.rate_limit) AS rate_limit, now_ms() AS now FROM api_keys k "
+        "LEFT JOIN members m ON m.org_id = k.org_id AND m.user_id = k.user_id LEFT JOIN orgs o ON o.id = k.org_id "
+        "WHERE k.hash = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now_ms())",
         hashed,
     )
     # The index compares hashes, and not in constant time; that tells nothing about a token of 256 bits.
@@ -154,6 +184,8 @@ async def authenticate(token: str) -> Principal | None:
         role=role,
         user_id=row["user_id"],
         key_id=row["id"],
+        rate_limit=row["rate_limit"],
+        plan=row["plan"],
     )
     if len(_known) >= _MOST_CACHED:
         _known.clear()
@@ -174,6 +206,12 @@ async def write_last_used() -> None:
         )
 
 
+def doubt(user_id: str) -> None:
+    """Ask the database about this person's keys when they are used next, and not in a second."""
+    for hashed in [hashed for hashed, (principal, _) in _known.items() if principal.user_id == user_id]:
+        del _known[hashed]
+
+
 def forget() -> None:
     """Drop what this process remembers, because the database behind it is another one now."""
     _known.clear()
@@ -190,10 +228,11 @@ def insert(
     org_id: int, *, name: str, scopes: str, user_id: str | None, token: str, id_: str | None = None
 ) -> Unit[Key | None]:
     """Make a key within another unit; None if this token has been a key before."""
+    key_id = id_ or new_id()
     rows = yield sql(
         "INSERT INTO api_keys (id, org_id, user_id, name, prefix, hash, scopes, created_at) "  # noqa: S608
         f"VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms()) ON CONFLICT (hash) DO NOTHING RETURNING {_COLUMNS}",
-        id_ or new_id(),
+        key_id,
         org_id,
         user_id,
         name,
@@ -201,7 +240,12 @@ def insert(
         digest(token),
         scopes,
     )
-    return _key(rows[0]) if rows else None
+    if not rows:
+        return None
+    yield from audit.note(
+        org_id, "key.created", "key", key_id, name=name, scopes=scopes.split(), owner=user_id and f"user:{user_id}"
+    )
+    return _key(rows[0])
 
 
 def _create(
@@ -213,19 +257,64 @@ def _create(
     token: str,
     expiry: tuple[int | None, int | None],
     id_: str | None,
+    rate_limit: int | None,
 ) -> Unit[Key]:
     key = yield from insert(org_id, name=name, scopes=scopes, user_id=user_id, token=token, id_=id_)
     if key is None:
         raise BadRequest("This token has been a key before; choose another")
-    if expiry == (None, None):
+    if (*expiry, rate_limit) == (None, None, None):
         return key
     at, within = expiry
     rows = yield sql(
-        f"UPDATE api_keys SET expires_at = COALESCE($2, now_ms() + $3) WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608
+        "UPDATE api_keys SET expires_at = coalesce($2, now_ms() + $3), rate_limit = $4 WHERE id = $1 "  # noqa: S608
+        f"RETURNING {_COLUMNS}",
         key.id,
         at,
         within,
+        rate_limit,
     )
+    return _key(rows[0])
+
+
+def _change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Unit[Key]:
+    found = yield sql(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
+    before = _found(found, key_id)
+    sets = "".join(f", {column} = ${n}" for n, column in enumerate(fields, 3))
+    rows = yield sql(
+        f"UPDATE api_keys SET id = id{sets} WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608 - ours
+        org_id,
+        key_id,
+        *fields.values(),
+    )
+    if changed := audit.changes(asdict(before), fields):
+        yield from audit.note(org_id, "key.changed", "key", key_id, name=before.name, **changed)
+    return _found(rows, key_id)
+
+
+def _revoke(org_id: int, key_id: str) -> Unit[Key]:
+    rows = yield sql(
+        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND id = $2 AND revoked_at IS NULL "  # noqa: S608
+        f"RETURNING {_COLUMNS}",
+        org_id,
+        key_id,
+    )
+    if rows:
+        yield from audit.note(org_id, "key.revoked", "key", key_id, name=rows[0]["name"])
+        return _key(rows[0])
+    rows = yield sql(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
+    return _found(rows, key_id)
+
+
+def tell(key_id: str) -> None:
+    """Let whoever listens know, after the commit, that a key was changed or has ended."""
+    drop(key_id)
+    for listener in _listeners:
+        listener(key_id)
+
+
+def _found(rows: Rows, key_id: str) -> Key:
+    if not rows:
+        raise NotFound(f"There is no key {key_id}")
     return _key(rows[0])
 
 
@@ -237,6 +326,12 @@ def _checked(scopes: Sequence[str], by: Principal | None) -> str:
             raise BadRequest(f"scopes: there is no {scope!r}; there are {', '.join(SCOPES)}, and *", field="scopes")
         if by is not None and not by.has(scope):
             raise Forbidden(f"You cannot give a key the scope {scope}: you do not have it yourself")
+    if RUNNER in scopes and set(scopes) - {RUNNER}:
+        raise BadRequest(
+            f"scopes: {RUNNER} stands alone, because such a key does a runner's work and nothing else; "
+            "use runners:write beside other scopes",
+            field="scopes",
+        )
     return "*" if "*" in scopes else " ".join(scope for scope in SCOPES if scope in scopes)
 
 
@@ -257,4 +352,5 @@ def _key(row: Row) -> Key:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        rate_limit=row["rate_limit"],
     )

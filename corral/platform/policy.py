@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from corral.platform import orgs
+from corral.platform import audit, orgs
 from corral.platform.database import Unit, commit, sql
 
 
@@ -49,6 +49,10 @@ async def change(org_id: int, fields: Mapping[str, Any]) -> Policy:
 
 def _change(org_id: int, fields: Mapping[str, Any]) -> Unit[Policy]:
     yield from orgs.lock(org_id)
-    policy = msgspec.structs.replace((yield from of(org_id)), **fields)
+    before = yield from of(org_id)
+    policy = msgspec.structs.replace(before, **fields)
+    changed = audit.changes(msgspec.structs.asdict(before), msgspec.structs.asdict(policy))
+    if changed:
+        yield from audit.note(org_id, "policy.changed", "policy", str(org_id), **changed)
     yield sql("UPDATE orgs SET policy = $2 WHERE id = $1", org_id, msgspec.json.encode(policy).decode())
     return policy

@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from corral.base.backoff import Backoff
 from corral.base.logs import get_logger
-from corral.base.redactor import Blocks, Redactor
+from corral.base.redactor import Redactor
 from corral.platform.database import Unit
 from corral.providers import catalog, limits
 from corral.providers.conversation import Conversation
 from corral.providers.entries import Answer, Call, Prompt, Result, Stop
+from corral.providers.hearing import Heard, usage_line
 from corral.providers.journal import Event, Journal
 from corral.providers.limits import Clocks
 from corral.providers.provider import TOO_LONG, Ask, Provider, Reply, Spent, Trouble, clean, measured
@@ -39,7 +38,6 @@ _MOST_CUT = 3
 _GO_ON = (
     "[Corral: your answer was cut off at the limit of its length. Go on right where it stopped, in smaller pieces.]"
 )
-_CHARACTERS_A_TOKEN = 4
 #: How often who waits for money looks whether it has come.
 _LOOK_SECONDS = 0.05
 
@@ -92,7 +90,7 @@ class Loop:
         self._is_ending = False
         self._asked = 0  #: requests of this attempt: each has a ledger line of its own
         self._cut = 0  #: answers in a row that reached their limit
-        self._heard: _Heard | None = None  #: the answer that comes now
+        self._heard: Heard | None = None  #: the answer that comes now
         journal.so_far = lambda: self._heard.lines() if self._heard is not None else ()
 
     async def run(self) -> None:
@@ -195,7 +193,7 @@ class Loop:
             await self._pay()
             self._asked += 1
             source = f"{self._work.attempt}/{what}"
-            heard = _Heard(self._model, f"{source}/cut-{self._asked}", self._window.used(self.talk))
+            heard = Heard(self._model, f"{source}/cut-{self._asked}", self._window.used(self.talk))
             if is_shown:
                 heard.show(self._journal)
             heard.clocks = self._clocks
@@ -357,72 +355,8 @@ class Loop:
         return clean(reply.text), [self._line(what, reply.spent)]
 
     def _line(self, what: str, spent: Spent) -> Usage:
-        return _usage(f"{self._work.attempt}/{what}/{self._model}", self._model, spent)
-
-
-class _Heard:
-    """What was heard of an answer so far."""
-
-    def __init__(self, model: str, source: str, asked: int) -> None:
-        self.clocks: Clocks | None = None
-        self._model = model
-        self._source = source
-        self._asked = asked
-        self._spent: Spent | None = None
-        self._journal: Journal | None = None
-        self._blocks: Blocks | None = None
-        self._kinds: dict[str, bool] = {}
-        self._characters = 0
-
-    def show(self, journal: Journal) -> None:
-        """Let people watch."""
-        self._journal = journal
-        self._blocks = Blocks(journal.redactor)
-
-    def beat(self) -> None:
-        if self.clocks is not None:
-            self.clocks.beat()
-
-    def piece(self, block: str, text: str, *, is_thought: bool) -> None:
-        self._characters += len(text)
-        if self._blocks is not None:
-            self._kinds[block] = is_thought
-            self._tell(block, *self._blocks.feed(block, clean(text)))
-
-    def end(self) -> None:
-        """Show what was held back: it is whole now."""
-        if self._blocks is not None:
-            for block in self._kinds:
-                self._tell(block, *self._blocks.end(block))
-
-    def _tell(self, block: str, offset: int, text: str) -> None:
-        if self._journal is not None and text:
-            self._journal.frame(block, offset, text, is_thought=self._kinds[block])
-
-    def spent(self, so_far: Spent) -> None:
-        self._spent = so_far
-
-    def lines(self) -> list[Usage]:
-        """Return what it cost until it was cut: as the provider said, else counted; nothing if it had not begun."""
-        if self._spent is None and not self._characters:
-            return []
-        spent = self._spent or Spent(input_tokens=self._asked)
-        written = max(spent.output_tokens, -(-self._characters // _CHARACTERS_A_TOKEN))
-        spent = msgspec.structs.replace(spent, output_tokens=written)
-        return [msgspec.structs.replace(_usage(f"{self._source}/{self._model}", self._model, spent), estimated=True)]
+        return usage_line(f"{self._work.attempt}/{what}/{self._model}", self._model, spent)
 
 
 def _refused(answer: Answer, redactor: Redactor) -> Trouble:
     return Trouble("model_refused", "The model refused to go on", redactor.text(answer.text)[:1000])
-
-
-def _usage(source: str, model: str, spent: Spent) -> Usage:
-    return Usage(
-        source=source,
-        model=model,
-        input_tokens=spent.input_tokens,
-        output_tokens=spent.output_tokens,
-        cache_read_tokens=spent.cache_read_tokens,
-        cache_write_tokens=spent.cache_write_tokens,
-        cost_micros=spent.cost_micros,
-    )

@@ -199,8 +199,8 @@ def _hand_over(job: Job, kind: CommandKind, payload: msgspec.Raw) -> None:
         case CommandKind.MESSAGE:
             job.say(msgspec.json.decode(payload, type=Message))
         case CommandKind.CANCEL:
-            job.cancel(msgspec.json.decode(payload, type=Cancel))
+            job.orders.cancel(msgspec.json.decode(payload, type=Cancel))
         case CommandKind.FUND:
             job.fund(msgspec.json.decode(payload, type=Fund))
         case CommandKind.PAUSE:
-            job.pause(msgspec.json.decode(payload, type=Pause))
+            job.orders.pause(msgspec.json.decode(payload, type=Pause))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import msgspec
+
 from corral.base import logs
 from corral.base.logs import get_logger
 from corral.runner import spool
@@ -12,11 +14,13 @@ from corral.runner.job import Job, Tools
 from corral.runner.outbox import Outbox
 from corral.runner.spool import Spool
 from corral.runner.stopping import Phase
+from corral.wire.events import EventType
 from corral.wire.runner import Assignment, Cancel, Held
 
 Key = tuple[str, int]
 
 STOPPED = "The runner was stopped"
+LOST = "The server had given this attempt to another, and was restored since"
 
 log = get_logger()
 
@@ -73,9 +77,11 @@ class Holdings:
         try:
             job = Job(assignment, self._tools, self.changed.set)
         except FileExistsError:
+            if self._forget_another(held):
+                return self.take(assignment, phase)
             return self._send_again(held, assignment.stored_n)
         if phase > Phase.RUN:
-            job.interrupt("The runner was stopping when it got this")  # handed back at once
+            job.orders.interrupt("The runner was stopping when it got this")  # handed back at once
         self._jobs[key] = job
         with logs.working_for(assignment.request_id):  # who launched the run can find it in the log of its machine
             self._send(job.outbox)
@@ -97,11 +103,11 @@ class Holdings:
         """Tell the jobs what the phase means for them."""
         for job in self._jobs.values():
             if phase in {Phase.CANCEL, Phase.FORCE}:
-                job.cancel(Cancel(by="runner", message=STOPPED))
+                job.orders.cancel(Cancel(by="runner", message=STOPPED))
             elif phase == Phase.INTERRUPT:
-                job.interrupt(STOPPED)
+                job.orders.interrupt(STOPPED)
             if phase == Phase.FORCE:
-                job.force()
+                job.orders.force()
 
     def hurry(self) -> None:
         """The server is back: send and ask now."""
@@ -118,19 +124,35 @@ class Holdings:
     async def close(self) -> None:
         """Let go of everything; jobs are left only if the daemon itself broke."""
         for job in self._jobs.values():
-            job.interrupt("The runner broke")
-            job.force()
+            job.orders.interrupt("The runner broke")
+            job.orders.force()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=5.0)
         for outbox in list(self._outboxes.values()):
             await outbox.stop()
 
+    def _forget_another(self, held: Held) -> bool:
+        """Delete what is kept of a namesake: a restored server counts attempts anew that it does not know we had."""
+        before = spool.load(spool.path_of(self._tools.spools, held))
+        if before is None:
+            return True
+        before.release()
+        if before.closed is None or before.head.lease == held.lease:
+            return False
+        log.warning("the server has begun anew what it had begun here before", run=held.run_id, attempt=held.attempt)
+        before.path.unlink()
+        return True
+
     def _send_again(self, held: Held, stored: int) -> bool:
         """The server offers what ended here: it lost power, and with it what we had sent."""
         before = spool.load(spool.path_of(self._tools.spools, held))
-        if before is None or before.end is None or before.head.lease != held.lease:
+        if before is None or (before.end or before.closed) is None or before.head.lease != held.lease:
             log.error("the server offers a run that was here before, in another shape", run=held.run_id)
             return False
+        if before.end is None:  # it was taken from us, and the server no longer knows
+            before.reopen()
+            before.settle()
+            before.append(EventType.SESSION_INTERRUPTED, msgspec.json.encode({"message": LOST}))
         log.warning("the server lost events of a run that ended here; sending them again", run=held.run_id)
         self._send(Outbox(before, self._tools.client, stored=stored))
         return True

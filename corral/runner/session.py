@@ -129,7 +129,7 @@ class Session:
 def _why_not(refusal: Refused, settings: Settings) -> str:
     match refusal.status:
         case 401:
-            return f"{settings.url} does not know this CORRAL_API_KEY; make one with `corral keys create`"
+            return f"{settings.url} does not know this CORRAL_API_KEY; make one with `corral keys create --runner`"
         case 403:
             return f"This CORRAL_API_KEY may not register runners: {refusal.message}"
         case 409:

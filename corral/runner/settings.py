@@ -77,7 +77,7 @@ def _api_key(text: str) -> str:
     if not text:
         raise BadRequest(
             "CORRAL_API_KEY is not set: make a key in the console under Settings → API Keys, or with"
-            " `corral keys create` (CORRAL_API_KEY_FILE may name a file that holds it)",
+            " `corral keys create --runner` (CORRAL_API_KEY_FILE may name a file that holds it)",
             field="CORRAL_API_KEY",
         )
     if not text.isascii() or not text.isprintable() or " " in text:

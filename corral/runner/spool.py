@@ -132,6 +132,10 @@ class Spool:
         if self.closed is None:
             self._write(Closed(time.time(), why), self.last_n)
 
+    def reopen(self) -> None:
+        """There is something to send again: it is closed anew when the server has that."""
+        self.closed = None
+
     def skip_to(self, n: int) -> None:
         """Number on from `n`, and end again if we ended: the server has what a power cut took from us."""
         if n <= self.last_n:
@@ -268,9 +272,12 @@ def prune(folder: Path, now: float) -> int:
     """Delete the files whose end the server acknowledged a day ago; return how many. Blocks."""
     gone = 0
     for path in folder.glob(f"*{SUFFIX}"):
-        if now - path.stat().st_mtime > KEPT_SECONDS and is_closed(path):
-            path.unlink(missing_ok=True)
-            gone += 1
+        try:
+            if now - path.stat().st_mtime > KEPT_SECONDS and is_closed(path):
+                path.unlink(missing_ok=True)
+                gone += 1
+        except OSError as error:  # it is there for good, and keeps no other from being deleted
+            log.warning("a spool cannot be read or deleted", spool=path.name, error=str(error))
     return gone
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from corral.platform import database
 from corral.platform.database import Row, Rows, Unit, many, sql
+from corral.runs import places
 from corral.runs.hints import Hints
 from corral.usage import accounts, budgets, meter
 from corral.usage.accounts import Account
@@ -164,16 +165,20 @@ def is_limited(run: Row) -> bool:
 
 
 def admit(org_id: int, run_no: int, account: Account) -> Unit[str | None]:
-    """Keep money for a run that is to become ready, or say what it must wait for. Without budgets: no statement."""
+    """Keep money and a place for a run that is to become ready, or say what it must wait for.
+
+    Without budgets, and plans that limit runs: no statement.
+    """
     over = budgets.over(org_id, account)
-    if not over:
-        return None
-    books = yield from open_books(org_id, over, run_no)
-    kept, spent = books.of(run_no), books.spent[run_no]
-    own = kept.reserved if kept is not None else 0
-    lent = books.lend(account, spent, own=own)
-    yield from keep(org_id, run_no, base=spent, granted=lent if isinstance(lent, int) else 0)
-    return lent if isinstance(lent, str) else None
+    if over:
+        books = yield from open_books(org_id, over, run_no)
+        kept, spent = books.of(run_no), books.spent[run_no]
+        own = kept.reserved if kept is not None else 0
+        lent = books.lend(account, spent, own=own)
+        yield from keep(org_id, run_no, base=spent, granted=lent if isinstance(lent, int) else 0)
+        if isinstance(lent, str):
+            return lent
+    return (yield from places.full(org_id, run_no))
 
 
 def settle(run: Row, hints: Hints) -> Unit[Rows]:

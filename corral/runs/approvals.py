@@ -11,7 +11,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id, new_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Row, Statement, Unit, sql
 from corral.runs import calls, commands, log, states
 from corral.runs.frames import Logged
@@ -82,6 +82,8 @@ async def answer(
             status = "expired" if rows[0]["status"] == "pending" else rows[0]["status"]
             raise Conflict(f"This approval is not pending any more: it is {status}")
         yield from _resolve(rows[0], hints)
+        told = {"decision": decision, "tool": rows[0]["tool"], "run": rows[0]["run_id"], "reason": reason}
+        yield from audit.note(org_id, "approval.answered", "approval", approval_id, **told)
 
     await decide(unit)
     return await get(org_id, approval_id)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from corral.base.ids import new_token
-from corral.platform import database, metrics
+from corral.platform import database, keys, metrics
 from corral.platform.database import Row, Rows, Statement, Unit, alone, sql
 from corral.runs import admission, states
 from corral.runs.hints import Hints, decide
@@ -27,9 +27,14 @@ _TAKE = (
 )
 
 
-async def claim(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> list[Assignment]:
-    """Open an attempt of up to `most` ready runs in these placements: highest priority first, then oldest."""
-    statement = _taking(runner_no, session, placement_ids, most)
+async def claim(
+    runner_no: int, session: str, placement_ids: Sequence[int], most: int, *, key_id: str | None = None
+) -> list[Assignment]:
+    """Open an attempt of up to `most` ready runs in these placements: highest priority first, then oldest.
+
+    Nothing is given to a key that has ended while its poll waited.
+    """
+    statement = _taking(runner_no, session, placement_ids, most, key_id)
     rows = await database.fetch(statement.sql, *statement.args) if statement else ()
     _CLAIMS.add(len(rows))
     if any(admission.is_limited(row) for row in rows):
@@ -37,9 +42,11 @@ async def claim(runner_no: int, session: str, placement_ids: Sequence[int], most
     return [assignment(row) for row in _in_order(rows)]
 
 
-def take(runner_no: int, session: str, placement_ids: Sequence[int], most: int, hints: Hints) -> Unit[list[Assignment]]:
+def take(
+    runner_no: int, session: str, placement_ids: Sequence[int], most: int, hints: Hints, *, key_id: str | None = None
+) -> Unit[list[Assignment]]:
     """Do the same within another unit."""
-    statement = _taking(runner_no, session, placement_ids, most)
+    statement = _taking(runner_no, session, placement_ids, most, key_id)
     if statement is None:
         return []
     rows = yield statement
@@ -47,17 +54,21 @@ def take(runner_no: int, session: str, placement_ids: Sequence[int], most: int, 
     return (yield from _given(rows, hints))
 
 
-def _taking(runner_no: int, session: str, placement_ids: Sequence[int], most: int) -> Statement | None:
+def _taking(
+    runner_no: int, session: str, placement_ids: Sequence[int], most: int, key_id: str | None
+) -> Statement | None:
     if not placement_ids or most < 1:
         return None
+    args: tuple[object, ...] = (new_token(18), runner_no, session)
+    by_key = ""
+    if key_id is not None:
+        by_key, args = f"AND EXISTS (SELECT 1 FROM api_keys WHERE id = $4 AND {keys.LIVE}) ", (*args, key_id)  # noqa: S608
     lock = " FOR UPDATE SKIP LOCKED" if database.dialect() == "postgres" else ""
     wanted = ",".join(str(int(i)) for i in placement_ids)
     return alone(
-        f"{_TAKE} (SELECT no FROM runs WHERE {READY} AND placement_id IN ({wanted}) "  # noqa: S608 - integers
+        f"{_TAKE} (SELECT no FROM runs WHERE {READY} AND placement_id IN ({wanted}) {by_key}"  # noqa: S608 - integers
         f"ORDER BY priority DESC, no LIMIT {int(most)}{lock}) RETURNING {COLUMNS}",
-        new_token(18),
-        runner_no,
-        session,
+        *args,
     )
 
 

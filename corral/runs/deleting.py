@@ -13,7 +13,7 @@ import msgspec
 
 from corral.base.errors import Conflict
 from corral.base.ids import new_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Row, Unit, sql
 from corral.runs import commands, ending, queue
 from corral.runs.hints import Hints, decide
@@ -28,6 +28,10 @@ _hooks: list[Hook] = []
 _KEPT = ("approvals", "calls", "inputs", "commands", "usage_drafts", "reservations")
 #: Events that one statement deletes: nobody else waits long for it.
 _PIECE = 2000
+_SOME_PACKS = (
+    "DELETE FROM event_packs WHERE run_no = $1 AND first_seq IN (SELECT first_seq FROM event_packs WHERE run_no = $1 "
+    "ORDER BY first_seq LIMIT 50) RETURNING first_seq"
+)
 
 
 def on_deletion(hook: Hook) -> None:
@@ -47,6 +51,8 @@ async def delete(org_id: int, run_id: str, by: str) -> None:
         if run["status"] not in ENDED:
             yield from ending.cancel(run["no"], by, hints)
         yield from _delete(run, hints)
+        told = {"launched_by": run["created_by"], "engine": run["engine"], "cwd": run["cwd"], "agent": run["agent_id"]}
+        yield from audit.note(org_id, "run.deleted", "run", run_id, **told)
 
     await decide(unit)
     await clear()
@@ -58,6 +64,10 @@ async def clear(_now: float = 0.0) -> None:
         run_no = row["run_no"]
         while first := (await database.fetch("SELECT min(seq) AS seq FROM events WHERE run_no = $1", run_no))[0]["seq"]:
             await database.fetch("DELETE FROM events WHERE run_no = $1 AND seq < $2", run_no, first + _PIECE)
+            await asyncio.sleep(0)
+        more = True
+        while more:
+            more = bool(await database.fetch(_SOME_PACKS, run_no))
             await asyncio.sleep(0)
         await database.fetch("DELETE FROM remains WHERE run_no = $1", run_no)
 

@@ -14,6 +14,7 @@ import structlog
 
 from corral import bus
 from corral.platform import database
+from corral.runs import packs
 from corral.runs.chunks import Chunk, Shelf
 from corral.runs.frames import Logged, sse
 from corral.runs.hints import log_topic
@@ -46,19 +47,8 @@ class Sink(Protocol):
 async def events(run_no: int, *, after: int = 0, before: int | None = None, limit: int | None = None) -> list[Logged]:
     """Return events in ascending order: those after a sequence, or the last `limit` ones before one."""
     if before is not None:
-        rows = await database.scan(
-            "SELECT seq, attempt, type, payload, created_at FROM events WHERE run_no = $1 AND seq < $2 AND seq > $3 "
-            "ORDER BY seq DESC LIMIT $4",
-            run_no, before, after, limit or _PAGE,
-        )  # fmt: skip
-        rows = rows[::-1]
-    else:
-        rows = await database.scan(
-            "SELECT seq, attempt, type, payload, created_at FROM events WHERE run_no = $1 AND seq > $2 "
-            "ORDER BY seq LIMIT $3",
-            run_no, after, limit if limit is not None else 1 << 40,
-        )  # fmt: skip
-    return [Logged(row["seq"], row["attempt"], row["type"], row["payload"], row["created_at"]) for row in rows]
+        return await packs.before(run_no, before, after=after, limit=limit or _PAGE)
+    return await packs.after(run_no, after, limit)
 
 
 class Feeds:

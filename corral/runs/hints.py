@@ -39,6 +39,10 @@ class Hints:
         """There is a command for this runner, or something about it has changed."""
         self._hints.append((runner_topic(runner_no), b""))
 
+    def machines(self, org_id: int) -> None:
+        """A runner of this org has registered: what was read of its runners is out of date."""
+        self._hints.append((MACHINES, str(org_id).encode()))
+
     def call(self, run_no: int) -> None:
         """A call of this run to one of Corral's tools has its answer."""
         self._hints.append((call_topic(run_no), b""))
@@ -72,6 +76,12 @@ class Hints:
 PLACEMENTS = "placements"
 #: One topic for what all orgs' runs are given; a hint is the org's number.
 SUPPLIES = "supplies"
+#: One topic for all keys that change or end; a hint is the key's id.
+KEYS = "keys"
+#: One topic for all people of whom something changes; a hint is the person's id.
+PEOPLE = "people"
+#: One topic for all orgs whose runners register; a hint is the org's number.
+MACHINES = "machines"
 
 
 def log_topic(run_no: int) -> str:
@@ -92,6 +102,16 @@ def call_topic(run_no: int) -> str:
 def bus_topic(org_id: int) -> str:
     """Name the topic of an org's messages."""
     return f"bus:{org_id}"
+
+
+def key_changed(key_id: str) -> None:
+    """Tell every server that a key has changed or ended."""
+    bus.current().publish(KEYS, key_id.encode())
+
+
+def person_changed(user_id: str) -> None:
+    """Tell every server that a person may do other things now, or looks at another org."""
+    bus.current().publish(PEOPLE, user_id.encode())
 
 
 #: How often a unit that gave way to another is begun anew.

@@ -50,6 +50,8 @@ def _expire(run_no: int, lost_after: int, hints: Hints) -> Unit[None]:
     if run["cancel_requested_at"] is not None:
         reason = {"code": "cancelled", "message": "Cancelled while its runner was away", "by": run["cancel_by"]}
         yield from ending.end(run_no, EventType.RUN_CANCELLED, RunStatus.CANCELLED, reason, hints)
+    elif run["started_at"] is None and run["pause_requested"] is not None:  # of a restored database
+        yield from ending.pause(run_no, msgspec.json.decode(run["pause_requested"]), hints)
     elif run["started_at"] is None:
         yield sql("UPDATE runs SET attempt_open = FALSE WHERE no = $1", run_no)
         yield from states.advance(run_no, RunStatus.QUEUED, hints)

@@ -14,6 +14,7 @@ REREAD_EVERY = 2.0
 async def reread(_now: float) -> None:
     """Make up for lost hints."""
     await waiting.waiting_room().call_all_ready()
+    await waiting.waiting_room().call_all_asked()
     await feed.feeds().reread()
 
 

@@ -81,6 +81,7 @@ class Run(Model):
     agent = fields.TextField(null=True)  # JSON of wire.AgentSnapshot: the agent as it was at the launch
     task_id = fields.CharField(max_length=36, null=True)
     awaits = fields.IntField(db_default=0, default=0)  # what it must still hear before it may end
+    is_sealed = fields.BooleanField(db_default=False, default=False)  # its log is packed, as far as it can be
     account = fields.TextField(null=True)  # JSON of usage.Account: whom its usage is counted for
 
     labels = fields.TextField()  # JSON list: a runner must have all of them

@@ -13,9 +13,11 @@ import msgspec
 
 from corral.base import logs
 from corral.base.errors import BadRequest, Conflict
+from corral.platform import audit
 from corral.platform.database import Row, Unit, sql
-from corral.runs import commands, ending, inputs, log, placements, queue, resuming, states
+from corral.runs import commands, ending, inputs, log, placements, places, queue, resuming, states
 from corral.runs.hints import Hints, decide
+from corral.runs.models import Run
 from corral.runs.states import AGAIN
 from corral.wire.events import EventType
 from corral.wire.runner import CommandKind, Pause
@@ -23,6 +25,8 @@ from corral.wire.runs import ENDED, LIVE, RunStatus
 
 #: What pauses a run so that nobody but a person lets it go on.
 BY_HAND = "paused"
+#: What pauses a run that a restored database had at work, if its attempt is cut off: its runner is not asked to.
+RESTORED = "restored"
 
 
 async def pause_by(org_id: int, run_id: str, by: str) -> None:
@@ -31,6 +35,8 @@ async def pause_by(org_id: int, run_id: str, by: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
         yield from pause(run, Pause(by=by), hints)
+        if _code(run["pause_requested"]) != BY_HAND:
+            yield from audit.note(org_id, "run.paused", "run", run_id)
 
     await decide(unit)
 
@@ -40,8 +46,14 @@ async def continue_by(org_id: int, run_id: str, message: str | None, by: str) ->
 
     def unit(hints: Hints) -> Unit[None]:
         run = yield from queue.locked(org_id, run_id)
+        if run["agent_id"] is not None and places.are_limited():  # it waits for a place when its agent is free
+            yield sql("UPDATE runs SET hold = $2 WHERE no = $1", run["no"], states.NEW)
         yield from continue_(run, hints, message, by)
+        told = {"was": run["status"], "with_message": message is not None}
+        yield from audit.note(org_id, "run.continued", "run", run_id, **told)
         yield sql("UPDATE runs SET request_id = $2 WHERE no = $1", run["no"], logs.worked_for())
+        if run["agent_id"] is None:
+            yield from places.demand(org_id, run["no"])
 
     await decide(unit)
 
@@ -52,7 +64,7 @@ def pause(run: Row, reason: Pause, hints: Hints) -> Unit[None]:
     One that a budget has paused can be paused by a person too, so that money does not let it go on.
     """
     told: dict[str, Any] = msgspec.to_builtins(reason)
-    if run["status"] == RunStatus.PAUSED and reason.code == BY_HAND and _code(run["reason"]) != BY_HAND:
+    if run["status"] == RunStatus.PAUSED and reason.code == BY_HAND and paused_by(run) != BY_HAND:
         yield sql("UPDATE runs SET reason = $2 WHERE no = $1", run["no"], _json(told))
         return
     if run["status"] not in LIVE:
@@ -61,10 +73,28 @@ def pause(run: Row, reason: Pause, hints: Hints) -> Unit[None]:
         yield from ending.rest(run["no"], told, hints)
         return
     asked = _code(run["pause_requested"])
-    if asked is None or (reason.code == BY_HAND and asked != BY_HAND):  # a person's word stays, whoever was first
+    if asked in {None, RESTORED} or (
+        reason.code == BY_HAND and asked != BY_HAND
+    ):  # a person's word stays, whoever was first
         yield sql("UPDATE runs SET pause_requested = $2 WHERE no = $1", run["no"], _json(told))
-    if asked is None:
+    if asked in {None, RESTORED}:
         yield from commands.issue(run, CommandKind.PAUSE, reason, hints)
+
+
+def is_asked_of(run: Row | Run) -> bool:
+    """Tell whether the runner of an open attempt is asked to pause it."""
+    asked = run.pause_requested if isinstance(run, Run) else run["pause_requested"]
+    return asked is not None and not is_restored(asked)
+
+
+def is_restored(asked: str | None) -> bool:
+    """Tell by a run's `pause_requested` whether its open attempt was restored, and is paused only if it is cut off."""
+    return _code(asked) == RESTORED
+
+
+def paused_by(run: Row) -> str | None:
+    """Return what a paused run's reason says who paused it: `BY_HAND`, a budget, or that it was restored."""
+    return _code(run["reason"])
 
 
 def continue_(run: Row, hints: Hints, message: str | None = None, by: str | None = None) -> Unit[None]:
@@ -119,6 +149,7 @@ def _wait_on(run: Row, message: str | None, hints: Hints) -> Unit[None]:
 _CLEARED: dict[str, Any] = {
     "reason": None,
     "ended_at": None,
+    "is_sealed": False,
     "cancel_requested_at": None,
     "cancel_by": None,
     "pause_requested": None,

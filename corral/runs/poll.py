@@ -9,11 +9,12 @@ from functools import lru_cache
 import msgspec
 
 from corral import bus
-from corral.base.errors import Conflict, NotFound
+from corral.base.errors import Conflict, NotFound, Unauthorized
+from corral.platform import keys
 from corral.platform.database import Row, Unit, alone, commit, sql
-from corral.runs import claim, commands, ending, log, outfit, placements, runners
+from corral.runs import claim, commands, ending, log, outfit, pausing, placements, restored, runners
 from corral.runs.hints import Hints, decide, runner_topic
-from corral.runs.placements import Offer
+from corral.runs.placements import Offer, Placement
 from corral.runs.waiting import Waiter, waiting_room
 from corral.wire.events import EventType
 from corral.wire.runner import WAIT_SECONDS, Assignment, Cli, Command, Held, Poll, PollAnswer
@@ -32,29 +33,35 @@ class _Arrival(msgspec.Struct):
     commands: list[Command]
 
 
-async def poll(org_id: int, runner_id: str | int, body: Poll) -> PollAnswer:
-    """Answer at once if there is something to do, else when there is, else after the time the runner would wait."""
+async def poll(org_id: int, runner_id: str | int, body: Poll, *, key_id: str | None = None) -> PollAnswer:
+    """Answer at once if there is something to do, else when there is, else after the time the runner would wait.
+
+    The key that polls may end meanwhile: then so does the poll, with Unauthorized.
+    """
     room = waiting_room()
     heard = room.heard
-    arrival = await decide(lambda hints: _arrive(org_id, str(runner_id), body, hints))
+    arrival = await decide(lambda hints: _arrive(org_id, str(runner_id), body, key_id, hints))
     bus.current().publish(runner_topic(arrival.runner_no))  # an older poll of this runner that still waits gives up
     if arrival.void:
         return PollAnswer(void=True)
     answer = PollAnswer(assignments=arrival.given, commands=arrival.commands, lost=arrival.lost)
     if not (answer.assignments or answer.commands or answer.lost):
-        await _wait(arrival, body, heard, answer)
+        await _wait(arrival, body, key_id, heard, answer)
     answer.assignments = await outfit.outfit(answer.assignments)
     answer.commands = await outfit.equip(answer.commands)
     return answer
 
 
-async def _wait(arrival: _Arrival, body: Poll, heard: int, answer: PollAnswer) -> None:
+async def _wait(arrival: _Arrival, body: Poll, key_id: str | None, heard: int, answer: PollAnswer) -> None:
     """Fill the answer as soon as there is something, within the time the runner would wait."""
     room = waiting_room()
-    with room.enter(arrival.offer, wants_runs=arrival.free_slots > 0) as waiter:
+    wants_runs = arrival.free_slots > 0
+    with room.enter(arrival.offer, body.session, body.poll_no, wants_runs=wants_runs, key_id=key_id) as waiter:
         if room.heard != heard:  # a run may have become ready between looking and entering
             answer.assignments = await decide(
-                lambda hints: _claim(arrival.runner_no, body.session, arrival.offer, arrival.free_slots, hints)
+                lambda hints: _claim(
+                    arrival.runner_no, body.session, arrival.offer, arrival.free_slots, hints, key_id=key_id
+                )
             )
         deadline = time.monotonic() + min(max(body.wait_seconds, 0.0), WAIT_SECONDS)
         while not (answer.assignments or answer.commands or answer.lost):
@@ -68,19 +75,33 @@ async def _look_again(arrival: _Arrival, body: Poll, waiter: Waiter, answer: Pol
     """Do what the hints told of; True if the poll ends here whatever it found."""
     runner_called, placement = waiter.take()
     if runner_called:
-        rows = await commit(_current(arrival.runner_no))
-        if rows["session"] != body.session or rows["poll_no"] != body.poll_no:
+        runner, is_live = await commit(_current(arrival.runner_no, waiter.key_id))
+        if not is_live:
+            raise _ended(waiter, placement)
+        if runner["session"] != body.session or runner["poll_no"] != body.poll_no:
             answer.void = True
             return True
         answer.commands = await commit(commands.open_for(arrival.runner_no))
     if placement is not None and not answer.commands:
-        answer.assignments = await claim.claim(arrival.runner_no, body.session, [placement.id], arrival.free_slots)
+        answer.assignments = await claim.claim(
+            arrival.runner_no, body.session, [placement.id], arrival.free_slots, key_id=waiter.key_id
+        )
+        if not answer.assignments and not await commit(keys.is_live(waiter.key_id)):
+            raise _ended(waiter, placement)
     return False
+
+
+def _ended(waiter: Waiter, placement: Placement | None) -> Unauthorized:
+    """Return how a poll ends whose key has; another one is called for the run that this one was."""
+    waiter.wants_runs = False
+    if placement is not None:
+        waiter.room.call_one(placement)
+    return Unauthorized()
 
 
 _OPEN = (
     f"SELECT {claim.COLUMNS}, started_at, runner_session, unreachable_since, "  # noqa: S608
-    "cancel_requested_at FROM runs "
+    "cancel_requested_at, pause_requested, claimed_at, now_ms() AS now FROM runs "
     "WHERE runner_no = $1 AND attempt_open ORDER BY no"
 )
 #: What a runner's offer is made of, and how much it may hold.
@@ -96,15 +117,22 @@ _AT_ONCE = (
 
 
 def _claim(
-    runner_no: int, session: str, offer: Offer, most: int, hints: Hints, *, among: int | None = None
+    runner_no: int,
+    session: str,
+    offer: Offer,
+    most: int,
+    hints: Hints,
+    *,
+    key_id: str | None,
+    among: int | None = None,
 ) -> Unit[list[Assignment]]:
     if most < 1:
         return []
     mine = yield from placements.satisfied_by(offer, among)
-    return (yield from claim.take(runner_no, session, mine, most, hints))
+    return (yield from claim.take(runner_no, session, mine, most, hints, key_id=key_id))
 
 
-def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arrival]:
+def _arrive(org_id: int, runner_id: str, body: Poll, key_id: str | None, hints: Hints) -> Unit[_Arrival]:
     column, name = runners.naming(runner_id)
     rows = yield alone(
         f"UPDATE runners SET seen_at = now_ms(), poll_no = $4, draining = $5 WHERE org_id = $1 AND {column} = $2 "  # noqa: S608
@@ -122,7 +150,9 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
         if _key(row) in held:
             continue
         is_wanted = row["cancel_requested_at"] is None or row["started_at"] is not None
-        if row["runner_session"] == body.session and is_wanted:
+        was_restored = pausing.is_restored(row["pause_requested"])
+        is_here = restored.is_offered_again(row) if was_restored else row["runner_session"] == body.session
+        if is_here and is_wanted:
             if (work := (yield from claim.give(row, hints))) is not None:
                 again.append(work)
         else:
@@ -135,7 +165,9 @@ def _arrive(org_id: int, runner_id: str, body: Poll, hints: Hints) -> Unit[_Arri
     free_slots = 0 if body.draining else max(0, min(body.free_slots - len(again), room))
     offer = _offer(org_id, runner)
     most = free_slots if runner["ready"] else 0
-    claimed = yield from _claim(runner["no"], body.session, offer, most, hints, among=runner["placements"])
+    claimed = yield from _claim(
+        runner["no"], body.session, offer, most, hints, key_id=key_id, among=runner["placements"]
+    )
     return _Arrival(
         runner_no=runner["no"],
         void=False,
@@ -187,9 +219,9 @@ def _welcome_back(runs: Sequence[Row], session: str, hints: Hints) -> Unit[None]
             )
 
 
-def _current(runner_no: int) -> Unit[Row]:
+def _current(runner_no: int, key_id: str | None) -> Unit[tuple[Row, bool]]:
     rows = yield sql("SELECT session, poll_no FROM runners WHERE no = $1", runner_no)
-    return rows[0]
+    return rows[0], (yield from keys.is_live(key_id))
 
 
 def _offer(org_id: int, runner: Row) -> Offer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,9 +14,9 @@ from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
-from corral.platform import database, keys, metrics
+from corral.platform import acting, audit, database, keys, metrics
 from corral.platform.database import Duplicate, Row, Statement, Unit, sql
-from corral.runs import admission, commands, ending, inputs, log, placements, reads, runners, states
+from corral.runs import admission, commands, ending, inputs, log, placements, places, reads, runners, states
 from corral.runs.hints import Hints, decide
 from corral.runs.models import Run
 from corral.runs.runners import Machine
@@ -83,11 +83,8 @@ async def prepare(org_id: int, wanted: Launch) -> Prepared:
     else:
         if parse(wanted.cwd) is None:
             raise BadRequest(f"cwd must be an absolute path, not {wanted.cwd!r}", field="cwd")
-        machines = await runners.known(org_id)
-        pinned = _pinned(machines, wanted.runner)
-        root = _root(machines, pinned, wanted.cwd)
-        needs = (wanted.engine.value, tuple(wanted.labels), pinned.no if pinned else None, root)
-        prepared = Prepared(wanted, needs, account)
+        pinned_no, root = await runners.consult(org_id, lambda machines: _place(machines, wanted))
+        prepared = Prepared(wanted, (wanted.engine.value, tuple(wanted.labels), pinned_no, root), account)
     await placements.remember(org_id, *prepared.needs)
     return prepared
 
@@ -160,6 +157,7 @@ async def say(org_id: int, run_id: str, text: str, by: str) -> None:
             yield from commands.issue(run, CommandKind.MESSAGE, Message(text=text), hints)
         else:  # it has ended its turn and waits
             yield from inputs.tell(run, text, hints)
+        yield from audit.note(org_id, "run.messaged", "run", run_id)
 
     await decide(unit)
 
@@ -172,6 +170,8 @@ async def cancel(org_id: int, run_id: str, by: str) -> None:
         if run["status"] in ENDED:
             raise Conflict(f"The run has already ended: it is {run['status']}")
         yield from stop(run, by, hints)
+        if run["cancel_requested_at"] is None:
+            yield from audit.note(org_id, "run.cancelled", "run", run_id, was=run["status"])
 
     await decide(unit)
 
@@ -213,6 +213,11 @@ async def _launched(org_id: int, run_id: str, unit: Callable[[Hints], Unit[Row]]
     return reads.from_row(row)
 
 
+def _place(machines: Sequence[Machine], wanted: Launch) -> tuple[int | None, str]:
+    pinned = _pinned(machines, wanted.runner)
+    return pinned.no if pinned else None, _root(machines, pinned, wanted.cwd)
+
+
 def _pinned(machines: Sequence[Machine], runner: str | int | None) -> Machine | None:
     if runner is None:
         return None
@@ -239,7 +244,7 @@ def _enqueue(
     org_id: int, run: Launch, placement_id: int, hints: Hints, *, account: Account, more: dict[str, Any]
 ) -> Unit[Row]:
     is_agents = more.get("agent_id") is not None
-    hold = states.NEW if is_agents or budgets.over(org_id, account) else None
+    hold = states.NEW if is_agents or budgets.over(org_id, account) or places.are_limited() else None
     columns = {
         "id": run.id,
         "org_id": org_id,
@@ -272,11 +277,13 @@ def _enqueue(
     }
     hints.count(_LAUNCHES)
     insert, args = _insert(tuple(columns)), tuple(columns.values())
+    line = _line(org_id, run, more)
     if database.dialect() == "postgres":
-        at_once = Statement(_insert_at_once(insert, len(args)), (*args, _json(created)), alone=hold is None)
+        at_once = Statement(_insert_at_once(insert, len(args)), (*args, _json(created), *line), alone=hold is None)
         rows = yield at_once
     else:
         rows = yield sql(insert, *args)
+        yield sql(audit.insert(), *line)
         yield sql(
             log.INSERT, rows[0]["no"], 1, org_id, 0, None, EventType.RUN_CREATED.value, _json(created),
             rows[0]["created_at"],
@@ -287,7 +294,23 @@ def _enqueue(
         yield from states.entered(rows[0], hints)
     else:
         rows = yield from admission.settle(rows[0], hints)
+        if places.is_held(rows[0]["hold"]):  # nobody's work would be lost, so whoever launches it is told
+            yield from places.demand(org_id, rows[0]["no"])
     return rows[0]
+
+
+def _line(org_id: int, run: Launch, more: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the launch's line of the audit log; what comes of a message names who sent that."""
+    told = {
+        "engine": run.engine.value,
+        "cwd": run.cwd or None,
+        "agent": more.get("agent_id"),
+        "task": run.task_id,
+        "follows": more.get("parent_id"),
+        "by": run.created_by if run.created_by != acting.now().actor else None,
+    }
+    action = "run.followed_up" if "parent_id" in more else "run.launched"
+    return audit.values(org_id, action, "run", run.id, told)
 
 
 def _labels(run: Launch) -> tuple[str, ...]:
@@ -305,10 +328,11 @@ def _insert(columns: tuple[str, ...]) -> str:
 
 @cache
 def _insert_at_once(insert: str, columns: int) -> str:
-    """Return the statement that also logs the run's creation, in one round trip."""
+    """Return the statement that also logs the run's creation and who launched it, in one round trip."""
     return (
         f"WITH run AS ({insert}), created AS (INSERT INTO events (run_no, seq, org_id, attempt, n, type, payload, "  # noqa: S608
-        f"created_at) SELECT no, 1, org_id, 0, NULL, '{EventType.RUN_CREATED}', ${columns + 1}, created_at FROM run) "
+        f"created_at) SELECT no, 1, org_id, 0, NULL, '{EventType.RUN_CREATED}', ${columns + 1}, created_at FROM run), "
+        f"noted AS ({audit.insert(columns + 2)}) "
         "SELECT * FROM run"
     )
 

@@ -8,7 +8,7 @@ import msgspec
 
 from corral.platform.database import Row, Rows, Unit, sql
 from corral.runs import inputs
-from corral.wire.events import EventType
+from corral.wire.events import SPOKE, EventType
 from corral.wire.runner import CommandKind, CommandStatus, Message, Resume
 from corral.wire.runs import Engine
 
@@ -27,9 +27,7 @@ GO_ON = "Continue where you left off, and do not repeat what is already done."
 _SAID = "In the meantime a person said:"
 _ALWAYS = 2**62
 #: A CLI that has come so far has its prompt on disk; one that has merely named its session may not.
-_SPOKE = ", ".join(
-    f"'{kind}'" for kind in (EventType.AGENT_MESSAGE, EventType.AGENT_THINKING, EventType.AGENT_TOOL_CALL)
-)
+_SPOKE = ", ".join(f"'{kind}'" for kind in sorted(SPOKE))
 
 
 def next_start(run: Row, told: str = INTERRUPTED) -> Unit[dict[str, Any]]:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
+from corral import bus
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_token
 from corral.base.paths import covers
-from corral.platform import database
+from corral.platform import audit, database, plans
 from corral.platform.database import Unit, sql
 from corral.runs import placements
-from corral.runs.hints import Hints, decide
+from corral.runs.hints import MACHINES, Hints, decide
 from corral.runs.placements import PLATFORM, Offer
 from corral.wire.runner import LEASE_SECONDS, Cli, Register, Registered
 from corral.wire.runs import Engine
 
+T = TypeVar("T")
+
 _LEASE_MS = int(LEASE_SECONDS * 1000)
-#: Seconds that a process may go on with the runners it has read; its own registrations count at once.
+#: Seconds that a process may go on with the runners it has read, if it hears of no registration.
 _FRESH = 1.0
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
 
@@ -94,6 +98,24 @@ def naming(name: str | int) -> tuple[str, str | int]:
     return ("number", int(text)) if _NUMBER.fullmatch(text) else ("uid", text)
 
 
+async def consult(org_id: int, look: Callable[[Sequence[Machine]], T]) -> T:
+    """Return what `look` makes of the org's runners; what it refuses, it refuses those that are there now."""
+    try:
+        return look(await known(org_id))
+    except BadRequest:  # another server may have registered one since
+        _cache.pop(org_id, None)
+        return look(await known(org_id))
+
+
+def listen() -> None:
+    """Read the runners anew when another server has registered one."""
+
+    def drop(org_id: bytes) -> None:
+        _cache.pop(int(org_id), None)
+
+    bus.current().listen(MACHINES, drop)
+
+
 async def known(org_id: int) -> list[Machine]:
     """Return the org's runners, read at most once a second; for the launch, which asks at every run."""
     cached = _cache.get(org_id)
@@ -116,6 +138,12 @@ def forget() -> None:
     _cache.clear()
 
 
+_LATELY = "seen_at > now_ms() - 86400000"
+#: How many runners an org, `$1`, has had within a day; none if one of them is this one, `$2`, which has its place.
+COUNT = (
+    f"SELECT count(*) AS n FROM runners WHERE org_id = $1 AND {_LATELY} AND NOT EXISTS "  # noqa: S608 - constants
+    f"(SELECT 1 FROM runners WHERE org_id = $1 AND uid = $2 AND {_LATELY})"
+)
 _cache: dict[int, tuple[float, list[Machine]]] = {}
 _MACHINES = (
     f"SELECT r.*, r.seen_at > now_ms() - {_LEASE_MS} AS online, "  # noqa: S608 - a constant
@@ -131,6 +159,9 @@ def _register(org_id: int, body: Register, session: str, hints: Hints) -> Unit[i
     )  # fmt: skip
     if rows:
         raise Conflict(f"A live runner is already named {body.name!r}; choose another RUNNER_NAME", field="name")
+    if org_id != PLATFORM:
+        yield from plans.within(org_id, "runners", COUNT, body.uid)
+    known = yield sql("SELECT * FROM runners WHERE org_id = $1 AND uid = $2", org_id, body.uid)
     rows = yield sql(
         "INSERT INTO runners (org_id, number, uid, name, os, arch, version, labels, allowed_dirs, clis, max_pods, "
         "session, poll_no, draining, seen_at, created_at) "
@@ -138,13 +169,30 @@ def _register(org_id: int, body: Register, session: str, hints: Hints) -> Unit[i
         "$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, FALSE, now_ms(), now_ms()) "
         "ON CONFLICT (org_id, uid) DO UPDATE SET name = $3, os = $4, arch = $5, version = $6, labels = $7, "
         "allowed_dirs = $8, clis = $9, max_pods = $10, session = $11, poll_no = 0, draining = FALSE, "
-        "seen_at = now_ms() RETURNING no, number",
+        "seen_at = now_ms() RETURNING *",
         org_id, body.uid, body.name, body.os, body.arch, body.version, _json(sorted(set(body.labels))),
         _json(body.allowed_dirs), _json(body.clis), body.max_pods, session,
     )  # fmt: skip
     hints.runner(rows[0]["no"])
+    hints.machines(org_id)
+    if org_id != PLATFORM:
+        yield from _note(org_id, rows[0], known[0] if known else None)
     yield from _replace(org_id, rows[0]["no"], body, hints)
     return int(rows[0]["number"])
+
+
+def _note(org_id: int, now: database.Row, before: database.Row | None) -> Unit[None]:
+    """Write down a new runner, and one that offers something else than before. A mere restart is no change."""
+    number = str(now["number"])
+    if before is None:
+        yield from audit.note(org_id, "runner.registered", "runner", number, **_told(now))
+    elif changed := audit.changes(_told(before), _told(now)):
+        yield from audit.note(org_id, "runner.changed", "runner", number, name=now["name"], **changed)
+
+
+def _told(row: database.Row) -> dict[str, Any]:
+    lists = {name: msgspec.json.decode(row[name]) for name in ("labels", "allowed_dirs")}
+    return {"name": row["name"], "os": row["os"], "max_pods": row["max_pods"], **lists}
 
 
 def _replace(org_id: int, runner_no: int, body: Register, hints: Hints) -> Unit[None]:

@@ -71,7 +71,7 @@ async def _look_after(org_id: int) -> None:
     unkept = [run for run in unkept if admission.is_limited(run)]
     if unkept or any(_could_use_more(books, kept) or _has_too_much(books, kept) for kept in books.kept):
         books = await decide(partial(_lend, org_id, [row["no"] for row in unkept]))
-    broke = [kept for kept in books.kept if _is_broke(books, kept) and kept.run["pause_requested"] is None]
+    broke = [kept for kept in books.kept if _is_broke(books, kept) and not pausing.is_asked_of(kept.run)]
     for kept in _disobedient(org_id, broke)[:_MOST]:
         await _decide(_pause, kept.run)
     waiting = ((kept, books.lend(kept.account, kept.spent)) for kept in books.kept if kept.is_held or kept.is_paused)

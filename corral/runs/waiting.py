@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import structlog
 
 from corral import bus
+from corral.platform import database, keys
 from corral.runs import claim, placements
-from corral.runs.hints import PLACEMENTS, runner_topic
+from corral.runs.hints import KEYS, PLACEMENTS, runner_topic
 from corral.runs.placements import Offer, Placement
 
 log = structlog.get_logger(__name__)
@@ -19,11 +20,25 @@ log = structlog.get_logger(__name__)
 class Waiter:
     """One poll that waits."""
 
-    __slots__ = ("_wake", "asleep", "offer", "placement", "room", "runner_called", "wants_runs")
+    __slots__ = (
+        "_wake",
+        "asleep",
+        "key_id",
+        "offer",
+        "placement",
+        "poll_no",
+        "room",
+        "runner_called",
+        "session",
+        "wants_runs",
+    )
 
-    def __init__(self, room: WaitingRoom, offer: Offer, *, wants_runs: bool) -> None:
+    def __init__(
+        self, room: WaitingRoom, offer: Offer, session: str, poll_no: int, *, wants_runs: bool, key_id: str | None
+    ) -> None:
         """Wait for commands and, if it wants, for runs that `offer` satisfies."""
-        self.room, self.offer, self.wants_runs = room, offer, wants_runs
+        self.room, self.offer, self.wants_runs, self.key_id = room, offer, wants_runs, key_id
+        self.session, self.poll_no = session, poll_no
         self.placement: Placement | None = None
         self.runner_called = False
         self.asleep = False
@@ -83,7 +98,7 @@ class WaitingRoom:
         self.stopping = False
         self.heard = 0  #: hints of ready runs so far: who looked before the last one may have to look again
         self._waiters: dict[Waiter, None] = {}
-        self._unlisten: Callable[[], None] = lambda: None
+        self._unlisten: list[Callable[[], None]] = []
         self._reads: set[asyncio.Task[None]] = set()
 
     @property
@@ -93,19 +108,25 @@ class WaitingRoom:
 
     def open(self) -> None:
         """Begin to hear hints."""
-        self._unlisten = bus.current().listen(PLACEMENTS, self._hear)
+        self._unlisten = [
+            bus.current().listen(PLACEMENTS, self._hear),
+            bus.current().listen(KEYS, self._hear_of_key),
+        ]
 
     def close(self) -> None:
         """Send every poll home: the server stops."""
         self.stopping = True
-        self._unlisten()
+        for unlisten in self._unlisten:
+            unlisten()
         for waiter in tuple(self._waiters):
             waiter.call()
 
     @contextmanager
-    def enter(self, offer: Offer, *, wants_runs: bool) -> Iterator[Waiter]:
+    def enter(
+        self, offer: Offer, session: str, poll_no: int, *, wants_runs: bool, key_id: str | None = None
+    ) -> Iterator[Waiter]:
         """Wait here from before the first look at the queue, so that no hint falls between look and sleep."""
-        waiter = Waiter(self, offer, wants_runs=wants_runs)
+        waiter = Waiter(self, offer, session, poll_no, wants_runs=wants_runs, key_id=key_id)
         self._waiters[waiter] = None
         unlisten = bus.current().listen(runner_topic(offer.runner_no), lambda _hint: waiter.call())
         try:
@@ -130,6 +151,21 @@ class WaitingRoom:
             if placement := await placements.get(placement_id):
                 self.call_one(placement)
 
+    async def call_all_asked(self) -> None:
+        """Wake the polls whose runner has commands, or has sent a newer poll elsewhere: for hints that were lost."""
+        if not self._waiters:
+            return
+        wanted = ",".join({str(waiter.offer.runner_no) for waiter in self._waiters})
+        rows = await database.fetch(
+            "SELECT no, session, poll_no, EXISTS (SELECT 1 FROM commands WHERE runner_no = runners.no "  # noqa: S608 - integers
+            f"AND done_at IS NULL AND status IS NULL) AS asked FROM runners WHERE no IN ({wanted})"
+        )
+        found = {row["no"]: row for row in rows}
+        for waiter in tuple(self._waiters):
+            row = found.get(waiter.offer.runner_no)
+            if row and (row["asked"] or (row["session"], row["poll_no"]) != (waiter.session, waiter.poll_no)):
+                waiter.call()
+
     def _hear(self, hint: bytes) -> None:
         self.heard += 1
         placement_id = int(hint)
@@ -139,6 +175,14 @@ class WaitingRoom:
         task = asyncio.get_running_loop().create_task(self._read_and_call(placement_id))
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
+
+    def _hear_of_key(self, hint: bytes) -> None:
+        """A key has changed or ended: polls that came with it look whether they may go on waiting."""
+        key_id = hint.decode()
+        keys.drop(key_id)
+        for waiter in self._waiters:
+            if waiter.key_id == key_id:
+                waiter.call()
 
     async def _read_and_call(self, placement_id: int) -> None:
         try:

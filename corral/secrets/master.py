@@ -21,7 +21,8 @@ from corral.secrets.cipher import KEY_BYTES, MasterKey, new_key
 if sys.platform != "win32":
     import fcntl
 
-_FILE = "secret.key"
+#: Of the data directory.
+FILE = "secret.key"
 
 
 def told(settings: Settings) -> list[MasterKey]:
@@ -32,7 +33,7 @@ def told(settings: Settings) -> list[MasterKey]:
 def kept(settings: Settings) -> list[MasterKey]:
     """Return the keys of the data directory."""
     text = _read(settings)
-    return _parsed(text, str(settings.data / _FILE)) if text is not None else []
+    return _parsed(text, str(settings.data / FILE)) if text is not None else []
 
 
 def made(settings: Settings) -> MasterKey:
@@ -57,7 +58,7 @@ def replaced(settings: Settings) -> MasterKey:
 @contextlib.contextmanager
 def _writing(settings: Settings) -> Iterator[None]:
     """Keep other processes from writing the file meanwhile, and say what to do where it cannot be written."""
-    path = settings.data / _FILE
+    path = settings.data / FILE
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if sys.platform == "win32":
@@ -76,7 +77,7 @@ def _writing(settings: Settings) -> Iterator[None]:
 
 
 def _read(settings: Settings) -> str | None:
-    path = settings.data / _FILE
+    path = settings.data / FILE
     try:
         return path.read_text(encoding="ascii")
     except FileNotFoundError:
@@ -87,10 +88,10 @@ def _read(settings: Settings) -> str | None:
 
 def _write(settings: Settings, lines: list[str]) -> None:
     """Write the file anew: whole, or not at all. What others that were killed had begun to write goes."""
-    path = settings.data / _FILE
-    for begun in settings.data.glob(f"{_FILE}.*"):
+    path = settings.data / FILE
+    for begun in settings.data.glob(f"{FILE}.*"):
         begun.unlink()
-    fresh = path.with_name(f"{_FILE}.{new_token(6)}")
+    fresh = path.with_name(f"{FILE}.{new_token(6)}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")

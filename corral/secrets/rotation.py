@@ -10,6 +10,7 @@ import time
 import msgspec
 
 from corral.base.logs import get_logger
+from corral.platform import acting, audit
 from corral.platform.database import Unit, commit, fetch, many, sql
 from corral.secrets import cipher, keyring
 from corral.secrets.cipher import Broken, MasterKey, WrongMasterKey
@@ -33,6 +34,9 @@ async def rotate(*, renew: bool, seconds: float = 5.0) -> Rotated:
     others, for what no key of this server opens.
     """
     key = keyring.renewed() if renew else keyring.sealing()
+    asking = acting.now().org_id
+    if renew and asking is not None:
+        await commit(audit.note(asking, "master_key.renewed", "master_key", key.fingerprint))
     until, done = time.monotonic() + seconds, 0
     wrong: WrongMasterKey | None = None
     rows = await fetch("SELECT org_id FROM data_keys WHERE master <> $1 ORDER BY org_id", key.fingerprint)
@@ -75,4 +79,5 @@ def _anew(org_id: int, key: MasterKey) -> Unit[int]:
         key.fingerprint,
         key.wrap(org_id, fresh),
     )
+    yield from audit.note(org_id, "secrets.rotated", "master_key", key.fingerprint, secrets=len(secrets))
     return 1

@@ -10,6 +10,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, NotFound
 from corral.base.logs import conceal, get_logger
+from corral.platform import audit
 from corral.platform.database import Row, Unit, commit, fetch, many, sql
 from corral.secrets import cipher, keyring
 from corral.secrets.cipher import MasterKey, WrongMasterKey
@@ -163,6 +164,7 @@ def removing(org_id: int, key: str, *, agent_id: str | None = None) -> Unit[None
     )
     if not rows:
         raise _none(key, agent_id)
+    yield from audit.note(org_id, "secret.deleted", "secret", key, agent=agent_id)
 
 
 def names(org_id: int, agent_id: str | None) -> Unit[set[str]]:
@@ -206,15 +208,17 @@ def resolving(org_id: int, agent_id: str | None, by: str, attempt: int | None = 
 
 def _put(org_id: int, agent_id: str, key: str, value: str, known: MasterKey) -> Unit[None]:
     data_key = yield from _data_key(org_id, known)
-    yield sql(
+    rows = yield sql(
         "INSERT INTO secrets (org_id, agent_id, key, sealed, created_at, updated_at) "
         "VALUES ($1, $2, $3, $4, now_ms(), now_ms()) ON CONFLICT (org_id, agent_id, key) "
-        "DO UPDATE SET sealed = excluded.sealed, version = secrets.version + 1, updated_at = excluded.updated_at",
+        "DO UPDATE SET sealed = excluded.sealed, version = secrets.version + 1, updated_at = excluded.updated_at "
+        "RETURNING version",
         org_id,
         agent_id,
         key,
         cipher.seal(data_key, value.encode(), *place(org_id, agent_id, key)),
     )
+    yield from audit.note(org_id, "secret.stored", "secret", key, agent=agent_id or None, version=rows[0]["version"])
 
 
 def _data_key(org_id: int, known: MasterKey) -> Unit[bytes]:

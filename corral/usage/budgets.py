@@ -13,7 +13,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id
-from corral.platform import database
+from corral.platform import audit, database
 from corral.platform.database import Duplicate, Row, Rows, Unit, commit, fetch, sql
 from corral.usage import periods
 from corral.usage.accounts import Account
@@ -170,13 +170,15 @@ async def create(org_id: int, budget_id: str, by: str, fields: Mapping[str, Any]
 
     def unit() -> Unit[None]:
         try:
-            yield sql(
+            made = yield sql(
                 f"INSERT INTO budgets ({', '.join(columns)}, created_at, updated_at) "  # noqa: S608 - our columns
-                f"VALUES ({marks}, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING",
+                f"VALUES ({marks}, now_ms(), now_ms()) ON CONFLICT (id) DO NOTHING RETURNING no",
                 *columns.values(),
             )
         except Duplicate as error:
             raise _taken(fields["period"]) from error
+        if made:
+            yield from audit.note(org_id, "budget.created", "budget", budget_id, **_dollars(fields))
 
     await commit(unit())
     await reread()
@@ -189,6 +191,7 @@ async def update(org_id: int, budget_id: str, fields: Mapping[str, Any]) -> Budg
     sets = "".join(f", {column} = ${n}" for n, column in enumerate(fields, 3))
 
     def unit() -> Unit[None]:
+        rows = yield sql(f"SELECT {_COLUMNS} FROM budgets WHERE org_id = $1 AND id = $2", org_id, budget_id)  # noqa: S608
         try:
             yield sql(
                 f"UPDATE budgets SET updated_at = now_ms(){sets} WHERE org_id = $1 AND id = $2",  # noqa: S608
@@ -196,6 +199,9 @@ async def update(org_id: int, budget_id: str, fields: Mapping[str, Any]) -> Budg
             )  # fmt: skip
         except Duplicate as error:
             raise _taken(fields["period"]) from error
+        before = _dollars(msgspec.structs.asdict(from_row(rows[0])))
+        if changed := audit.changes(before, _dollars(fields)):
+            yield from audit.note(org_id, "budget.changed", "budget", budget_id, name=before["name"], **changed)
 
     await get(org_id, budget_id)
     await commit(unit())
@@ -208,7 +214,10 @@ async def remove(org_id: int, budget_id: str) -> None:
     budget = await get(org_id, budget_id)
 
     def unit() -> Unit[None]:
-        yield sql("DELETE FROM budgets WHERE no = $1", budget.no)
+        gone = yield sql("DELETE FROM budgets WHERE no = $1 RETURNING no", budget.no)
+        if gone:
+            told = {"name": budget.name, "scope": budget.scope, "target": budget.target, "was": budget.told()}
+            yield from audit.note(org_id, "budget.deleted", "budget", budget_id, **told)
         yield sql("DELETE FROM budget_alerts WHERE budget_no = $1", budget.no)
 
     await commit(unit())
@@ -219,6 +228,12 @@ def from_row(row: Row) -> Budget:
     """Return the budget of a row."""
     values = {name: row[name] for name in Budget.__struct_fields__}
     return Budget(**{**values, "hard": bool(values["hard"])})
+
+
+def _dollars(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields as people are told them."""
+    told = {name: value for name, value in fields.items() if name != "limit_micros"}
+    return {**told, "limit_usd": fields["limit_micros"] / 1_000_000} if "limit_micros" in fields else told
 
 
 def _check(fields: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from hashlib import sha256
 import msgspec
 
 from corral.base.errors import BadRequest, NotFound
-from corral.platform import orgs
+from corral.platform import audit, orgs
 from corral.platform.database import Row, Unit, commit, fetch, many, sql
 from corral.usage.periods import date_of
 from corral.usage.prices import BUILTIN
@@ -30,7 +30,7 @@ _books: dict[int, tuple[Book, float]] = {}
 
 
 async def current(org_id: int) -> Book:
-    """Return the prices an org reckons with now."""
+    """Return the prices an org reckons with; another server's change may be two seconds late."""
     book, until = _books.get(org_id, (None, 0.0))
     if book is not None and until > time.monotonic():
         return book
@@ -49,6 +49,13 @@ async def current(org_id: int) -> Book:
         return held
     _books[org_id] = book, time.monotonic() + _TRUSTED
     return book
+
+
+async def newest(org_id: int) -> Book:
+    """Return an org's prices as they are now, whichever server they were changed at."""
+    if org_id in _books:
+        _books[org_id] = _books[org_id][0], 0.0
+    return await current(org_id)
 
 
 async def at(org_id: int, version: int) -> Book:
@@ -164,6 +171,8 @@ def _insert(org_id: int, prices: Sequence[Price], by: str) -> Unit[int]:
         by,
     )
     version = int(rows[0]["version"])
+    if org_id != BUILTIN_ORG:
+        yield from audit.note(org_id, "prices.changed", "prices", str(version), prices=len(prices))
     yield many(
         "INSERT INTO prices (org_id, version, position, model, since, input, output, cache_read, cache_write, tiers) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",

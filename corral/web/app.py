@@ -26,11 +26,40 @@ from corral.base.supervisor import Supervisor
 from corral.bus import Bus
 from corral.bus.memory import MemoryBus
 from corral.mcp import reach
-from corral.platform import database, keys, orgs, pulse, repeats, servers, sign_in
+from corral.platform import (
+    acting,
+    audit,
+    database,
+    invitations,
+    keys,
+    orgs,
+    plan_file,
+    plans,
+    pulse,
+    repeats,
+    servers,
+    sign_in,
+    throttle,
+)
+from corral.platform.limits import Limiter, MemoryLimiter
 from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.engine import Engine
-from corral.runs import approvals, deleting, feed, figures, loops, placements, runners, treasury, waiting
+from corral.runs import (
+    approvals,
+    deleting,
+    feed,
+    figures,
+    hints,
+    loops,
+    placements,
+    releasing,
+    restored,
+    runners,
+    treasury,
+    waiting,
+)
+from corral.runs.sealing import Sealing
 from corral.secrets import keyring, vault
 from corral.usage import alerts, budgets, meter, pricelists
 from corral.web import files, sse
@@ -102,47 +131,65 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIterator[Server]:
-    """Open what requests need: database, bus, loops."""
+    """Open what requests need: the database, and what works on it."""
     for memory in (keys, sign_in, placements, runners, pricelists, budgets, meter, alerts, treasury):
         memory.forget()
+    plans.use(plan_file.read(settings.plans))
     keyring.use(settings)
     reach.use(settings)
     await database.connect(settings)
     try:
         await vault.check()
         await budgets.reread()
-        server = Server(settings, Table(routes()), bootstrapped=await orgs.bootstrap(settings), hurry=hurry)
+        await plans.check()
+        with acting.as_(acting.OPERATOR):
+            bootstrapped = await orgs.bootstrap(settings)
+        server = Server(settings, Table(routes()), bootstrapped=bootstrapped, limiter=_limiter(settings), hurry=hurry)
         server.errors.pages = error_page
-        following.listen()
-        deleting.on_deletion(conversation.forget)
-        needs.need_no_key(settings.provider_keys)
-        channel = _bus(settings)
-        bus.use(channel)
-        channel.receive(inbox.drain)
-        await channel.start()
-        room, feeds = waiting.reset(), feed.reset(sse.frame)
-        room.open()
-        supervisor = server.supervisor
-        _add_loops(supervisor, server, settings)
-        supervisor.start()
-        engine = Engine(settings, OwnTools())
-        await engine.start()
-        try:
+        async with _working(server, settings):
             yield server
-        finally:
-            server.stopping.set()
-            await engine.stop(_GRACE)
-            await server.drain(_GRACE)
-            await supervisor.stop(_GRACE)
-            with contextlib.suppress(Unavailable, TimeoutError):
-                async with asyncio.timeout(_GRACE):
-                    await server.presence.leave()
-            feeds.close()
-            room.close()
-            await channel.stop()
-            await keys.write_last_used()
     finally:
         await database.disconnect()
+
+
+@contextlib.asynccontextmanager
+async def _working(server: Server, settings: Settings) -> AsyncIterator[None]:
+    """Join the bus, and start what happens without a request: loops, and the platform's own agents."""
+    following.listen()
+    deleting.on_deletion(conversation.forget)
+    keys.on_change(hints.key_changed)
+    sign_in.on_change(hints.person_changed)
+    needs.need_no_key(settings.provider_keys)
+    channel = _bus(settings)
+    bus.use(channel)
+    await restored.settle()
+    channel.receive(inbox.drain)
+    await channel.start()
+    await server.limiter.start()
+    room, feeds = waiting.reset(), feed.reset(sse.frame)
+    room.open()
+    channel.listen(hints.PEOPLE, lambda user_id: sign_in.doubt(user_id.decode()))
+    runners.listen()
+    _add_loops(server.supervisor, server, settings)
+    server.supervisor.start()
+    engine = Engine(settings, OwnTools())
+    await engine.start()
+    try:
+        yield
+    finally:
+        server.stopping.set()
+        await engine.stop(_GRACE)
+        await server.drain(_GRACE)
+        await server.supervisor.stop(_GRACE)
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await server.presence.leave()
+        feeds.close()
+        room.close()
+        await server.limiter.stop()
+        await channel.stop()
+        await keys.write_last_used()
+        await sign_in.write_last_used()
 
 
 @contextlib.asynccontextmanager
@@ -196,23 +243,32 @@ def _add_loops(supervisor: Supervisor, server: Server, settings: Settings) -> No
 
     async def write_last_used(_now: float) -> None:
         await keys.write_last_used()
+        await sign_in.write_last_used()
 
     async def sweep(_now: float) -> None:
         await repeats.sweep()
         await sign_in.sweep()
+        await invitations.sweep()
+        await throttle.sweep()
+
+    async def keep_audit(_now: float) -> None:
+        await audit.keep(settings.audit_days)
 
     supervisor.add("reread", loops.reread, every=loops.REREAD_EVERY)
     supervisor.add("budgets", budgets.reread, every=1)
     supervisor.add("money", treasury.run_once, every=1)
+    supervisor.add("places", releasing.Release().run_once, every=1)
     supervisor.add("mail", inbox.reread, every=loops.REREAD_EVERY)
     supervisor.add("retries", starting.retry_due, every=5)
     supervisor.add("overdue tasks", starting.end_overdue, every=5)
     supervisor.add("leases", loops.LeaseSweep(settings.lost_after).run_once, every=5)
     supervisor.add("approvals", loops.expire_approvals, every=5)
     supervisor.add("checkpoint", checkpoint, every=1)
-    supervisor.add("keys' last use", write_last_used, every=5)
+    supervisor.add("last uses", write_last_used, every=5)
     supervisor.add("sweep", sweep, every=3600)
+    supervisor.add("audit retention", keep_audit, every=3600, limit=600)
     supervisor.add("deleted logs", deleting.clear, every=60)
+    supervisor.add("old logs", Sealing(settings.seal_days, settings.events_days).run_once, every=60)
     supervisor.add("keep-alive", server.watchers.keep_alive, every=1)
     supervisor.add("dismissals", server.watchers.dismiss, every=1)
     supervisor.add("pulse", pulse.run_once, every=1)
@@ -259,6 +315,14 @@ def _bus(settings: Settings) -> Bus:
     from corral.bus.redis import RedisBus
 
     return RedisBus(settings.redis_url)
+
+
+def _limiter(settings: Settings) -> Limiter:
+    if not settings.redis_url:
+        return MemoryLimiter()
+    from corral.platform.shared_limits import SharedLimiter
+
+    return SharedLimiter(settings.redis_url)
 
 
 def _bind(host: str, port: int) -> socket.socket:

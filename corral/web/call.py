@@ -12,6 +12,8 @@ from sanic.request import Request
 from corral.base.ids import new_id
 from corral.platform.access import Principal
 from corral.platform.settings import Settings
+from corral.platform.sign_in import Visit
+from corral.web import peers
 
 if TYPE_CHECKING:
     from corral.web.server import Server
@@ -66,6 +68,17 @@ class Call:
     def settings(self) -> Settings:
         """The server's settings."""
         return self.server.settings
+
+    @property
+    def address(self) -> str:
+        """Where the call came from: the peer, or whoever a trusted proxy says is behind it."""
+        return peers.address(self.request, self.settings.proxies)
+
+    @property
+    def visit(self) -> Visit:
+        """Where somebody who signs in by this call does so from."""
+        agent = self.request.headers.getone("user-agent", "")
+        return Visit(self.address, "".join(letter for letter in agent if letter.isprintable()))
 
     @property
     def is_head(self) -> bool:

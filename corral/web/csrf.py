@@ -28,6 +28,12 @@ def check_form(principal: Principal, sent: str) -> None:
         raise Forbidden("This form is out of date; reload the page and send it again")
 
 
+def check_visitor(request: Request, settings: Settings) -> None:
+    """Raise Forbidden if a page of another site would sign somebody in here; who is no browser tells no origin."""
+    if any(request.headers.getone(name, "") for name in ("origin", "referer", "sec-fetch-site")):
+        check_origin(request, settings)
+
+
 def check_origin(request: Request, settings: Settings) -> None:
     """Raise Forbidden unless the request was made by a page of this server."""
     if request.headers.getone("sec-fetch-site", "") in {"same-origin", "none"}:

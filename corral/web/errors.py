@@ -76,7 +76,7 @@ class Errors:
         if meaning.status == 500 or not isinstance(error, errors.CorralError):
             error = errors.CorralError(f"Something went wrong here, and it is logged under {request_id}")
         answer = await self._shaped(request, error, meaning)
-        answer.headers.update(_headers(error))
+        answer.headers.update(headers_of(error))
         return answer
 
     async def _shaped(self, request: Request, error: errors.CorralError, meaning: Meaning) -> Answer:
@@ -96,18 +96,8 @@ def meaning_of(error: BaseException) -> Meaning:
     return next(TABLE[ancestor] for ancestor in type(error).__mro__ if ancestor in TABLE)
 
 
-def shape_of(path: str) -> str:
-    """Return how errors under `path` look: coded, bare, or plain."""
-    if _under(path, _CODED):
-        return "coded"
-    return "bare" if _under(path, _BARE) else "plain"
-
-
-def _under(path: str, roots: tuple[str, ...]) -> bool:
-    return any(path == root or path.startswith(root + "/") for root in roots)
-
-
-def _headers(error: errors.CorralError) -> dict[str, str]:
+def headers_of(error: errors.CorralError) -> dict[str, str]:
+    """Return the headers that say more of an error."""
     match error:
         case errors.Unauthorized():
             return {"www-authenticate": "Bearer"}
@@ -117,6 +107,17 @@ def _headers(error: errors.CorralError) -> dict[str, str]:
             return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
         case _:
             return {}
+
+
+def shape_of(path: str) -> str:
+    """Return how errors under `path` look: coded, bare, or plain."""
+    if _under(path, _CODED):
+        return "coded"
+    return "bare" if _under(path, _BARE) else "plain"
+
+
+def _under(path: str, roots: tuple[str, ...]) -> bool:
+    return any(path == root or path.startswith(root + "/") for root in roots)
 
 
 def _own(error: BaseException) -> BaseException:

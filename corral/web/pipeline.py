@@ -21,13 +21,15 @@ from corral.base.errors import (
     TooLarge,
     Unauthorized,
 )
-from corral.platform import access, keys, metrics, orgs, repeats, sign_in
+from corral.platform import access, acting, keys, metrics, orgs, plans, repeats, sign_in
 from corral.platform.access import Principal
+from corral.platform.acting import NOBODY, Acting
 from corral.platform.limits import Verdict
 from corral.runs import callers
 from corral.web import answers, csrf, metering
 from corral.web.answers import Answer
 from corral.web.call import Call, request_id
+from corral.web.cookies import COOKIE
 from corral.web.decode import body_decoder, form_decoder, form_pairs, query_decoder
 from corral.web.errors import MethodNotAllowed
 from corral.web.routes import Route
@@ -36,7 +38,6 @@ from corral.wire.tools import RUN_TOKEN
 if TYPE_CHECKING:
     from corral.web.server import Server
 
-COOKIE = "corral_session"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSALS = metrics.REFUSALS.of()
 _KEY_LONGEST = 255
@@ -56,8 +57,10 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
         try:
             principal = None if route.open else _operator(request, route, server) or await authenticated(request)
             call = Call(request, server, principal)
+            acting.begin(_acting(call))
             if route.counted:
-                verdict = _counted(server, principal)
+                counted = _counted(server, principal)
+                verdict = await counted if isinstance(counted, asyncio.Future) else counted
                 _within(verdict)
             if principal is not None:
                 _allowed(call, principal, route)
@@ -101,7 +104,8 @@ async def _no_route(request: Request, server: Server, error: CorralError) -> Ans
     try:
         allowed = server.table.allowed(request.path)
         principal = None if server.is_open(request.path) else await authenticated(request)
-        verdict = _counted(server, principal)
+        counted = _counted(server, principal)
+        verdict = await counted if isinstance(counted, asyncio.Future) else counted
         _within(verdict)
         if not allowed:
             raise error
@@ -128,6 +132,11 @@ async def authenticated(request: Request) -> Principal:
     return principal
 
 
+def _acting(call: Call) -> Acting:
+    caller, where = call.principal, (call.address, request_id(call.request))
+    return Acting(NOBODY, *where) if caller is None else Acting(caller.actor, *where, caller.org_id)
+
+
 def _operator(request: Request, route: Route, server: Server) -> Principal | None:
     """Return who runs the servers, if this is a request for them with their token."""
     token, sent = server.settings.metrics_token, request.headers.getone("authorization", "")
@@ -147,11 +156,12 @@ async def _bearer(token: str) -> Principal | None:
     return Principal(caller.org_id, actor, scopes, access.Role.VIEWER, run_id=caller.run_id)
 
 
-def _counted(server: Server, principal: Principal | None) -> Verdict | None:
+def _counted(server: Server, principal: Principal | None) -> Verdict | asyncio.Future[Verdict] | None:
     """Count the request against its key; a person in the console is not counted."""
     if principal is None or principal.key_id is None:
         return None
-    return server.limiter.hit(principal.key_id)
+    limit = server.limit_of(principal)
+    return server.limiter.hit(principal.key_id, limit) if limit else None
 
 
 def _within(verdict: Verdict | None) -> None:
@@ -165,6 +175,10 @@ def _within(verdict: Verdict | None) -> None:
 
 def _allowed(call: Call, principal: Principal, route: Route) -> None:
     access.require(principal, route.scope, route.role)
+    if route.person and principal.sign_in is None:
+        raise Forbidden("This is about whoever is signed in; a key has no profile and no browser")
+    if route.feature is not None:
+        plans.require(principal.plan, route.feature)
     if route.operators and principal.org_id != orgs.FIRST_ORG:
         raise Forbidden("This is for those who run the servers; your org is another")
     if principal.sign_in is not None and call.request.method not in _READS:

@@ -20,6 +20,7 @@ from typing import Any, TypedDict, Unpack, get_type_hints
 import msgspec
 
 from corral.platform.access import CALL_TOOLS, SCOPES, Role
+from corral.platform.plans import FEATURES
 from corral.web import answers
 from corral.web.decode import Nothing
 
@@ -40,6 +41,8 @@ class Extras(TypedDict, total=False):
     open: bool  #: needs no token
     operators: bool  #: for those alone who run the servers: the first org, or who sends their token
     anybody: bool  #: needs no scope: every key and person may
+    person: bool  #: only who is signed in may: no key has what it is about
+    feature: str  #: what the org's plan must include
     counted: bool  #: against the key's requests a minute
     repeatable: bool  #: takes an Idempotency-Key
     secret: bool  #: its answer holds a key or a link, and is not kept for repeats
@@ -63,8 +66,10 @@ class Route:
     tag: str
     scope: str | None
     role: Role
+    feature: str | None
     status: int
     open: bool
+    person: bool
     operators: bool
     counted: bool
     repeatable: bool
@@ -176,6 +181,8 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
     is_open, scope = extras.get("open", False), extras.get("scope")
     is_free = is_open or extras.get("anybody", False)
     assert is_free or scope in {*SCOPES, CALL_TOOLS, "*"}, f"{handler.__name__} declares no known scope and is not open"
+    feature = extras.get("feature")
+    assert feature is None or feature in FEATURES, f"{handler.__name__} asks for a feature that no plan knows"
     hidden = extras.get("hidden", routes.hidden)
     answer: Any = extras.get("answer", hints.get("return"))
     body = hints.get("body")
@@ -187,8 +194,10 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
         tag=routes.tag,
         scope=scope,
         role=extras.get("role", Role.VIEWER),
+        feature=feature,
         status=extras.get("status", 200),
         open=is_open,
+        person=extras.get("person", False),
         operators=extras.get("operators", False),
         counted=extras.get("counted", not is_open),
         repeatable=extras.get("repeatable", False) and not is_open,

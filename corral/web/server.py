@@ -7,10 +7,12 @@ import contextlib
 from typing import Any
 
 from corral.base.supervisor import Supervisor
+from corral.platform.access import Principal
 from corral.platform.limits import Limiter
 from corral.platform.orgs import Bootstrapped
 from corral.platform.servers import Presence
 from corral.platform.settings import Settings
+from corral.platform.sign_on.provider import Provider
 from corral.web.errors import Errors
 from corral.web.readiness import Prober
 from corral.web.routes import Table
@@ -24,14 +26,21 @@ class Server:
     """Settings, the route table, the limiter, open streams, the loops, and the end."""
 
     def __init__(
-        self, settings: Settings, table: Table, *, bootstrapped: Bootstrapped, hurry: asyncio.Event | None = None
+        self,
+        settings: Settings,
+        table: Table,
+        *,
+        bootstrapped: Bootstrapped,
+        limiter: Limiter,
+        hurry: asyncio.Event | None = None,
     ) -> None:
-        """Take what the process was told, what it answers, and the org it began with."""
+        """Take what the process was told, what it answers, the org it began with, and who counts requests."""
         self.settings = settings
         self.table = table
         self.bootstrapped = bootstrapped
-        self.limiter = Limiter(settings.rate_limit)
+        self.limiter = limiter
         self.errors = Errors()
+        self.sign_on = Provider(settings.sign_on, settings.url) if settings.sign_on is not None else None
         self.watchers = Watchers()
         self.supervisor = Supervisor()
         self.presence = Presence(settings)
@@ -45,6 +54,11 @@ class Server:
     def is_open(self, path: str) -> bool:
         """Tell whether this path needs no token, also where it leads nowhere."""
         return path.startswith(_OPEN) or self.table.is_open(path)
+
+    def limit_of(self, principal: Principal) -> int:
+        """Return how many requests a minute this key may send; 0: any number."""
+        own = principal.rate_limit
+        return self.settings.rate_limit if own is None else own
 
     def keep(self, task: asyncio.Future[Any]) -> None:
         """Hold a task that must go on although nobody waits for it."""

@@ -41,6 +41,7 @@ class EventType(StrEnum):
     BUS_PROGRESS = "bus.progress"  # S {task_id, from, text}: how far such a task is
     BUS_MESSAGE = "bus.message"  # S {message_id, type, from, text}: another agent or a person told it something
     BUS_REFUSED = "bus.refused"  # S {tool, code, message}: a governor stopped it
+    LOG_LET_GO = "log.let_go"  # S {message}: in the place of what stood here; the run ended long ago
     AGENT_TOKEN = "agent.token"  # R, live only: {block, offset, text}; never stored, has no seq
 
 
@@ -58,8 +59,11 @@ SERVER_WRITES = frozenset(
         EventType.BUS_PROGRESS,
         EventType.BUS_MESSAGE,
         EventType.BUS_REFUSED,
+        EventType.LOG_LET_GO,
     }
 )
+#: Types in which an agent says something: a CLI that has come so far has its prompt on disk.
+SPOKE = frozenset({EventType.AGENT_MESSAGE, EventType.AGENT_THINKING, EventType.AGENT_TOOL_CALL})
 #: Types that end an attempt; the first of them to commit wins, later events of the attempt are fenced.
 ENDS_RUN = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 ENDS_ATTEMPT = ENDS_RUN | {EventType.RUN_PAUSED, EventType.SESSION_INTERRUPTED}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
+import pytest
 
 from corral.agents import needs, supplies
 from corral.agents.needs import lacked
@@ -65,6 +67,28 @@ async def test_a_run_that_is_ready_is_held_when_its_secret_or_its_server_changes
     await supplies.change_server(office.org_id, server.id, {"env": {"A": "${OTHER} ${MORE}"}})
     assert await office.why(task) == "the secret OTHER is missing, which MCP server github needs (and 1 more)"
     await supplies.remove_server(office.org_id, server.id)
+    assert await told(office) == ["first"]
+
+
+CHANGES: list[dict[str, Any] | None] = [
+    {"env": {}},
+    {"env": {"TOKEN": "no secret"}},
+    {"enabled_for": "teams", "teams": ["red"]},
+    None,  # it is removed
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_run_that_waits_for_a_servers_secret_goes_on_when_it_needs_it_no_more(
+    office: Office, change: dict[str, Any] | None
+) -> None:
+    server = await supplies.add_server(office.org_id, new_id(), FIELDS)
+    await office.started(await office.agent(), "first")
+    assert await told(office) == []
+    if change is None:
+        await supplies.remove_server(office.org_id, server.id)
+    else:
+        await supplies.change_server(office.org_id, server.id, change)
     assert await told(office) == ["first"]
 
 

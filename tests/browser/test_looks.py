@@ -20,7 +20,8 @@ PAGES = (
     "/app/agents", "/app/agents?show=chart", "/app/agents/new", "/app/board", "/app/tasks/new", "/app/epics",
     "/app/bus", "/app/bus?dead=true", "/app/messages/new", "/app/secrets", "/app/secrets/new", "/app/mcps",
     "/app/mcps/new", "/app/usage", "/app/usage?period=day&by=team", "/app/usage?team=nobody", "/app/usage?tz=Mars",
-    "/app/prices", "/app/prices/set", "/app/budgets", "/app/budgets/new",
+    "/app/prices", "/app/prices/set", "/app/budgets", "/app/budgets/new", "/app/people", "/app/profile",
+    "/app/sign-ins", "/app/orgs/new", "/app/plan", "/app/audit", "/app/audit?kind=agent&last=2020-01-31",
     "/app/system",
 )  # fmt: skip
 _LONG = "averyveryverylongwordwithoutanybreak"

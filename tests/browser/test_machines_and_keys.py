@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 from playwright.sync_api import expect
@@ -84,6 +85,57 @@ def test_a_key_is_shown_once_works_and_is_revoked(console: Console, shared_serve
         dialog.get_by_role("button", name="Revoke the key").click()
         expect(page.get_by_role("row", name=re.compile("from the browser"))).to_have_count(0)
         assert caller.get("/api/v1/runs").status_code == 401
+
+
+def test_a_runners_key_is_made_without_choosing_scopes(console: Console, shared_server: Server) -> None:
+    page = console.goto("/app/keys")
+    page.get_by_label("Name", exact=True).fill("a new machine")
+    page.get_by_label(re.compile("^A runner")).check()
+    expect(page.get_by_label(re.compile("^Everything"))).to_be_hidden()
+    page.get_by_role("button", name="Make the key").click()
+    key = page.locator("#made-key").inner_text()
+    row = page.get_by_role("row", name=re.compile("a new machine"))
+    expect(row).to_contain_text("runner’s work")
+    with shared_server.api(key) as caller:
+        assert caller.get("/api/v1/runs").status_code == 403
+        assert caller.post("/api/v1/runners/register", body={}).status_code == 400
+
+
+def test_a_key_is_given_a_limit_of_its_own(console: Console, shared_server: Server) -> None:
+    page = console.goto("/app/keys")
+    page.get_by_label("Name", exact=True).fill("limited")
+    page.get_by_role("textbox", name="Requests a minute").fill("many")
+    page.get_by_role("button", name="Make the key").click()
+    expect(page.locator("#rate_limit-wrong")).to_have_text("A number from 1 to 100,000, or nothing.")
+    page.get_by_role("textbox", name="Requests a minute").fill("30")
+    page.get_by_role("button", name="Make the key").click()
+    with shared_server.api(page.locator("#made-key").inner_text()) as caller:
+        assert caller.get("/api/me").headers["RateLimit-Limit"] == "30"
+        page.get_by_role("button", name="Change how often limited may call").click()
+        page.get_by_role("dialog").get_by_label("Requests a minute").fill("20")
+        page.get_by_role("dialog").get_by_role("button", name="Save").click()
+        expect(page.get_by_role("button", name="Change how often limited may call")).to_have_text("20")
+        assert caller.get("/api/me").headers["RateLimit-Limit"] == "20"
+
+
+def test_the_page_of_the_plan_shows_what_is_used_of_it(
+    make_server: ServerMaker, open_console: ConsoleMaker, folder: Path
+) -> None:
+    (folder / "plans.toml").write_text(
+        'default = "team"\n[plans.team]\nlimits = { agents = 4, seats = 1 }\nfeatures = { sso = false }\n'
+    )
+    server = make_server(env={"CORRAL_PLANS": str(folder / "plans.toml")})
+    with server.api() as api:
+        agent = {"role": "r", "glyph": "🐎", "provider": "anthropic", "model": "m", "autostart": False}
+        assert api.post("/api/agents", body={"name": "Ada", **agent}).status_code == 201
+    page = open_console(server).goto("/app/plan")
+    expect(page.get_by_role("heading", level=1)).to_have_text("team")
+    agents = page.get_by_role("row", name=re.compile("^Agents"))
+    expect(agents.get_by_role("progressbar")).to_have_attribute("value", "1")
+    expect(agents).to_contain_text("4")
+    expect(page.get_by_role("row", name=re.compile("^Seats"))).to_contain_text("Full")
+    expect(page.get_by_role("row", name=re.compile("^Runners"))).to_contain_text("any number")
+    expect(page.get_by_role("row", name=re.compile("^Sign-in with a provider"))).to_contain_text("Not included")
 
 
 def test_what_is_wrong_with_a_key_stands_beside_the_field(console: Console) -> None:

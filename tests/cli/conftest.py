@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.support import warm
 from tests.support.processes import base_env
 from tests.support.server import Server
-from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,9 @@ def corral(folder: Path) -> Command:
 
     def run(*arguments: str, server: Server | None = None, within: float = 60, stdin: str = "", **env: str) -> Done:
         where = {"CORRAL_DATA": str(server.data)} if server else {}
-        done = subprocess.run(
-            [sys.executable, "-m", "corral", *arguments],
-            env={**base_env(folder), **where, **env},
-            cwd=folder,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=within * PATIENCE,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
+        whole = {**base_env(folder), **where, **env}
+        done = warm.run(arguments, env=whole, cwd=folder, stdin=stdin, within=within)
+        assert "Traceback" not in done.err, done.err
+        return Done(*done)
 
     return run

@@ -1,4 +1,7 @@
-"""Two servers for each worker: one with a real runner, and a quiet one without, where what is queued stays queued."""
+"""Servers for each worker, twice: single ones on SQLite, and orgs of three servers behind a proxy.
+
+One has a real runner, one runners by hand, and a quiet one has none, so that what is queued there stays queued.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import make_runner, migrate
+from tests.support.cluster import Cluster, Place, Tenant
 from tests.support.http import JSON, Api
+from tests.support.model import Model
+from tests.support.postgres import Postgres
+from tests.support.redis import Redis
 from tests.support.runner import Runner
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -16,11 +24,72 @@ from tests.support.waiting import eventually
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
 
+@pytest.fixture(scope="session", params=["one", "three"])
+def house(request: pytest.FixtureRequest) -> str:
+    """Whether it is one server on SQLite that answers, or any of three on one PostgreSQL and one Redis."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def quiet_server(session_folder: Path) -> Iterator[Server]:
+def cluster(session_folder: Path, postgres: Postgres, redis: Redis) -> Iterator[Cluster]:
+    """Three servers of this worker, with an org for each of the servers that they stand for."""
+    with postgres.migrated(migrate) as url:
+        made = Cluster(session_folder / "cluster", postgres, url, redis.url).start()
+        yield made
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def tenants(cluster: Cluster) -> dict[str, Tenant]:
+    return {name: cluster.tenant(name) for name in ("shared", "by-hand")}
+
+
+@pytest.fixture(scope="session")
+def one_quiet_server(session_folder: Path) -> Iterator[Server]:
     server = Server(session_folder / "quiet").start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def quiet_server(house: str, request: pytest.FixtureRequest) -> Place:
+    found: Place = request.getfixturevalue("cluster" if house == "three" else "one_quiet_server")
+    return found
+
+
+@pytest.fixture(scope="session")
+def hand_server(house: str, request: pytest.FixtureRequest) -> Place:
+    found: Place = (
+        request.getfixturevalue("tenants")["by-hand"] if house == "three" else request.getfixturevalue("hand_server")
+    )
+    return found
+
+
+@pytest.fixture(scope="session")
+def shared_server(house: str, request: pytest.FixtureRequest) -> Place:
+    found: Place = (
+        request.getfixturevalue("tenants")["shared"] if house == "three" else request.getfixturevalue("shared_server")
+    )
+    return found
+
+
+@pytest.fixture(scope="session")
+def three_shared_runner(
+    tenants: dict[str, Tenant], session_folder: Path, model: Model, claude_binary: Path
+) -> Iterator[Runner]:
+    tenant = tenants["shared"]
+    runner = make_runner(session_folder / "runner-of-three", tenant, model, name="shared-runner", max_pods=8)
+    runner.start()
+    with tenant.api() as api:
+        runner.wait_online(api)
+    yield runner
+    runner.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_runner(house: str, request: pytest.FixtureRequest) -> Runner:
+    found: Runner = request.getfixturevalue("three_shared_runner" if house == "three" else "shared_runner")
+    return found
 
 
 @pytest.fixture

@@ -62,6 +62,9 @@ POST   /api/secrets/rotate
 POST   /api/mcps/:id/test
 GET    /api/v1/policy
 PATCH  /api/v1/policy
+GET    /api/v1/limits
+PATCH  /api/v1/limits
+GET    /api/plan
 GET    /api/usage/ledger
 GET    /api/usage/statement
 GET    /api/usage/prices
@@ -84,7 +87,9 @@ GET    /api/v1/runs
 GET    /api/v1/keys
 POST   /api/v1/keys
 GET    /api/v1/keys/:id
+PATCH  /api/v1/keys/:id
 DELETE /api/v1/keys/:id
+GET    /api/audit
 POST   /api/v1/sign-in-links
 GET    /api/runs/:id/events
 GET    /api/runs/:id/events/stream
@@ -96,6 +101,29 @@ DELETE /api/runs/:id
 GET    /api/approvals
 GET    /api/approvals/:id
 POST   /api/approvals/:id
+"""
+
+#: People and what they are; their own account, sign-ins and orgs.
+PEOPLE = """
+PATCH  /api/me
+PUT    /api/me/password
+POST   /api/me/leave
+GET    /api/people
+GET    /api/people/:id
+PATCH  /api/people/:id
+DELETE /api/people/:id
+GET    /api/invitations
+POST   /api/invitations
+DELETE /api/invitations/:id
+POST   /api/invitations/accept
+POST   /api/invitations/join
+GET    /api/sign-ins
+POST   /api/sign-ins
+PATCH  /api/sign-ins/:id
+DELETE /api/sign-ins/:id
+GET    /api/orgs
+POST   /api/orgs
+PATCH  /api/orgs/:id
 """
 
 #: How a runner talks to the server.
@@ -116,5 +144,5 @@ def table(text: str) -> set[tuple[str, str]]:
 
 
 DELIVERED = set[tuple[str, str]]().union(
-    *map(table, (AGENTFLEET, AGENTSMESH, FLEETRUN, AGENTS, COMMON, RUNNER_PROTOCOL))
+    *map(table, (AGENTFLEET, AGENTSMESH, FLEETRUN, AGENTS, COMMON, PEOPLE, RUNNER_PROTOCOL))
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.contract.conftest import launched
 from tests.contract.reference import RFC3339, UUIDV7
+from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually, never
 
 NEEDS_A_KEY = [
     ("GET", "/api/v1/runners"),
@@ -184,7 +187,10 @@ def test_nobody_hands_out_more_than_they_have(key_for: Callable[..., Api]) -> No
         ("POST", "/api/v1/runners/register", "runners:write"),
         ("GET", "/api/v1/keys", "keys:read"),
         ("POST", "/api/v1/keys", "keys:write"),
+        ("PATCH", "/api/v1/keys/x", "keys:write"),
         ("DELETE", "/api/v1/keys/x", "keys:write"),
+        ("GET", "/api/v1/limits", "keys:read"),
+        ("PATCH", "/api/v1/limits", "keys:write"),
         ("GET", "/api/runs/x/events", "runs:read"),
         ("GET", "/api/runs/x/events/stream", "runs:read"),
         ("POST", "/api/runs/x/cancel", "runs:write"),
@@ -200,12 +206,21 @@ def test_nobody_hands_out_more_than_they_have(key_for: Callable[..., Api]) -> No
         ("POST", "/api/mcps", "mcps:write"),
         ("PATCH", "/api/mcps/x", "mcps:write"),
         ("DELETE", "/api/mcps/x", "mcps:write"),
+        ("GET", "/api/people", "people:read"),
+        ("GET", "/api/people/x", "people:read"),
+        ("PATCH", "/api/people/x", "people:write"),
+        ("DELETE", "/api/people/x", "people:write"),
+        ("GET", "/api/invitations", "people:read"),
+        ("POST", "/api/invitations", "people:write"),
+        ("DELETE", "/api/invitations/x", "people:write"),
+        ("GET", "/api/sign-ins", "people:read"),
+        ("PATCH", "/api/orgs/1", "people:write"),
     ],
 )
 def test_each_endpoint_names_the_scope_that_a_key_lacks(
     key_for: Callable[..., Api], method: str, path: str, scope: str
 ) -> None:
-    everything = ["runs", "runners", "keys", "approvals", "secrets", "mcps"]
+    everything = ["runs", "runners", "keys", "approvals", "secrets", "mcps", "people"]
     others = [f"{what}:{how}" for what in everything for how in ("read", "write") if f"{what}:{how}" != scope]
     answer = key_for(*others).call(method, path, raw="{not json", headers={"Accept": "application/json"})
     assert answer.status_code == 403, answer.text  # before the body is read, and before the object is looked for
@@ -215,6 +230,70 @@ def test_each_endpoint_names_the_scope_that_a_key_lacks(
 def test_an_ordinary_full_key_also_works_for_a_runner(quiet: Api, key_for: Callable[..., Api]) -> None:
     refused = key_for("*").post("/api/v1/runners/register", body={})
     assert refused.status_code == 400  # not 403
+
+
+def test_a_runners_key_does_a_runners_work_and_nothing_else(by_hand: Api) -> None:
+    made = by_hand.post("/api/v1/keys", body={"name": "a machine", "scopes": ["runner"]})
+    assert made.status_code == 201, made.text
+    assert made.json()["scopes"] == ["runner"]
+    key = by_hand.as_key(made.json()["key"])
+    machine = ByHand(key, "with-a-key-of-its-own")
+    machine.register()
+    run = launched(by_hand, prompt="p", cwd=machine.root)
+    claimed = machine.claim()
+    assert claimed["run_id"] == run["id"]
+    assert machine.send(claimed, (1, "run.started", {"pid": 1})) == (200, {"n": 1})
+    assert machine.send(claimed, (2, "run.completed", {"text": "done"})) == (200, {"n": 2})
+    others = [
+        key.get("/api/v1/runs"),
+        key.get("/api/v1/runs/:id", run["id"]),
+        key.get("/api/v1/runners"),
+        key.get("/api/me"),
+        key.get("/api/plan"),
+        key.post("/api/v1/runs", body={"prompt": "p", "cwd": machine.root}),
+        key.post("/api/v1/keys", body={"name": "more", "scopes": ["*"]}),
+    ]
+    assert {answer.status_code for answer in others} == {403}
+    assert "runner's key" in key.get("/api/me").text
+    refused = by_hand.post("/api/v1/keys", body={"name": "k", "scopes": ["runner", "runs:read"]})
+    assert refused.status_code == 400
+    assert "scopes" in refused.json()["error"]["message"]
+
+
+def test_a_poll_whose_key_is_revoked_while_it_waits_is_given_nothing(by_hand: Api) -> None:
+    made = by_hand.post("/api/v1/keys", body={"name": "a machine", "scopes": ["runner"]}).json()
+    machine = ByHand(by_hand.as_key(made["key"]), "revoked-while-it-waits")
+    machine.register()
+    with ThreadPoolExecutor(1) as threads:
+        body = {"session": machine.session, "poll_no": 1, "free_slots": 2, "wait_seconds": 25}
+        poll = threads.submit(machine.api.post, "/api/v1/runners/:id/poll", machine.id, body=body)
+        never(poll.done, what="the poll has nothing to wait for")
+        began = time.monotonic()
+        assert by_hand.delete("/api/v1/keys/:id", made["id"]).status_code == 200
+        run = launched(by_hand, prompt="p", cwd=machine.root)
+        assert poll.result(30 * PATIENCE).status_code == 401
+        assert time.monotonic() - began < 10 * PATIENCE  # at once, and not when its time is up
+    assert by_hand.get("/api/v1/runs/:id", run["id"]).json()["status"] == "QUEUED"
+
+
+def test_a_key_is_renamed_and_given_a_limit_of_its_own(quiet: Api) -> None:
+    made = quiet.post("/api/v1/keys", body={"name": "ci", "scopes": ["runs:read"], "rate_limit": 3}).json()
+    assert made["rateLimit"] == 3
+    key = quiet.as_key(made["key"])
+    answers = [key.get("/api/v1/runs") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[0].headers["RateLimit-Limit"] == "3"
+    changed = quiet.patch("/api/v1/keys/:id", made["id"], body={"name": "nightly", "rateLimit": 5})
+    assert changed.status_code == 200, changed.text
+    assert (changed.json()["name"], changed.json()["rateLimit"]) == ("nightly", 5)
+    assert key.get("/api/v1/runs").headers["RateLimit-Remaining"] == "1"
+    assert quiet.patch("/api/v1/keys/:id", made["id"], body={"rate_limit": None}).json()["rateLimit"] is None
+    assert "RateLimit-Limit" not in key.get("/api/v1/runs").headers  # this server has none
+    for bad in ({"rate_limit": 0}, {"rate_limit": 100_001}, {"rate_limit": "many"}, {"name": " "}):
+        refused = quiet.patch("/api/v1/keys/:id", made["id"], body=bad)
+        assert refused.status_code == 400, refused.text
+        assert next(iter(bad)) in refused.json()["error"]["message"]
+    assert quiet.patch("/api/v1/keys/:id", "unknown", body={"name": "x"}).status_code == 404
 
 
 def test_a_sign_in_link_is_made_for_the_console_by_a_full_key_alone(quiet: Api, key_for: Callable[..., Api]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.fleet import Fleet
+from tests.support import warm
 from tests.support.waiting import PATIENCE
 
 
@@ -39,12 +40,8 @@ class Cli:
 
     def run(self, *arguments: str, code: int | None = 0) -> str:
         """Run a command, hold that it exits with `code`, and return what it printed."""
-        process = self.start(*arguments)
-        try:
-            out, err = process.communicate(timeout=60 * PATIENCE)
-        finally:
-            process.kill()
-        assert code is None or process.returncode == code, f"{arguments} exited {process.returncode}\n{out}\n{err}"
+        ended, out, err = warm.run(arguments, env=self.env, cwd=self.fleet.runner.work)
+        assert code is None or ended == code, f"{arguments} exited {ended}\n{out}\n{err}"
         self.err = err
         return out
 

@@ -1,16 +1,21 @@
-"""Two servers on one PostgreSQL and one Redis are one Corral."""
+"""Several servers on one PostgreSQL and one Redis are one Corral, whatever of it dies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import RunnerMaker, ServerMaker
+from tests.flows.company import Company
 from tests.flows.fleet import Fleet
+from tests.support.cluster import Cluster
 from tests.support.http import JSON, follow
 from tests.support.model import Model
+from tests.support.people import PASSWORD, newcomer, signed_in
+from tests.support.postgres import Mortal
 from tests.support.redis import Redis
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -43,6 +48,107 @@ def test_a_run_launched_on_one_is_run_and_watched_and_cancelled_through_the_othe
     one.wait(stalled, "RUNNING")
     one.cancel(stalled)
     two.wait(stalled, "CANCELLED")
+
+
+def test_who_is_thrown_out_through_one_is_out_of_the_other_within_a_second(pair: tuple[Server, Server]) -> None:
+    first, second = pair
+    one, two = first.api(), second.api()
+    ada = newcomer(one, "admin")
+    there, key = signed_in(two, ada.email), two.as_key(ada.by_key().key)
+    assert [api.get("/api/me").status_code for api in (ada, there, key)] == [200] * 3
+    here = next(found["id"] for found in ada.get("/api/sign-ins").json() if not found["current"])
+    assert ada.delete("/api/sign-ins/:id", here).status_code == 200
+    eventually(lambda: there.get("/api/me").status_code == 401, within=1.5, every=0.1)
+    assert one.patch("/api/people/:id", ada.id, body={"role": "viewer"}).status_code == 200
+    eventually(lambda: key.get("/api/me").json()["role"] == "viewer", within=1.5, every=0.1)
+    assert one.delete("/api/people/:id", ada.id).status_code == 200
+    eventually(lambda: key.get("/api/me").status_code == 401, within=1.5, every=0.1)
+    wrong = [{"email": "nobody@example.com", "password": PASSWORD}] * 11
+    tried = [
+        api.as_key(None).post("/api/sign-ins", body=body) for api, body in zip([one, two] * 6, wrong, strict=False)
+    ]
+    assert [answer.status_code for answer in tried] == [401] * 10 + [429]  # counted by both together
+    assert int(tried[-1].headers["Retry-After"]) > 60
+
+
+@pytest.fixture
+def fragile(own_redis: Redis, folder: Path) -> Iterator[tuple[Cluster, Mortal]]:
+    """Three servers on a PostgreSQL and a Redis of this test's own."""
+    database = Mortal()
+    try:
+        cluster = Cluster(folder, database.postgres, database.postgres.url("postgres"), own_redis.url)
+        yield cluster.start(), database
+        cluster.stop()
+    finally:
+        database.remove()
+
+
+@pytest.mark.timeout(300)  # half a minute, where nothing else is at work
+def test_nothing_is_lost_or_doubled_when_redis_and_a_server_and_postgresql_die_in_the_middle_of_everything(
+    fragile: tuple[Cluster, Mortal], own_redis: Redis, start_runner: RunnerMaker, model: Model
+) -> None:
+    cluster, database = fragile
+    machine = start_runner(cluster, name="machine", max_pods=6)
+    company = Company(cluster, {"machine": machine}, model)  # type: ignore[arg-type] # it has what is asked of it
+    go = machine.work / "go"
+    steps = (
+        f"%bash while [ ! -e {go} ]; do sleep 0.1; done %% %repeat 5 %% %bash echo {{{{turn}}}} %% %end %% %say done"
+    )
+    run = company.launch(steps, cwd=machine.work)
+    asking = company.launch("%bash touch allowed %% %say it was allowed", cwd=machine.work, mode="default")
+    approval = company.asked(asking)
+    company.wait_event(run, "agent.tool_call")
+    ada = company.agent("Ada", on="machine")
+
+    with ThreadPoolExecutor(2) as threads:
+        watching = [threads.submit(seen, company, one) for one in (run, asking)]
+
+        # The bus forgets everything, and then is away: what needs it comes two seconds later.
+        assert own_redis.process
+        own_redis.process.kill()
+        first = company.task(ada, "%say one")
+        assert company.result(first) == "one"
+        own_redis.process.start()
+
+        # A server dies: who was connected to it goes to another.
+        cluster.servers[0].kill()
+        second = company.task(ada, "%say two")
+        assert company.result(second) == "two"
+
+        # The database crashes, while the run goes on.
+        database.crash()
+        go.touch()
+        eventually(lambda: refused(company), what="requests are answered 503 with Retry-After")
+        assert all(server.process.is_running() for server in cluster.servers[1:])
+        database.start()
+        eventually(lambda: company.api.get("/api/v1/runs").status_code == 200, what="the database is found again")
+        cluster.servers[0].restart()
+        eventually(lambda: company.answer(approval, "allow") in (200, 409), what="the approval is answered")
+        third = company.task(ada, "%say three")
+        assert company.result(third) == "three"
+
+        for one, watched in zip((run, asking), watching, strict=True):
+            company.completed(one)
+            company.hold(one)
+            assert watched.result(60) == list(range(1, len(company.events(one)) + 1))
+            assert len(company.payloads(one, "run.started")) == 1
+    assert len(company.payloads(run, "agent.tool_result")) == 6
+    assert (machine.work / "allowed").exists()
+    listed = company.api.get("/api/v1/runs", query={"limit": 100}).json()["data"]
+    assert len(listed) == 5, "each task has had one run"
+    assert all(cluster.balancer.served.values())
+    company.api.close()
+
+
+def seen(company: Company, run: str) -> list[int]:
+    """The numbers of a run's events as a watcher gets them, who comes back whenever its stream breaks."""
+    with company.server.api() as api:
+        return [int(frame.id) for frame in follow(api, "/api/runs/:id/events/stream", run, within=120) if frame.id]
+
+
+def refused(company: Company) -> bool:
+    answer = company.api.get("/api/v1/runs", query={"limit": 1})
+    return answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
 
 
 def test_ten_runs_launched_through_both_share_the_last_cents(

@@ -11,6 +11,7 @@ from corral.mcp import servers
 from corral.mcp.render import Missing, references, render
 from corral.mcp.servers import Server
 from corral.wire.agents import McpServer
+from tests.mcp.kept import add_server, change_server, remove_server
 
 ORG, OTHER_ORG = 1, 2
 
@@ -22,37 +23,43 @@ def a_server(**fields: Any) -> Server:
 
 @pytest.mark.usefixtures("settings")
 async def test_a_server_is_added_changed_and_removed() -> None:
-    made = await servers.create(ORG, new_id(), {"name": "files", "transport": "stdio", "command": "files-mcp"})
+    made = await add_server(ORG, new_id(), {"name": "files", "transport": "stdio", "command": "files-mcp"})
     assert (made.args, made.url, made.env, made.headers) == ([], None, {}, {})
-    changed = await servers.update(ORG, made.id, {"args": ["--root", "/srv"], "env": {"TOKEN": "${TOKEN}"}})
+    changed = await change_server(ORG, made.id, {"args": ["--root", "/srv"], "env": {"TOKEN": "${TOKEN}"}})
     assert (changed.command, changed.args, changed.env) == ("files-mcp", ["--root", "/srv"], {"TOKEN": "${TOKEN}"})
     assert await servers.page(ORG) == await servers.for_agent(ORG, None) == [changed]
-    for missing in (servers.update(OTHER_ORG, made.id, {"args": []}), servers.remove(OTHER_ORG, made.id)):
+    for missing in (
+        change_server(OTHER_ORG, made.id, {"args": []}),
+        remove_server(OTHER_ORG, made.id),
+    ):
         with pytest.raises(NotFound):
             await missing
-    await servers.remove(ORG, made.id)
+    await remove_server(ORG, made.id)
     assert await servers.for_agent(ORG, None) == []
 
 
 @pytest.mark.usefixtures("settings")
 async def test_a_name_is_one_servers_in_an_org() -> None:
     fields = {"name": "files", "transport": "stdio", "command": "c"}
-    first = await servers.create(ORG, new_id(), fields)
-    second = await servers.create(ORG, new_id(), {**fields, "name": "other"})
-    await servers.create(OTHER_ORG, new_id(), fields)
-    for taken in (servers.create(ORG, new_id(), fields), servers.update(ORG, second.id, {"name": "files"})):
+    first = await add_server(ORG, new_id(), fields)
+    second = await add_server(ORG, new_id(), {**fields, "name": "other"})
+    await add_server(OTHER_ORG, new_id(), fields)
+    for taken in (
+        add_server(ORG, new_id(), fields),
+        change_server(ORG, second.id, {"name": "files"}),
+    ):
         with pytest.raises(Conflict, match="named files"):
             await taken
     made = await asyncio.gather(
-        *[servers.create(ORG, new_id(), {**fields, "name": "raced"}) for _ in range(5)], return_exceptions=True
+        *[add_server(ORG, new_id(), {**fields, "name": "raced"}) for _ in range(5)], return_exceptions=True
     )
     assert len([one for one in made if isinstance(one, Server)]) == 1
-    assert (await servers.create(ORG, first.id, fields)).no == first.no  # a request that came twice
+    assert (await add_server(ORG, first.id, fields)).no == first.no  # a request that came twice
 
 
 @pytest.mark.usefixtures("settings")
 async def test_what_comes_of_a_change_is_valid_as_a_whole() -> None:
-    made = await servers.create(ORG, new_id(), {"name": "files", "transport": "stdio", "command": "c"})
+    made = await add_server(ORG, new_id(), {"name": "files", "transport": "stdio", "command": "c"})
     for change, field in (
         ({"transport": "http"}, "url"),
         ({"command": None}, "command"),
@@ -67,19 +74,19 @@ async def test_what_comes_of_a_change_is_valid_as_a_whole() -> None:
         ({"headers": {"A": "one\r\ntwo"}}, "headers.A"),
     ):
         with pytest.raises(BadRequest) as refused:
-            await servers.update(ORG, made.id, change)
+            await change_server(ORG, made.id, change)
         assert refused.value.field == field
     assert await servers.get(ORG, made.id) == made
-    moved = await servers.update(ORG, made.id, {"transport": "http", "url": "https://host/mcp", "command": None})
+    moved = await change_server(ORG, made.id, {"transport": "http", "url": "https://host/mcp", "command": None})
     assert (moved.transport, moved.url, moved.command) == ("http", "https://host/mcp", None)
 
 
 @pytest.mark.usefixtures("settings")
 async def test_a_server_may_be_for_some_agents_or_for_teams() -> None:
     fields = {"transport": "stdio", "command": "c"}
-    await servers.create(ORG, new_id(), {**fields, "name": "everyones"})
-    one = await servers.create(ORG, new_id(), {**fields, "name": "ones", "enabled_for": "agents", "agents": ["ann"]})
-    await servers.create(ORG, new_id(), {**fields, "name": "teams", "enabled_for": "teams", "teams": ["red", "blue"]})
+    await add_server(ORG, new_id(), {**fields, "name": "everyones"})
+    one = await add_server(ORG, new_id(), {**fields, "name": "ones", "enabled_for": "agents", "agents": ["ann"]})
+    await add_server(ORG, new_id(), {**fields, "name": "teams", "enabled_for": "teams", "teams": ["red", "blue"]})
 
     async def given(agent: str | None, team: str | None) -> list[str]:
         return [server.name for server in await servers.for_agent(ORG, agent, team)]
@@ -89,7 +96,7 @@ async def test_a_server_may_be_for_some_agents_or_for_teams() -> None:
     assert await given("bob", "green") == ["everyones"]
     assert await given(None, None) == ["everyones"]
     with pytest.raises(BadRequest) as refused:
-        await servers.update(ORG, one.id, {"enabled_for": "teams"})
+        await change_server(ORG, one.id, {"enabled_for": "teams"})
     assert refused.value.field == "teams"
 
 
@@ -102,10 +109,8 @@ def test_denying_wins_over_asking_and_that_over_allowing() -> None:
 
 @pytest.mark.usefixtures("settings")
 async def test_changes_of_different_fields_at_once_both_last() -> None:
-    made = await servers.create(ORG, new_id(), {"name": "files", "transport": "stdio", "command": "c"})
-    await asyncio.gather(
-        servers.update(ORG, made.id, {"args": ["a"]}), servers.update(ORG, made.id, {"env": {"A": "b"}})
-    )
+    made = await add_server(ORG, new_id(), {"name": "files", "transport": "stdio", "command": "c"})
+    await asyncio.gather(change_server(ORG, made.id, {"args": ["a"]}), change_server(ORG, made.id, {"env": {"A": "b"}}))
     after = await servers.get(ORG, made.id)
     assert (after.args, after.env) == (["a"], {"A": "b"})
 

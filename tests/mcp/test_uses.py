@@ -6,11 +6,12 @@ import pytest
 
 from corral.base.errors import Unavailable
 from corral.base.ids import new_id
-from corral.mcp import servers, uses
+from corral.mcp import uses
 from corral.mcp.servers import Server
 from corral.mcp.uses import Seen, Use
 from corral.platform import database
 from corral.platform.database import Unit, fetch
+from tests.mcp.kept import add_server, remove_server
 
 ORG, OTHER_ORG = 1, 2
 RUN = new_id()
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("settings")
 
 
 async def a_server(org_id: int = ORG, name: str = "files") -> Server:
-    return await servers.create(org_id, new_id(), {"name": name, "transport": "stdio", "command": "c"})
+    return await add_server(org_id, new_id(), {"name": name, "transport": "stdio", "command": "c"})
 
 
 async def known(server: Server, org_id: int = ORG) -> list[Use]:
@@ -46,7 +47,7 @@ async def test_the_newest_of_each_machine_is_kept_by_the_servers_id_or_name() ->
 async def test_it_goes_with_the_server_and_comes_from_no_run_after_that() -> None:
     server = await a_server()
     await uses.note(ORG, "one", RUN, [Seen(server.id, None)])
-    await servers.remove(ORG, server.id)
+    await remove_server(ORG, server.id)
     await uses.note(ORG, "one", RUN, [Seen(server.id, None), Seen("files", None)])
     assert await fetch("SELECT * FROM mcp_uses") == []
 

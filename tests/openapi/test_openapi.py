@@ -98,4 +98,6 @@ def fuzz(operation: Any, mode: GenerationMode, good: Request, seeds: Seeds) -> N
 
 
 def headers(seeds: Seeds, good: Request) -> dict[str, str]:
+    if good.session:
+        return {"Cookie": f"corral_session={good.session}", "Origin": seeds.api.url}
     return {"Authorization": f"Bearer {good.key or seeds.api.key}"}

@@ -62,7 +62,7 @@ async def test_nobody_hands_out_more_than_they_have(owner: Principal) -> None:
 
 async def test_a_key_loses_what_its_owner_loses(owner: Principal, org: Bootstrapped) -> None:
     _, token = await keys.create(owner.org_id, name="mine", scopes=["*"], by=owner)
-    await fetch("UPDATE users SET role = 'viewer' WHERE id = $1", org.owner_id)
+    await fetch("UPDATE members SET role = 'viewer' WHERE user_id = $1", org.owner_id)
     found = await keys.authenticate(token)
     assert found is not None
     assert found.role is Role.VIEWER

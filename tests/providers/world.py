@@ -22,6 +22,7 @@ from corral.platform.settings import Settings
 from corral.providers import conversation
 from corral.providers.conversation import Kept
 from corral.providers.engine import Engine
+from corral.providers.entries import Prompt
 from corral.runs import feed, ingest, outfit, states
 from corral.runs.frames import Logged
 from corral.runs.hints import Hints
@@ -38,6 +39,7 @@ from tests.runs.world import World as Runs
 from tests.support.waiting import PATIENCE
 
 #: Longer than anything here takes, even on a busy machine.
+BOTH = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 LONG_ENOUGH = 15.0 * PATIENCE
 #: A model of each provider, by a name that its engine asks to think.
 MODELS = {"anthropic": "claude-sonnet-5", "openai": "gpt-5.6-terra", "openrouter": "maker/some-model"}
@@ -279,3 +281,19 @@ def _let_go(change: Change, hints: Hints) -> Unit[None]:
 
 
 _REAL_INGEST = ingest.ingest
+
+
+async def prompts(world: World, run: Run) -> list[str]:
+    """What is stored of what a run was told."""
+    return [one.entry.text for one in await world.kept(run) if isinstance(one.entry, Prompt)]
+
+
+async def streaming(world: World, run: Run) -> None:
+    """Wait until an answer of the run comes."""
+    await world.happens(
+        lambda: any(one.status == "open" and one.usage.output_tokens for one in world.served(session=run.id))
+    )
+
+
+async def count(sql: str, *args: Any) -> int:
+    return int((await database.fetch(f"SELECT count(*) AS n FROM {sql}", *args))[0]["n"])

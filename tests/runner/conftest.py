@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
 
+from corral.runner import job, waiting
 from corral.runner.daemon import Daemon
 from corral.runner.identity import Identity
 from corral.runner.settings import Settings
@@ -102,6 +105,20 @@ def assign(settings: Settings) -> Callable[..., Assignment]:
         return Assignment(prompt=prompt, **given)
 
     return make
+
+
+@pytest.fixture
+def leap(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Put the clock by which jobs reckon so far ahead of the machine's."""
+    ahead = 0.0
+
+    def to(seconds: float) -> None:
+        nonlocal ahead
+        ahead = seconds
+
+    for module in (job, waiting):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead))
+    return to
 
 
 def command(kind: str, about: Assignment, payload: bytes = b"{}") -> Command:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from corral.runner import calls as calls_module
-from corral.runner import job as job_module
 from corral.runner.settings import Settings
 from corral.runner.stopping import Phase
 from corral.wire.runner import Assignment
@@ -92,18 +89,16 @@ async def test_calls_side_by_side_arrive_in_order_and_are_answered_in_any(
 
 
 async def test_waiting_for_a_call_counts_against_no_limit(
-    server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, runner: Running, assign: Assign, leap: Callable[[float], None]
 ) -> None:
-    leap = 0.0
-    monkeypatch.setattr(job_module, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + leap))
     run = server.offer(assign("call:ask_human hear done:x", limits={"idle_seconds": 600, "run_seconds": 1000}))
     await until(lambda: server.calls)
-    leap = 86_400.0
+    leap(86_400.0)
     polls = len(server.polls)
     await until(lambda: len(server.polls) > polls + 3)  # time enough for a watchdog
     server.answer("call-0", "at last")
     await until(lambda: said(server, run) == ["call-0 says at last"])
-    leap += 700.0
+    leap(87_100.0)
     await until(lambda: server.types(run.run_id)[-1] == "run.failed")
     assert server.payloads(run.run_id, "run.failed")[0]["code"] == "idle_timeout"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.runner import job
+from corral.runner import allowance
 from corral.wire.events import Usage
 from corral.wire.prices import Book, Price, Rates, Tier
 from corral.wire.purse import Purse
@@ -107,7 +107,7 @@ def test_a_purse_that_nothing_limits_is_never_empty() -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait long for money."""
-    monkeypatch.setattr(job, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(allowance, "PATIENCE_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -145,7 +145,7 @@ async def test_an_attempt_that_has_said_all_completes_though_that_was_too_much(
 async def test_an_attempt_that_is_given_more_in_time_goes_on(
     server: FakeServer, runner: Running, assign: Assign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(allowance, "PATIENCE_SECONDS", 60.0)
     run = server.offer(assign("answer:120 message:x pace answer:60 pace wait", money=Money(100, PRICES)))
     await until(lambda: "agent.message" in server.types(run.run_id))
     for micros, count in ((110, 1), (170, 2), (180, 2)):  # too little, enough, and again too little

@@ -137,7 +137,10 @@ async def test_one_that_waits_in_the_queue_is_cancelled_and_deleted_and_who_watc
 async def test_who_watches_a_log_that_is_gone_is_let_go(world: World) -> None:
     run = await world.launch()
     watching = asyncio.create_task(feed.feeds().watch(run.no, run.id, 1, _Sink()))
-    await asyncio.sleep(0.05)
+    for _ in range(2000):
+        if run.no in feed.feeds()._feeds and feed.feeds()._feeds[run.no]._live:
+            break
+        await asyncio.sleep(0.01)
     await database.fetch("DELETE FROM runs WHERE no = $1", run.no)  # and the hint was lost
     await feed.feeds().reread()
     await asyncio.wait_for(watching, 5)

@@ -118,3 +118,25 @@ async def opened(settings: Settings) -> World:
     await database.connect(settings)
     rows = await database.fetch("INSERT INTO orgs (name, created_at) VALUES ('Acme', now_ms()) RETURNING id")
     return World(rows[0]["id"])
+
+
+async def started(world: World) -> tuple[Machine, Assignment]:
+    box = await world.runner(max_pods=100)
+    await world.launch()
+    work = (await box.poll()).assignments[0]
+    await world.send(work, 1, EventType.RUN_STARTED)
+    return box, work
+
+
+async def interrupted(world: World, box: Machine, work: Assignment, first: int, *said: EventType) -> Assignment:
+    """Let the attempt begin its session, say something, and be cut off; return the next one."""
+    init = (EventType.SESSION_INIT, {"session_id": "s1"})
+    await world.send(work, first, init, *said, EventType.SESSION_INTERRUPTED)
+    box.held = []
+    (again,) = (await box.poll()).assignments
+    await world.send(again, 1, EventType.RUN_STARTED)
+    return again
+
+
+def batch(work: Assignment, first: int, last: int) -> EventBatch:
+    return EventBatch(work.attempt, work.lease, numbered(first, *[EventType.AGENT_MESSAGE] * (last - first + 1)))

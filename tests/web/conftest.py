@@ -17,7 +17,7 @@ from corral.platform.database import fetch
 from corral.platform.settings import Settings
 from corral.web import csrf
 from corral.web.app import serve
-from corral.web.pipeline import COOKIE
+from corral.web.cookies import COOKIE
 from corral.web.server import Server
 from tests.support.http import Api
 from tests.support.waiting import PATIENCE

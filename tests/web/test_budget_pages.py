@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
+from tests.support.waiting import eventually
 from tests.web.conftest import Person, Running
 from tests.web.test_secret_pages import an_agent
 
@@ -100,6 +101,37 @@ def test_a_bar_shows_what_is_spent_and_an_overdrawn_one_is_drawn_smaller(full: A
         assert {"2": "Overspent", "5": "Over 80 %", "100": "Fine"}[limit] in listed
         admin.post(f"{answer.headers['Location']}/delete")
     assert bars == [(1000, [250, 400, 500]), (800, [500, 800, 1000]), (40, [500, 800, 1000])]
+
+
+def test_what_a_budget_has_paused_is_counted_as_waiting_until_a_person_keeps_it_paused(
+    full: Api, person: PersonMaker
+) -> None:
+    hand, admin = ByHand(full, "stopped"), person("admin")
+    hand.register()
+    claimed = hand.working(team="stopped")
+    form = {**FORM, "scope": "team", "team": "stopped", "limit": "2", "hard": "true"}
+    budget = admin.post("/app/budgets", **form).headers["Location"]
+    run = f"/app/runs/{claimed['run_id']}"
+
+    def waiting() -> int:
+        found = re.search(r'id="pending" data-count="(\d+)"', admin.get("/app/inbox"))
+        assert found
+        return int(found[1])
+
+    before = waiting()
+    assert "Keep paused" not in admin.get(run)
+    usage = [{"source": "1", "model": "m", "input_tokens": 1, "cost_micros": 3_000_000}]
+    assert hand.send(claimed, (2, "run.paused", {"code": "budget", "message": "spent"}), usage=usage)[0] == 200
+    eventually(lambda: waiting() == before + 1, what="the budget is counted")
+    page = admin.get(run)
+    assert "Keep paused" in page
+    assert "Continue" in page
+    assert admin.post(f"{run}/pause").status_code == 303
+    page = admin.get(run)
+    assert "Keep paused" not in page
+    assert "Paused by a person" in page
+    assert waiting() == before
+    admin.post(f"{budget}/delete")
 
 
 @pytest.mark.parametrize("role", ["member", "viewer"])

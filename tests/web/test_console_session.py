@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from corral.platform import sign_in
 from corral.platform.database import fetch
 from corral.web import csrf
-from corral.web.pipeline import COOKIE
+from corral.web.cookies import COOKIE
 from tests.web.conftest import Running
 
 LAUNCH = {"prompt": "p", "cwd": "/srv"}
@@ -81,7 +82,7 @@ def test_a_form_needs_the_token_of_its_session(browser: httpx.Client, running: R
 def test_a_viewer_reads_and_does_nothing_else(running: Running, browser: httpx.Client) -> None:
     ours = {"Origin": str(browser.base_url).rstrip("/")}
     owner = running.server.bootstrapped.owner_id
-    running.do(fetch("UPDATE users SET role = 'viewer' WHERE id = $1", owner))
+    running.do(fetch("UPDATE members SET role = 'viewer' WHERE user_id = $1", owner))
     sign_in.forget()
     try:
         assert browser.get("/api/v1/runs").status_code == 200
@@ -89,12 +90,12 @@ def test_a_viewer_reads_and_does_nothing_else(running: Running, browser: httpx.C
         assert refused.status_code == 403
         assert "viewer" in refused.json()["error"]["message"]
     finally:
-        running.do(fetch("UPDATE users SET role = 'owner' WHERE id = $1", owner))
+        running.do(fetch("UPDATE members SET role = 'owner' WHERE user_id = $1", owner))
         sign_in.forget()
 
 
 def test_the_console_is_not_counted(running: Running, browser: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running.server.limiter, "limit", 2)
+    monkeypatch.setattr(running.server, "settings", dataclasses.replace(running.server.settings, rate_limit=2))
     for _ in range(5):
         answer = browser.get("/api/v1/runs")
         assert answer.status_code == 200

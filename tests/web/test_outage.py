@@ -7,11 +7,13 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from corral.base import logs
+from corral.platform import postgres
 from tests.support.http import Api
 from tests.support.redis import Redis
 from tests.support.waiting import eventually
@@ -26,6 +28,8 @@ class Line:
         self._port = port
         self._open: list[socket.socket] = []
         self._listener: socket.socket | None = None
+        self._speaks = threading.Event()
+        self._speaks.set()
         self.port = 0
         self.mend()
 
@@ -42,6 +46,14 @@ class Line:
             one.close()
         self._open.clear()
 
+    def fall_silent(self) -> None:
+        """Take whatever is said, as before, and pass nothing on: what a machine does that nobody told of its end."""
+        self._speaks.clear()
+
+    def speak(self) -> None:
+        """Go on; what was opened meanwhile is closed."""
+        self._speaks.set()
+
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -49,13 +61,14 @@ class Line:
                 far = socket.create_connection(("127.0.0.1", self._port))
                 self._open += [near, far]
                 for a, b in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=(a, b), daemon=True).start()
+                    threading.Thread(target=_pump, args=(a, b, self._speaks), daemon=True).start()
 
 
-def _pump(a: socket.socket, b: socket.socket) -> None:
+def _pump(a: socket.socket, b: socket.socket, speaks: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := a.recv(65_536):
-            b.sendall(data)
+            if speaks.is_set():
+                b.sendall(data)
     with contextlib.suppress(OSError):
         b.shutdown(socket.SHUT_RDWR)
 
@@ -89,6 +102,29 @@ def test_an_outage_of_the_database_is_a_503_and_passes(tmp_path: Path, line: Lin
             line.mend()
             eventually(lambda: api.get("/api/v1/runs").status_code == 200, within=15)
             assert api.get("/api/v1/runs/:id", run).status_code == 200
+            works(api)
+    finally:
+        running.stop()
+
+
+def test_a_database_that_falls_silent_is_given_up_and_found_again(
+    tmp_path: Path, line: Line, migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("CONNECT_SECONDS", "_GET_SECONDS", "_HELD_SECONDS", "_RETURN_SECONDS"):
+        monkeypatch.setattr(postgres, limit, 1.0)
+    database = migrated_postgres_url.rpartition("/")[2]
+    running = Running(tmp_path, database_url=f"postgres://postgres@127.0.0.1:{line.port}/{database}")
+    try:
+        with running.api() as api:
+            run = api.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).raise_for_status().json()["id"]
+            line.fall_silent()
+            with ThreadPoolExecutor(20) as threads:  # more than there are connections
+                answers = list(threads.map(lambda _: api.get("/api/v1/runs/:id", run), range(20)))
+            answers.append(api.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}))
+            assert {answer.status_code for answer in answers} == {503}
+            assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+            line.speak()
+            eventually(lambda: api.get("/api/v1/runs/:id", run).status_code == 200, within=15)
             works(api)
     finally:
         running.stop()

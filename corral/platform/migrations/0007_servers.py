@@ -5,7 +5,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("platform", "0003_policy")]
+    dependencies = [("platform", "0006_audit")]
 
     initial = False
 

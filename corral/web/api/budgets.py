@@ -59,7 +59,15 @@ async def list_budgets(call: Call, query: Page) -> list[BudgetView]:
     return await views(call.org_id, cut(call, found, query, [budget.id for budget in found]))
 
 
-@route.post("/api/budgets", scope="usage:write", role=Role.ADMIN, status=201, answers=(BudgetView,), also=(409,))
+@route.post(
+    "/api/budgets",
+    feature="budgets",
+    scope="usage:write",
+    role=Role.ADMIN,
+    status=201,
+    answers=(BudgetView,),
+    also=(409,),
+)
 async def set_budget(call: Call, body: SetBudget) -> BudgetView:
     """Set a budget. It is over all runs of its scope, those that are under way included."""
     target = await _target(call.org_id, body.scope, body.target)
@@ -81,7 +89,7 @@ async def get_budget(call: Call, id: str) -> BudgetView:
     return await _view(await budgets.get(call.org_id, id))
 
 
-@route.patch("/api/budgets/<id>", scope="usage:write", role=Role.ADMIN, also=(409,))
+@route.patch("/api/budgets/<id>", feature="budgets", scope="usage:write", role=Role.ADMIN, also=(409,))
 async def change_budget(call: Call, id: str, body: ChangeBudget) -> BudgetView:
     """Change a budget. If it is raised, what it has stopped goes on within two seconds."""
     given = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET}

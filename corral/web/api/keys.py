@@ -9,6 +9,7 @@ import msgspec
 
 from corral.base.errors import BadRequest
 from corral.platform import keys
+from corral.platform.access import Role
 from corral.web.api.paging import Page, cut
 from corral.web.call import Call
 from corral.web.present.keys import KeyList, KeyView, NewKey, key_view, new_key
@@ -20,12 +21,25 @@ route = Routes("keys")
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
+#: Requests a minute. That there is no limit at all is for operators to say.
+Rate = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S")]
+
+
 class CreateKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A key to make."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\S")]
-    scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=50)]  #: `runs:read` and its like, or `*`
+    name: Name
+    scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=50)]  #: `runs:read` and its like, `*`, `runner`
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    rate_limit: Rate | None = None  #: requests a minute; null: as the org has it
+
+
+class ChangeKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What to change of a key; what is left out stays."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    rate_limit: Rate | msgspec.UnsetType | None = msgspec.UNSET  #: requests a minute; null: as the org has it
 
 
 @route.post("/api/v1/keys", scope="keys:write", status=201, secret=True, answers=(KeyView,), also=(409,))
@@ -38,6 +52,7 @@ async def create_key(call: Call, body: CreateKey) -> NewKey:
         by=call.caller,
         expires_at=_moment(body.expires_at),
         id_=call.new_id(),
+        rate_limit=body.rate_limit,
     )
     return new_key(key, token)
 
@@ -53,6 +68,13 @@ async def list_keys(call: Call, query: Page) -> KeyList:
 async def get_key(call: Call, id: str) -> KeyView:
     """Show a key, without the key itself."""
     return key_view(await keys.get(call.org_id, id))
+
+
+@route.patch("/api/v1/keys/<id>", scope="keys:write", role=Role.ADMIN, answers=(KeyView,))
+async def change_key(call: Call, id: str, body: ChangeKey) -> KeyView:
+    """Rename a key, or say how often it may call; every server knows within a second."""
+    fields = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET}
+    return key_view(await keys.change(call.org_id, id, fields))
 
 
 @route.delete("/api/v1/keys/<id>", scope="keys:write")

@@ -82,14 +82,14 @@ async def list_mcps(call: Call, query: Page) -> list[McpView]:
     return await _views(call, cut(call, found, query, [server.id for server in found]))
 
 
-@route.post("/api/mcps", scope="mcps:write", role=Role.ADMIN, status=201)
+@route.post("/api/mcps", feature="mcp", scope="mcps:write", role=Role.ADMIN, status=201)
 async def add_mcp(call: Call, body: CreateMcp) -> McpView:
     """Add an MCP server, for all agents, some, or some teams."""
     await _known(call, body)
     return (await _views(call, [await supplies.add_server(call.org_id, call.new_id(), _given(body))]))[0]
 
 
-@route.patch("/api/mcps/<id>", scope="mcps:write", role=Role.ADMIN, also=(409,))
+@route.patch("/api/mcps/<id>", feature="mcp", scope="mcps:write", role=Role.ADMIN, also=(409,))
 async def change_mcp(call: Call, id: str, body: ChangeMcp) -> McpView:
     """Change an MCP server: runs that begin later get it so."""
     await _known(call, body)
@@ -108,7 +108,7 @@ async def _known(call: Call, body: CreateMcp | ChangeMcp) -> None:
         await roster.get(call.org_id, agent, field="agents")
 
 
-@route.post("/api/mcps/<id>/test", scope="mcps:write", role=Role.ADMIN)
+@route.post("/api/mcps/<id>/test", feature="mcp", scope="mcps:write", role=Role.ADMIN)
 async def test_mcp(call: Call, id: str, body: TestMcp) -> HealthView:
     """Start or reach an MCP server where it would be used, list its tools, and end it."""
     return health_view(await probing.test(call.org_id, id, call.actor, agent_id=body.agent, runner=body.runner))

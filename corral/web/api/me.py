@@ -1,4 +1,4 @@
-"""Who calls, and what their org allows."""
+"""Who calls, what they may change about themselves, and what their org allows."""
 
 from __future__ import annotations
 
@@ -6,34 +6,19 @@ from typing import Annotated
 
 import msgspec
 
-from corral.platform import keys, orgs, policy
+from corral.platform import access, accounts, keys, orgs, passwords, people, plans, policy
 from corral.platform.access import Role
 from corral.platform.policy import DelegateTo, Policy
+from corral.web.api.invitations import Email, Name, Password
+from corral.web.api.runs import Done
 from corral.web.call import Call
+from corral.web.present.people import OrgView
 from corral.web.routes import Routes
 
 route = Routes("org")
 
-#: What this version of Corral can do; clients may hide what is off.
-_FEATURES = {
-    "agents": True,
-    "approvals": True,
-    "delegation": True,
-    "mcp": True,
-    "provider_engine": True,
-    "runners": True,
-    "secrets": True,
-    "projects": False,
-    "budgets": False,
-}
-_PLAN = "self-hosted"
-
-
-class OrgView(msgspec.Struct):
-    """A tenant."""
-
-    id: int
-    name: str
+#: What this version of Corral can do beside what plans switch; clients may hide what is off.
+_FEATURES = {"agents": True, "approvals": True, "provider_engine": True, "runners": True, "projects": False}
 
 
 class Me(msgspec.Struct):
@@ -41,11 +26,27 @@ class Me(msgspec.Struct):
 
     id: str  #: of the person; of the key, if that is nobody's
     name: str
+    email: str | None  #: what the person signs in with
+    has_password: bool
     org: OrgView
     plan: str
     features: dict[str, bool]
     role: Role
     scopes: list[str]  #: what this key, or this person, may do
+
+
+class ChangeMe(msgspec.Struct, forbid_unknown_fields=True):
+    """What to change about oneself; what is left out stays."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    email: Email | msgspec.UnsetType = msgspec.UNSET
+
+
+class SetPassword(msgspec.Struct, forbid_unknown_fields=True):
+    """A new password."""
+
+    password: Password
+    current: Password | None = None  #: the one now; not asked for in a session that a link began within the hour
 
 
 class ChangePolicy(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,12 +63,52 @@ class ChangePolicy(msgspec.Struct, forbid_unknown_fields=True):
 @route.get("/api/me", anybody=True)
 async def get_me(call: Call) -> Me:
     """Show who calls, with org, plan and what there is."""
+    return await _me(call)
+
+
+async def _me(call: Call) -> Me:
     caller = call.caller
     org, person = await orgs.names(call.org_id, caller.user_id)
     if caller.user_id is None and caller.key_id is not None:
         person = (await keys.get(call.org_id, caller.key_id)).name
-    id_ = caller.user_id or caller.key_id or ""
-    return Me(id_, person, OrgView(call.org_id, org), _PLAN, _FEATURES, caller.role, sorted(caller.scopes))
+    account = await accounts.get(caller.user_id) if caller.user_id is not None else None
+    plan = plans.current().of(caller.plan)
+    return Me(
+        id=caller.user_id or caller.key_id or "",
+        name=person,
+        email=account.email if account else None,
+        has_password=account is not None and account.has_password,
+        org=OrgView(call.org_id, org),
+        plan=plan.name,
+        features={**_FEATURES, **{feature: plan.has(feature) for feature in plans.FEATURES}},
+        role=caller.role,
+        scopes=sorted(caller.scopes),
+    )
+
+
+@route.patch("/api/me", anybody=True, answers=(Me,), also=(409,))
+async def change_me(call: Call, body: ChangeMe) -> Me:
+    """Change what one is called, or signs in with: signed in, or with a full key of one's own."""
+    name = None if body.name is msgspec.UNSET else body.name
+    email = None if body.email is msgspec.UNSET else body.email
+    await accounts.change(access.themself(call.caller), name=name, email=email)
+    return await _me(call)
+
+
+@route.put("/api/me/password", anybody=True)
+async def set_password(call: Call, body: SetPassword) -> Done:
+    """Set one's own password; all other sign-ins of one's own end within a second, in every org."""
+    access.themself(call.caller)
+    await passwords.change(call.caller, current=body.current, new=body.password)
+    return Done()
+
+
+@route.post("/api/me/leave", anybody=True, also=(409,))
+async def leave_org(call: Call) -> Done:
+    """Leave the org: one's keys in it end, and one's sign-ins look at another org, or end."""
+    access.themself(call.caller)
+    await people.leave(call.caller)
+    return Done()
 
 
 @route.get("/api/v1/policy", scope="agents:read", role=Role.ADMIN)

@@ -65,7 +65,7 @@ async def get_prices(call: Call, query: PricesAsked) -> PricesView:
     """List what models cost: the org's own prices, which come first, and the built-in ones."""
     if query.version is not None:
         return prices_view(await pricelists.at(call.org_id, query.version))
-    return prices_view(await pricelists.current(call.org_id))
+    return prices_view(await pricelists.newest(call.org_id))
 
 
 @route.put("/api/usage/prices", scope="usage:write", role=Role.ADMIN, answers=(PricesView,))

@@ -6,6 +6,7 @@ import msgspec
 
 from corral.base.errors import BadRequest
 from corral.base.paths import parse
+from corral.platform.access import RUNNER
 from corral.runs import ingest, outcomes, poll, runners, sightings
 from corral.web.call import Call
 from corral.web.routes import Routes
@@ -24,7 +25,7 @@ class Stored(msgspec.Struct):
     ok: bool = True
 
 
-@route.post("/api/v1/runners/register", scope="runners:write", counted=False, repeatable=False, also=(409,))
+@route.post("/api/v1/runners/register", scope=RUNNER, counted=False, repeatable=False, also=(409,))
 async def register_runner(call: Call, body: Register) -> Registered:
     """Begin a session of a runner process."""
     for index, path in enumerate(body.allowed_dirs):
@@ -33,15 +34,13 @@ async def register_runner(call: Call, body: Register) -> Registered:
     return await runners.register(call.org_id, body)
 
 
-@route.post("/api/v1/runners/<id>/poll", scope="runners:write", counted=False, repeatable=False, also=(409,))
+@route.post("/api/v1/runners/<id>/poll", scope=RUNNER, counted=False, repeatable=False, also=(409,))
 async def poll_runner(call: Call, id: str, body: Poll) -> PollAnswer:
     """Renew the session's lease, then wait for work or commands."""
-    return await poll.poll(call.org_id, id, body)
+    return await poll.poll(call.org_id, id, body, key_id=call.caller.key_id)
 
 
-@route.post(
-    "/api/v1/runs/<id>/events", scope="runners:write", counted=False, repeatable=False, most=_BATCH_MOST, also=(409,)
-)
+@route.post("/api/v1/runs/<id>/events", scope=RUNNER, counted=False, repeatable=False, most=_BATCH_MOST, also=(409,))
 async def store_run_events(call: Call, id: str, body: EventBatch) -> EventsStored:
     """Store what an attempt has spooled; 409 when it no longer holds the lease."""
     stored = await ingest.ingest(call.org_id, id, body)
@@ -49,9 +48,7 @@ async def store_run_events(call: Call, id: str, body: EventBatch) -> EventsStore
     return stored
 
 
-@route.post(
-    "/api/v1/runners/<id>/commands/<command_id>", scope="runners:write", counted=False, repeatable=False, also=(409,)
-)
+@route.post("/api/v1/runners/<id>/commands/<command_id>", scope=RUNNER, counted=False, repeatable=False, also=(409,))
 async def finish_command(call: Call, id: str, command_id: str, body: CommandResult) -> Stored:
     """Store how a command ended."""
     await outcomes.finish(call.org_id, id, command_id, body)

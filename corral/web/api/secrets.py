@@ -8,8 +8,9 @@ import msgspec
 
 from corral.agents import roster, supplies
 from corral.base import ordinary
-from corral.base.errors import BadRequest
+from corral.base.errors import BadRequest, Forbidden
 from corral.platform.access import Role
+from corral.platform.orgs import FIRST_ORG
 from corral.secrets import rotation, vault
 from corral.web.api.paging import MOST, Count, Id, Limit, Page, cut
 from corral.web.api.runs import Done
@@ -104,7 +105,7 @@ async def list_secret_uses(call: Call, query: UsesAsked) -> list[UseView]:
     return [use_view(use) for use in found]
 
 
-@route.post("/api/secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,))
+@route.post("/api/secrets", feature="secrets", scope="secrets:write", role=Role.ADMIN, answers=(SecretView,))
 async def put_secret(call: Call, body: PutSecret) -> Stored:
     """Store a secret, in the place of one by that name."""
     agent_id = await _whose(call, body.scope, body.agent_id, "agentId")
@@ -125,7 +126,15 @@ async def delete_secret(call: Call, query: SecretNamed, body: SecretNamed) -> Do
 
 @route.post("/api/secrets/rotate", scope="secrets:write", role=Role.OWNER, also=(409,))
 async def rotate(call: Call, body: Rotate) -> RotatedView:
-    """Encrypt all secrets of this installation anew, under the first master key, while they are in use."""
+    """Encrypt all secrets of this installation anew, under the first master key, while they are in use.
+
+    It is the secrets of all orgs, so only an owner of the first one may: whoever set this installation up.
+    """
+    if call.org_id != FIRST_ORG:
+        raise Forbidden(
+            "This changes the master key of the whole installation, which only an owner of its first org may; "
+            "`corral secrets rotate` on the server's machine does it as well"
+        )
     done = await rotation.rotate(renew=body.renew)
     return RotatedView(done.key, done.orgs, done.left)
 

@@ -18,7 +18,7 @@ from corral.usage.reports import Only, Report
 from corral.web.answers import Answer
 from corral.web.api.paging import MOST, Count, Id, Limit
 from corral.web.call import Call
-from corral.web.present.csv import as_csv
+from corral.web.present.csv import as_csv, wants_csv
 from corral.web.present.usage import (
     LINE_HEADERS,
     TOTAL_HEADERS,
@@ -116,7 +116,7 @@ async def get_usage(call: Call, query: UsageAsked) -> UsageView | Answer:
     if query.agent is not None:
         await roster.get(call.org_id, query.agent, field="agent")
     report = await reports.report(call.org_id, await _span(query), query.only, query.group_by)
-    if _wants_csv(call, query.format):
+    if wants_csv(call.request, query.format):
         return await _cells(call, report, query.group_by)
     grouped = await _grouped(call.org_id, report, query) if query.group_by is not None else None
     tasks = await _tasks(call.org_id, report.span, query.only)
@@ -133,7 +133,7 @@ async def list_usage_lines(call: Call, query: LinesAsked) -> LineList | Answer:
     if len(found) > size:
         found = found[:size]
         call.link_next(**_asked(query), limit=size, before=found[-1].id)
-    if _wants_csv(call, query.format):
+    if wants_csv(call.request, query.format):
         return as_csv(LINE_HEADERS, map(line_row, found), "usage-ledger.csv")
     return LineList([line_view(line) for line in found])
 
@@ -142,7 +142,7 @@ async def list_usage_lines(call: Call, query: LinesAsked) -> LineList | Answer:
 async def get_usage_statement(call: Call, query: StatementAsked) -> StatementView | Answer:
     """Bill a month, of the org or of a team or label. As text/csv: a row for each day, agent and model."""
     view, report = await statement(call, query)
-    if _wants_csv(call, query.format):
+    if wants_csv(call.request, query.format):
         return await _cells(call, report, None, f"usage-{view.month}.csv")
     return view
 
@@ -231,11 +231,6 @@ async def _cells(call: Call, report: Report, group_by: str | None, name: str = "
         for cell in sorted(report.cells, key=lambda cell: cell.on)
     ]
     return as_csv(headers, rows, name)
-
-
-def _wants_csv(call: Call, format: Format | None) -> bool:
-    """Tell whether a table is asked for, for spreadsheets."""
-    return format == "csv" or (format is None and "text/csv" in call.request.headers.getone("accept", ""))
 
 
 def _asked(query: Filters) -> dict[str, Any]:

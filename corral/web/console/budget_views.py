@@ -89,6 +89,17 @@ async def alarming(caller: Principal) -> list[BudgetView]:
     return sorted(telling, key=lambda one: -one.told.percent)
 
 
+async def count_stopping(caller: Principal) -> int:
+    """Return how many of these budgets keep runs from going on, which they do until somebody raises them."""
+    hard = [budget for budget in await budgets.page(caller.org_id) if budget.hard] if caller.has("usage:read") else []
+    if not hard:
+        return 0
+    return sum(
+        standing.spent * 100 >= standing.budget.limit_micros * 80 and standing.held + standing.paused > 0
+        for standing in await admission.look(caller.org_id, hard)
+    )
+
+
 def _whose(told: Told) -> str:
     name = told.target_name or "something that is gone"
     kinds = {"team": "team", "task": "tree of", "key": "API key"}

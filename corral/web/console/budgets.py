@@ -94,7 +94,7 @@ async def new_budget_page(call: Call, query: Preset) -> Answer:
     return await _form(call, form, {})
 
 
-@route.post("/app/budgets", scope=_WRITE, role=Role.ADMIN, repeatable=False)
+@route.post("/app/budgets", feature="budgets", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def set_budget_from_page(call: Call, form: BudgetForm) -> Answer:
     """Set a budget and lead to its page, or show the form again with what is wrong beside the field."""
     errors = _problems(form)
@@ -127,7 +127,7 @@ async def edit_budget_page(call: Call, budget_id: str) -> Answer:
     return await _form(call, form, {}, budget)
 
 
-@route.post("/app/budgets/<budget_id>/edit", scope=_WRITE, role=Role.ADMIN, repeatable=False)
+@route.post("/app/budgets/<budget_id>/edit", feature="budgets", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def change_budget_from_page(call: Call, form: BudgetForm, budget_id: str) -> Answer:
     """Change a budget."""
     budget = await budgets.get(call.org_id, budget_id)
@@ -143,7 +143,7 @@ async def change_budget_from_page(call: Call, form: BudgetForm, budget_id: str) 
     return await _form(call, form, errors, budget, status=400)
 
 
-@route.post("/app/budgets/<budget_id>/limit", scope=_WRITE, role=Role.ADMIN, repeatable=False)
+@route.post("/app/budgets/<budget_id>/limit", feature="budgets", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def raise_budget_from_page(call: Call, form: Limit, budget_id: str) -> Answer:
     """Raise or lower a budget; what it has stopped goes on if there is money again."""
     budget = await budgets.get(call.org_id, budget_id)

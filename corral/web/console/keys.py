@@ -1,4 +1,4 @@
-"""API keys: listed, made, revoked."""
+"""API keys: listed, made, given limits, revoked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from corral.base.errors import CorralError, Forbidden
-from corral.platform import keys
-from corral.platform.access import SCOPES
+from corral.base.errors import BadRequest, CorralError, Forbidden
+from corral.platform import keys, rates
+from corral.platform.access import RUNNER, SCOPES, Role
 from corral.platform.keys import Key
 from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
-from corral.web.console.page import back_to, page
+from corral.web.console.page import back_to, may, page
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
 
@@ -23,13 +23,15 @@ route = Routes("console", hidden=True, content=answers.HTML)
 
 _MOST = 500
 _DAY = 86_400
+_MOST_RATE = 100_000
+_WRONG = f"A number from 1 to {_MOST_RATE:,}, or nothing."
 _EXPIRIES = (("", "Never"), ("7", "In 7 days"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"))
 _LABELS = {
     "*": "Everything",
     "runs:read": "See runs and their logs",
     "runs:write": "Launch, follow up and cancel runs",
     "runners:read": "See runners",
-    "runners:write": "Be a runner",
+    "runners:write": "Be a runner, beside what else is chosen",
     "approvals:read": "See what waits for an answer",
     "approvals:write": "Answer approvals",
     "keys:read": "See API keys",
@@ -46,6 +48,9 @@ _LABELS = {
     "secrets:write": "Store and delete secrets",
     "mcps:read": "See MCP servers",
     "mcps:write": "Add, change and delete MCP servers",
+    "audit:read": "See who changed what",
+    "people:read": "See who is in the org",
+    "people:write": "Invite people, change their roles and remove them",
 }
 
 
@@ -61,6 +66,9 @@ class KeyView:
     last_used_at: int | None
     expires_at: int | None
     expired: bool
+    is_runner: bool  #: it does a runner's work, and nothing else
+    rate_limit: int | None
+    per_minute: str  #: how often it may call, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +91,16 @@ class NewKey(msgspec.Struct):
     """What the form makes."""
 
     name: str = ""
+    use: str = "program"  #: program | runner
     days: str = ""
+    rate_limit: str = ""  #: empty: as the org has it
     scopes: list[str] = []
+
+
+class NewLimit(msgspec.Struct):
+    """How often a key may call, as typed; empty: as the org has it."""
+
+    rate_limit: str = ""
 
 
 @route.get("/app/keys", scope="keys:read")
@@ -97,23 +113,35 @@ async def keys_page(call: Call) -> Answer:
 async def make_from_page(call: Call, form: NewKey) -> Answer:
     """Make a key and show it, this once."""
     name = form.name.strip()
+    scopes = [RUNNER] if form.use == "runner" else form.scopes
     errors = {}
     if not name:
         errors["name"] = "Give it a name."
+    if not _is_limit(form.rate_limit):
+        errors["rate_limit"] = _WRONG
     if form.days not in dict(_EXPIRIES):
         errors["days"] = "Choose one of these."
-    if not form.scopes:
+    if not scopes:
         errors["scopes"] = "Choose what it may do."
     if errors:
         return await _page(call, form=form, errors=errors, status=400)
     try:
         key, token = await keys.create(
-            call.org_id, name=name, scopes=form.scopes, by=call.caller, user_id=call.caller.user_id,
-            expires_in=int(form.days) * _DAY if form.days else None,
+            call.org_id, name=name, scopes=scopes, by=call.caller, user_id=call.caller.user_id,
+            expires_in=int(form.days) * _DAY if form.days else None, rate_limit=_limit(form.rate_limit),
         )  # fmt: skip
     except (CorralError, Forbidden) as error:
         return await _page(call, form=form, errors={error.field or "scopes": error.message}, status=400)
     return await _page(call, made=Made(key.name, token))
+
+
+@route.post("/app/keys/<key_id>/limit", scope="keys:write", role=Role.ADMIN, repeatable=False)
+async def limit_from_page(call: Call, form: NewLimit, key_id: str) -> Answer:
+    """Say how often a key may call."""
+    if not _is_limit(form.rate_limit):
+        raise BadRequest(_WRONG, field="rate_limit")
+    await keys.change(call.org_id, key_id, {"rate_limit": _limit(form.rate_limit)})
+    return back_to(call, "/app/keys")
 
 
 @route.post("/app/keys/<key_id>/revoke", scope="keys:write", repeatable=False)
@@ -132,15 +160,37 @@ async def _page(
     status: int = 200,
 ) -> Answer:
     found = await keys.page(call.org_id, limit=_MOST)
-    scopes = [scope for scope in ("*", *SCOPES) if call.caller.has(scope)]
+    scopes = [scope for scope in ("*", *SCOPES) if call.caller.has(scope) and scope != RUNNER]
+    default = await rates.get(call.org_id)
+    default = call.settings.rate_limit if default is None else default
     return await page(
         call, "keys.html", "keys", status=status, path="/app/keys",
-        keys=[_view(key) for key in found if key.revoked_at is None],
+        keys=[_view(key, default) for key in found if key.revoked_at is None],
+        default=_per_minute(default), most=_MOST_RATE, may_limit=may(call, "keys:write", Role.ADMIN),
+        may_make=call.caller.has("keys:write"), may_run=call.caller.has(RUNNER),
         form=form or NewKey(scopes=scopes[:1]), errors=errors or {}, made=made, expiries=_EXPIRIES,
         scopes=[Scope(scope, _LABELS.get(scope, scope)) for scope in scopes],
     )  # fmt: skip
 
 
-def _view(key: Key) -> KeyView:
+def _view(key: Key, default: int) -> KeyView:
     expired = key.expires_at is not None and key.expires_at <= time.time() * 1000
-    return KeyView(key.id, key.name, key.prefix, key.scopes, key.created_at, key.last_used_at, key.expires_at, expired)
+    is_runner = key.scopes == [RUNNER]
+    # What runners call is not counted.
+    told = "—" if is_runner else _per_minute(default if key.rate_limit is None else key.rate_limit)
+    return KeyView(
+        key.id, key.name, key.prefix, key.scopes, key.created_at, key.last_used_at, key.expires_at, expired,
+        is_runner, key.rate_limit, told,
+    )  # fmt: skip
+
+
+def _per_minute(limit: int) -> str:
+    return f"{limit:,}" if limit else "any number"
+
+
+def _is_limit(typed: str) -> bool:
+    return not typed.strip() or (_limit(typed) is not None and 1 <= (_limit(typed) or 0) <= _MOST_RATE)
+
+
+def _limit(typed: str) -> int | None:
+    return int(typed.strip()) if typed.strip().isdecimal() else None

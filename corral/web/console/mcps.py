@@ -64,7 +64,7 @@ async def new_mcp_page(call: Call) -> Answer:
     return await _form(call, McpForm(), {})
 
 
-@route.post("/app/mcps", scope=_WRITE, role=Role.ADMIN, repeatable=False)
+@route.post("/app/mcps", feature="mcp", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def add_mcp_from_page(call: Call, form: McpForm) -> Answer:
     """Add a server and lead to its page, or show the form again with what is wrong beside the field."""
     errors = problems(form)
@@ -91,7 +91,7 @@ async def edit_mcp_page(call: Call, mcp_id: str) -> Answer:
     return await _form(call, filled(server), {}, server)
 
 
-@route.post("/app/mcps/<mcp_id>/edit", scope=_WRITE, role=Role.ADMIN, repeatable=False)
+@route.post("/app/mcps/<mcp_id>/edit", feature="mcp", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def change_mcp_from_page(call: Call, form: McpForm, mcp_id: str) -> Answer:
     """Change a server; runs that begin later get it so."""
     server = await servers.get(call.org_id, mcp_id)
@@ -117,7 +117,7 @@ async def rule_mcp_from_page(call: Call, form: Rules, mcp_id: str) -> Answer:
     return back_to(call, f"/app/mcps/{mcp_id}")
 
 
-@route.post("/app/mcps/<mcp_id>/test", scope=_WRITE, role=Role.ADMIN, repeatable=False)
+@route.post("/app/mcps/<mcp_id>/test", feature="mcp", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def test_mcp_from_page(call: Call, form: Trial, mcp_id: str) -> Answer:
     """List its tools from where it would be used; the page says how that went."""
     try:

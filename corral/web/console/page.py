@@ -13,6 +13,7 @@ from corral.runs import approvals
 from corral.web import csrf
 from corral.web.answers import Answer, as_html, empty, redirect
 from corral.web.call import Call
+from corral.web.console import budget_views
 from corral.web.console.render import NAV, THEMES, Shell, render
 
 THEME_COOKIE = "corral_theme"
@@ -27,9 +28,12 @@ async def page(
     return as_html(render(template, shell, **values), status)
 
 
-def open_page(request: Request, template: str, *, status: int = 200, **values: Any) -> Answer:
-    """Render a template for somebody who has not signed in."""
-    shell = Shell(org="", user="", here="", path=request.path, theme=_theme(request))
+def open_page(
+    request: Request, template: str, *, status: int = 200, caller: Principal | None = None, **values: Any
+) -> Answer:
+    """Render a template for somebody who need not have signed in; with a caller its forms are theirs."""
+    token = csrf.token(caller) if caller is not None and caller.sign_in is not None else ""
+    shell = Shell(org="", user="", here="", path=request.path, theme=_theme(request), csrf=token)
     return as_html(render(template, shell, **values), status)
 
 
@@ -48,6 +52,12 @@ def away_to(call: Call, path: str) -> Answer:
 def may(call: Call, scope: str, role: Role) -> bool:
     """Tell whether the caller may use a form: who may not is shown none."""
     return call.caller.has(scope) and call.caller.role.covers(role)
+
+
+def own(call: Call) -> str:
+    """Return the id of whoever is signed in, on a route that is for persons only."""
+    assert call.caller.user_id is not None, "nobody signs in without an account"
+    return call.caller.user_id
 
 
 def is_htmx(request: Request) -> bool:
@@ -76,14 +86,18 @@ _TITLES = {
 
 async def _shell(caller: Principal, request: Request, here: str, path: str) -> Shell:
     org, person = await orgs.names(caller.org_id, caller.user_id)
+    mine = await orgs.mine(caller) if caller.sign_in is not None else []
     return Shell(
         org=org,
+        org_id=caller.org_id,
+        orgs=mine if len(mine) > 1 else (),
+        may_make_orgs=caller.sign_in is not None and caller.org_id == orgs.FIRST_ORG and caller.role == Role.OWNER,
         user=person or "API key",
         here=here,
         path=path,
         theme=_theme(request),
         csrf=csrf.token(caller) if caller.sign_in is not None else "",
-        pending=await approvals.count_pending(caller.org_id),
+        pending=await approvals.count_pending(caller.org_id) + await budget_views.count_stopping(caller),
         nav=tuple(item for item in NAV if caller.role.covers(item.least)),
     )
 

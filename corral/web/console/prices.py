@@ -87,7 +87,7 @@ async def prices_page(call: Call, query: PricesQuery) -> Answer:
 @route.get(f"{PRICES}/set", scope="usage:write", role=Role.ADMIN)
 async def set_price_page(call: Call, query: Named) -> Answer:
     """Show the form that sets a price: for a model, or with a price that is there."""
-    book = await pricelists.current(call.org_id)
+    book = await pricelists.newest(call.org_id)
     there = next((one for one in (*book.own, *book.builtin) if _is(one, query)), None)
     return await _form(call, filled(there) if there else PriceForm(model=query.model), {})
 
@@ -119,7 +119,7 @@ async def remove_price_from_page(call: Call, form: Named) -> Answer:
 
 
 async def _show(call: Call, query: PricesQuery, *, problem: str | None = None, status: int = 200) -> Answer:
-    present = await pricelists.current(call.org_id)
+    present = await pricelists.newest(call.org_id)
     book = present if query.version is None else await pricelists.at(call.org_id, query.version)
     month = periods.lately("month", UTC, await database.now())
     today = day_of(month.last)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corral.platform.access import Role
+from corral.platform.orgs import Org
 from corral.web.console import words
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ class NavItem:
     letter: str
     tucked: bool = False  #: on a phone it stands in the menu: its bar has room for four
     least: Role = Role.VIEWER  #: who has nothing to do there is not led there
+    group: str = ""  #: the heading that it stands below
 
 
+_ORGANISATION = "Organisation"
 #: The rail, top to bottom. A later page adds its line here.
 NAV = (
     NavItem("inbox", "Inbox", "/app/inbox", "i"),
@@ -44,9 +47,12 @@ NAV = (
     NavItem("secrets", "Secrets", "/app/secrets", "e", tucked=True),
     NavItem("usage", "Usage", "/app/usage", "c", tucked=True),
     NavItem("budgets", "Budgets", "/app/budgets", "d", tucked=True),
-    NavItem("keys", "Keys", "/app/keys", "k", tucked=True),
-    NavItem("settings", "Settings", "/app/settings", "s", tucked=True),
-    NavItem("system", "System", "/app/system", "y", tucked=True, least=Role.ADMIN),
+    NavItem("people", "People", "/app/people", "p", tucked=True, group=_ORGANISATION),
+    NavItem("keys", "Keys", "/app/keys", "k", tucked=True, group=_ORGANISATION),
+    NavItem("plan", "Plan", "/app/plan", "n", tucked=True, group=_ORGANISATION),
+    NavItem("audit", "Audit", "/app/audit", "l", tucked=True, least=Role.ADMIN, group=_ORGANISATION),
+    NavItem("settings", "Settings", "/app/settings", "s", tucked=True, group=_ORGANISATION),
+    NavItem("system", "System", "/app/system", "y", tucked=True, least=Role.ADMIN, group=_ORGANISATION),
 )
 
 
@@ -62,6 +68,9 @@ class Shell:
     csrf: str = ""
     pending: int = 0  #: approvals that wait
     nav: tuple[NavItem, ...] = NAV
+    org_id: int = 0
+    orgs: Sequence[Org] = ()  #: those to switch between, if there are several
+    may_make_orgs: bool = False
 
 
 def render(template: str, shell: Shell, **values: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from corral.runs import approvals, reads, runners
+from corral.runs import admission, approvals, pausing, reads, runners
 from corral.runs.models import Approval, Run
 from corral.usage import ledger
 from corral.usage.ledger import SoFar
@@ -56,6 +56,7 @@ class RunView:
     attempt: int
     ended: bool
     can_pause: bool
+    can_continue: bool
     last_seq: int
     parent_id: str | None
     parent_short: str | None
@@ -167,7 +168,8 @@ def _view(run: Run, machines: dict[int, runners.Machine], sums: SoFar | None, wh
         ended_at=run.ended_at,
         attempt=run.attempt,
         ended=ended,
-        can_pause=run.status in LIVE and not run.pause_requested and run.cancel_requested_at is None,
+        can_pause=_can_pause(run, reason),
+        can_continue=run.status == RunStatus.PAUSED,
         last_seq=run.last_seq,
         parent_id=run.parent_id,
         parent_short=short(run.parent_id) if run.parent_id else None,
@@ -175,6 +177,13 @@ def _view(run: Run, machines: dict[int, runners.Machine], sums: SoFar | None, wh
         agent=agent_name(run.agent),
         task_id=run.task_id,
     )
+
+
+def _can_pause(run: Run, reason: Reason | None) -> bool:
+    """Tell whether a person's pause would change anything: of what a budget has paused, that money lets it go on."""
+    if run.status == RunStatus.PAUSED:
+        return reason is not None and reason.code == admission.CODE
+    return run.status in LIVE and not pausing.is_asked_of(run) and run.cancel_requested_at is None
 
 
 def agent_name(stored: str | None) -> str | None:
@@ -188,7 +197,7 @@ def _status(run: Run) -> tuple[str, str]:
         return "unreachable", "Unreachable"
     if run.status not in ENDED and run.cancel_requested_at is not None:
         return run.status, "Cancelling"
-    if run.status in LIVE and run.pause_requested:
+    if run.status in LIVE and pausing.is_asked_of(run):
         return run.status, "Pausing"
     if run.status == RunStatus.QUEUED and run.attempt_open:
         return run.status, "Starting"

@@ -10,6 +10,7 @@ import msgspec
 from corral.base.errors import CorralError
 from corral.base.paths import parse, split_list
 from corral.platform import keys
+from corral.platform.access import RUNNER
 from corral.runs import reads, runners
 from corral.web import answers
 from corral.web.answers import Answer
@@ -22,8 +23,6 @@ from corral.web.routes import Routes
 route = Routes("console", hidden=True, content=answers.HTML)
 
 _RUNS = 30
-#: What a runner needs, and nothing else.
-_RUNNER_SCOPES = ("runners:write",)
 
 
 class NewRunner(msgspec.Struct):
@@ -66,7 +65,7 @@ async def make_runner_key(call: Call, form: NewRunner) -> Answer:
         return await _form(call, form, errors, status=400)
     try:
         key, token = await keys.create(
-            call.org_id, name=f"runner {name}", scopes=_RUNNER_SCOPES, by=call.caller, user_id=call.caller.user_id
+            call.org_id, name=f"runner {name}", scopes=[RUNNER], by=call.caller, user_id=call.caller.user_id
         )
     except CorralError as error:
         return await _form(call, form, {"name": error.message}, status=400)

@@ -68,7 +68,7 @@ async def new_secret_page(call: Call, query: Named) -> Answer:
     return await _form(call, form, {}, is_replacing=form.replace)
 
 
-@route.post("/app/secrets/new", scope="secrets:write", role=Role.ADMIN, repeatable=False)
+@route.post("/app/secrets/new", feature="secrets", scope="secrets:write", role=Role.ADMIN, repeatable=False)
 async def store_from_page(call: Call, form: SecretForm) -> Answer:
     """Store a secret and show its page, or the form again with what is wrong beside the field."""
     form.key, whose = form.key.strip(), form.agent or None

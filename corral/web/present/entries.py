@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Entry(msgspec.Struct):
     """One entry of a run's log."""
 
-    seq: int  #: from 1 in each run, without gaps
+    seq: int  #: from 1 in each run; without gaps, until an old log is let go
     kind: str
     message: str
 

@@ -20,6 +20,7 @@ class KeyView(msgspec.Struct, rename="camel", kw_only=True):
     expires_at: str | None
     revoked_at: str | None
     last_used_at: str | None  #: to the minute
+    rate_limit: int | None  #: requests a minute, 0 for any number; null: as the org has it
 
 
 class NewKey(KeyView, rename="camel", kw_only=True):
@@ -45,6 +46,7 @@ def key_view(key: Key) -> KeyView:
         expires_at=shown(key.expires_at),
         revoked_at=shown(key.revoked_at),
         last_used_at=shown(key.last_used_at),
+        rate_limit=key.rate_limit,
     )
 
 

@@ -261,7 +261,7 @@ export class Log {
     if (section.drawn === events.length) return;
     if (!section.drawn) section.replaceChildren();
     section.style.height = "";
-    for (const event of events.slice(section.drawn ?? 0)) section.append(...this.draw(event));
+    for (const event of events.slice(section.drawn ?? 0)) if (event) section.append(...this.draw(event));
     section.drawn = events.length;
   }
 

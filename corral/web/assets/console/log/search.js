@@ -35,7 +35,7 @@ export function search(page, log) {
       const events = await log.store.fetch(after, AT_ONCE).catch(() => null);
       if (asked !== question) return;
       if (!events) return breakOff();
-      hits.push(...events.filter((event) => texts(event.payload).toLowerCase().includes(question)).map((event) => event.sequence));
+      hits.push(...events.filter((event) => event.sequence <= after + AT_ONCE && texts(event.payload).toLowerCase().includes(question)).map((event) => event.sequence));
       if (at < 0 && hits.length) step(1);
       tell(after + AT_ONCE < log.store.total ? Math.round(((after + AT_ONCE) / log.store.total) * 100) : null);
     }

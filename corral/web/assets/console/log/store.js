@@ -1,4 +1,5 @@
-// The events of a run, in pages of SIZE by sequence number. Numbers have no gaps, so a page is found by arithmetic.
+// The events of a run, in pages of SIZE by sequence number, so that a page is found by arithmetic. Numbers have no gaps
+// but in a log of which a part was let go: there a page has none in their places.
 export const SIZE = 100;
 const KEEP = 40; // pages held in memory; others are fetched again
 
@@ -42,7 +43,7 @@ export class Store {
     if (this.isLoaded(page)) return Promise.resolve();
     if (!this.loading.has(page)) {
       const wanted = this.fetch(page * SIZE, SIZE)
-        .then((events) => this.keep(page, events))
+        .then((events) => this.keep(page, placed(page, events)))
         .finally(() => this.loading.delete(page));
       this.loading.set(page, wanted);
     }
@@ -63,7 +64,7 @@ export class Store {
     this.pages.delete(page); // to the young end of the map
     this.pages.set(page, events);
     this.total = Math.max(this.total, page * SIZE + events.length);
-    events.forEach((event) => this.index(event));
+    events.forEach((event) => event && this.index(event));
     this.forget();
   }
 
@@ -94,9 +95,18 @@ export class Store {
       if (page === this.pageCount - 1) continue;
       this.pages.delete(page);
       for (const event of events) {
-        const id = event.payload?.tool_use_id;
+        const id = event?.payload?.tool_use_id;
         if (id) this.calls.delete(id), this.results.delete(id);
       }
     }
   }
+}
+
+// Events at their places in a page. One that comes from beyond tells that nothing more is to come in this one.
+function placed(page, events) {
+  const mine = events.filter((event) => event.sequence <= (page + 1) * SIZE);
+  const size = mine.length < events.length ? SIZE : mine.length && ((mine.at(-1).sequence - 1) % SIZE) + 1;
+  const places = new Array(size).fill(null);
+  for (const event of mine) places[(event.sequence - 1) % SIZE] = event;
+  return places;
 }

@@ -5,7 +5,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0008_remains")]
+    dependencies = [("runs", "0009_sealing")]
 
     initial = False
 

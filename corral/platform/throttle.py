@@ -1,0 +1,75 @@
+"""How often somebody may try to sign in: so many failures for an account, and from an address, in a while.
+
+The counts are rows, so that they are exact over all servers, and neither a restart nor a Redis that was flushed gives
+anybody new tries. Who is refused writes nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from hashlib import sha256
+
+from corral.base.errors import RateLimited
+from corral.platform.database import Unit, commit, fetch, sql
+
+WINDOW_MS = 15 * 60 * 1000
+OF_ACCOUNT = 10
+#: Many people may share an address.
+FROM_ADDRESS = 50
+
+
+async def enter(email: str | None, address: str) -> list[str]:
+    """Count a try before its password is looked at; raises RateLimited. What it returns takes the count back."""
+    return await commit(_enter(email, address))
+
+
+async def succeeded(entered: Sequence[str]) -> None:
+    """Take the count back of a try that was none of a stranger."""
+    for subject in entered:
+        await fetch("UPDATE sign_in_attempts SET count = count - 1 WHERE subject = $1 AND count > 0", subject)
+
+
+async def sweep() -> None:
+    """Delete counts that no longer matter."""
+    await fetch("DELETE FROM sign_in_attempts WHERE started_at <= now_ms() - $1", WINDOW_MS)
+
+
+def _enter(email: str | None, address: str) -> Unit[list[str]]:
+    wanted = [(_subject("address", _network(address)), FROM_ADDRESS, "from your address")] if address else []
+    if email is not None:
+        wanted.append((_subject("account", email), OF_ACCOUNT, "for this account"))
+    for subject, most, whose in sorted(wanted):  # in one order, so that no two wait for each other
+        counted = yield sql(_COUNT, subject, WINDOW_MS, most)
+        if not counted:
+            rows = yield sql(
+                "SELECT started_at + $2 - now_ms() AS ms FROM sign_in_attempts WHERE subject = $1", subject, WINDOW_MS
+            )
+            seconds = max(1, -(-(rows[0]["ms"] if rows else 0) // 1000))
+            raise RateLimited(
+                f"Too many sign-ins {whose} failed; try again in {-(-seconds // 60)} min", retry_after=seconds
+            )
+    return [subject for subject, _, _ in wanted]
+
+
+_COUNT = (
+    "INSERT INTO sign_in_attempts (subject, count, started_at) VALUES ($1, 1, now_ms()) "
+    "ON CONFLICT (subject) DO UPDATE SET "
+    "count = CASE WHEN sign_in_attempts.started_at <= now_ms() - $2 THEN 1 ELSE sign_in_attempts.count + 1 END, "
+    "started_at = CASE WHEN sign_in_attempts.started_at <= now_ms() - $2 THEN now_ms() "
+    "ELSE sign_in_attempts.started_at END "
+    "WHERE sign_in_attempts.count < $3 OR sign_in_attempts.started_at <= now_ms() - $2 RETURNING count"
+)
+
+
+def _network(address: str) -> str:
+    """Return what counts as one address: of IPv6 whoever has one has a /64 of them."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
+
+
+def _subject(kind: str, what: str) -> str:
+    return sha256(f"{kind}:{what}".encode(errors="surrogateescape")).hexdigest()

@@ -1,0 +1,51 @@
+"""Lines of the audit log, as JSON and as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from corral.platform.audit import Line
+from corral.runs.frames import moment
+
+
+class LineView(msgspec.Struct, kw_only=True):
+    """Who did what to what, when and from where."""
+
+    id: str
+    at: str
+    actor: str  #: key:<id>, user:<id>, run:<id> or runner:<id>; operator, or corral itself
+    actor_name: str | None  #: what that is called; null for runs, and for what is gone
+    action: str  #: as key.created
+    target_kind: str
+    target_id: str
+    address: str | None  #: of the caller; null for what the server does by itself
+    request_id: str | None
+    detail: dict[str, Any]  #: names, and what changed `from` what `to` what
+
+
+def line_view(line: Line, names: Mapping[str, str]) -> LineView:
+    """Show a line."""
+    return LineView(
+        id=line.id,
+        at=moment(line.at),
+        actor=line.actor,
+        actor_name=names.get(line.actor),
+        action=line.action,
+        target_kind=line.target_kind,
+        target_id=line.target_id,
+        address=line.address,
+        request_id=line.request_id,
+        detail=line.detail,
+    )
+
+
+HEADERS = LineView.__struct_fields__
+
+
+def line_row(view: LineView) -> list[object]:
+    """Return a line's cells; its detail is JSON in one of them."""
+    cells = msgspec.structs.asdict(view)
+    return [*list(cells.values())[:-1], msgspec.json.encode(view.detail).decode()]

@@ -1,0 +1,75 @@
+"""`corral backup` and `corral restore` as people run them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from tests.cli.conftest import Command
+from tests.conftest import ServerMaker
+
+VALUE = "a-value-that-is-in-no-backup"
+
+
+def test_a_running_server_is_backed_up_checked_and_restored(
+    corral: Command, make_server: ServerMaker, folder: Path
+) -> None:
+    server = make_server()
+    stored = corral("secrets", "set", "BACKED_UP", server=server, stdin=VALUE)
+    assert stored.code == 0, stored.err
+    archives = folder / "archives"
+    archives.mkdir()
+    done = corral("backup", str(archives), "--json", server=server)
+    assert done.code == 0, done.err
+    (archive,) = archives.iterdir()
+    told = done.json()
+    assert (told["file"], told["size"]) == (str(archive), archive.stat().st_size)
+    assert len(told["manifest"]["keys"]) == 1
+    with zipfile.ZipFile(archive) as packed:
+        data = packed.read("corral.db")
+    master = (server.data / "secret.key").read_bytes().strip()
+    for secret in (VALUE.encode(), server.key.encode(), master, (server.data / "key").read_bytes().strip()):
+        assert secret not in data
+
+    again = corral("backup", str(archive), server=server)
+    assert again.code == 1
+    assert "replaces nothing" in again.err
+    nowhere = corral("backup", str(folder / "none" / "a.zip"), server=server)
+    assert nowhere.code == 2
+    assert "no directory" in nowhere.err
+
+    proved = corral("backup", "--check", "--key", str(archive), "--json", server=server)
+    assert proved.json()["opened"] == 1
+    other = corral("backup", "--check", "--key", str(archive), CORRAL_DATA=str(folder / "other"))
+    assert other.code == 1
+    assert f"sealed under the master key {told['manifest']['keys'][0]}, and here is none" in other.err
+    assert "is whole" in corral("backup", "--check", str(archive), CORRAL_DATA=str(folder / "other")).out
+
+    busy = corral("restore", str(archive), "--replace", server=server)
+    assert busy.code == 1
+    assert "A server runs already" in busy.err
+    server.stop()
+    full = corral("restore", str(archive), server=server)
+    assert full.code == 1
+    assert "--replace" in full.err
+    restored = corral("restore", str(archive), "--replace", server=server)
+    assert restored.code == 0, restored.err
+    assert "before-restore-" in restored.out
+    server.restart()
+    with server.api() as api:
+        assert [one["key"] for one in api.get("/api/secrets?scope=org").json()] == ["BACKED_UP"]
+
+
+def test_without_a_database_there_is_nothing_to_back_up(corral: Command, folder: Path) -> None:
+    done = corral("backup", str(folder / "a.zip"), CORRAL_DATA=str(folder / "nothing"))
+    assert done.code == 2
+    assert "no database" in done.err
+    assert not (folder / "a.zip").exists()
+
+
+def test_with_postgresql_its_own_tools_are_named(corral: Command, folder: Path) -> None:
+    url = "postgres://corral@127.0.0.1:1/corral"
+    for arguments, tool in ((("backup", "a.zip"), "pg_dump"), (("restore", "a.zip"), "pg_restore")):
+        done = corral(*arguments, CORRAL_DATABASE_URL=url, CORRAL_DATA=str(folder))
+        assert done.code == 2
+        assert f"Use them: {tool}" in done.err

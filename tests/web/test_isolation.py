@@ -1,0 +1,257 @@
+"""Two orgs on one server: neither sees, lists, streams, guesses, counts or changes anything of the other."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+
+from corral.platform import keys
+from corral.platform.access import CALL_TOOLS
+from corral.platform.database import commit, sql
+from corral.web.app import routes
+from corral.web.routes import Route
+from tests.support.http import JSON, Api
+from tests.support.seeds import AGENT, PRICE, Seeds
+from tests.web.conftest import Running
+
+#: In every name and text of the org that must not be seen.
+MARK = "okapi"
+READS = [route for route in routes() if route.method == "GET" and not route.open]
+BY_ID = [route for route in routes() if "<" in route.path and not route.open and route.scope != CALL_TOOLS]
+#: Filters of lists, and what they name.
+FILTERS = {
+    "agent": "agent",
+    "assignee": "agent",
+    "task": "task",
+    "tree": "task",
+    "epic": "epic",
+    "run": "run",
+    "key": "key",
+    "before": "run",
+    "target_id": "mcp",
+    "team": "team",
+}
+#: What differs between two answers although they tell the same.
+_VARIES = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\d{4}-\d\d-\d\dT[\d:.]+Z?|crl_live_\w+|(?<=\"org\":{\"id\":)\d+"
+    r"|(?<=datetime=\")[^\"]+|\b\d+ (s|min|ms) ago\b"
+)
+_orgs = count(900)
+
+
+@dataclass
+class World:
+    """An org full of things, a curious one, and one like that which asks for things that never were."""
+
+    seeds: Seeds
+    stranger: Api
+    clueless: Api
+    ids: dict[str, list[str]]  #: what there is, by the word paths have for it
+
+
+async def other_org() -> str:
+    """Make an org with a full key; all are called alike, so that their answers may be compared."""
+    org, token = next(_orgs), keys.PREFIX + uuid.uuid4().hex
+
+    def unit() -> Any:
+        yield sql("INSERT INTO orgs (id, name, created_at) VALUES ($1, 'other', 0)", org)
+        yield from keys.insert(org, name="k", scopes="*", user_id=None, token=token)
+
+    await commit(unit())
+    return token
+
+
+def filled_org(api: Api) -> tuple[Seeds, dict[str, list[str]]]:
+    """Make one of everything, and mark it."""
+
+    def made(path: str, body: JSON) -> str:
+        answer = api.post(path, body=body)
+        assert answer.status_code in (200, 201), answer.text
+        return str(answer.json().get("id"))
+
+    seeds = Seeds(api)
+    agent = seeds.agent(seeds.hand.root, name=f"{MARK} agent", team=f"{MARK}-team", role=f"{MARK} role")
+    epic = made("/api/epics", {"title": f"{MARK} epic"})
+    task = made("/api/tasks", {"title": f"{MARK} task", "input": f"{MARK} input", "assignee": agent, "epic_id": epic})
+    claimed = seeds.hand.working(role=f"{MARK} worker", team=f"{MARK}-team")
+    said = {"text": f"{MARK} said", "model": f"{MARK}-model", "message_id": "x", "parent_tool_use_id": None}
+    asked = {"request_id": "r", "kind": "tool", "tool": "Bash", "input": {"command": MARK}, "cwd": seeds.hand.root}
+    spent = [{"source": "1", "model": f"{MARK}-model", "input_tokens": 31_337, "cost_micros": 1_000_000}]
+    session = {"session_id": str(uuid.uuid4()), "cli_version": "1", "model": "m", "permission_mode": "default"}
+    events: list[tuple[str, JSON]] = [
+        ("session.init", {**session, "tools": []}),
+        ("agent.message", said),
+        ("permission.requested", asked),
+    ]
+    numbered = [(n, kind, payload) for n, (kind, payload) in enumerate(events, 2)]
+    assert seeds.hand.send(claimed, *numbered, usage=spent)[0] == 200
+    message = made("/api/messages", {"to": agent, "text": f"{MARK} message"})
+    made("/api/secrets", {"key": f"{MARK}_SECRET".upper(), "value": f"{MARK} value"})
+    mcp = made(
+        "/api/mcps",
+        {"name": f"{MARK}-server", "transport": "stdio", "command": MARK, "enabled_for": "agents", "agents": [agent]},
+    )
+    budget = made(
+        "/api/budgets",
+        {"scope": "agent", "target": agent, "name": f"{MARK} budget", "limit_usd": 5, "period": "day", "hard": False},
+    )
+    key = api.post("/api/v1/keys", body={"name": f"{MARK} key", "scopes": ["runs:read"]}).json()["id"]
+    assert api.put("/api/usage/prices", body={"prices": [{**PRICE, "model": f"{MARK}-model"}]}).status_code == 200
+    (approval,) = [one["id"] for one in api.get("/api/approvals").json()]
+    return seeds, {
+        "agent": [agent, claimed["agent"]["id"]],
+        "task": [task],
+        "epic": [epic],
+        "run": [claimed["run_id"], seeds.ended],
+        "message": [message],
+        "mcp": [mcp],
+        "budget": [budget],
+        "key": [key],
+        "approval": [approval],
+        "team": [f"{MARK}-team"],
+        "runner": [str(seeds.hand.id), str(seeds.hand.card["uid"])],
+    }
+
+
+@pytest.fixture(scope="module")
+def world(running: Running) -> Iterator[World]:
+    with running.api() as api:
+        seeds, ids = filled_org(api)
+        with running.api(running.do(other_org())) as stranger, running.api(running.do(other_org())) as clueless:
+            yield World(seeds, stranger, clueless, ids)
+
+
+def named(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+def read(api: Api, path: str, **query: str) -> tuple[int, str]:
+    """Return an answer's status and text; of a stream what it says at once."""
+    headers = {**api._auth(), "Accept": "application/json"}
+    if path.endswith("/messages/stream"):
+        query = {"seconds": "0.1", **query}
+    answer = api.client.get(path, headers=headers, params=query, timeout=60)
+    return answer.status_code, answer.text
+
+
+def alike(told: tuple[int, str]) -> tuple[int, str]:
+    """Leave out what differs between two answers that tell the same."""
+    return told[0], _VARIES.sub("…", told[1])
+
+
+def about(route: Route, ids: dict[str, list[str]]) -> Iterator[str]:
+    """Yield this route's path for everything there is, of whatever kind."""
+    for id_ in [one for kind, found in ids.items() if kind != "team" for one in found]:
+        yield re.sub(r"<[a-z_]+>", id_, route.path)
+
+
+@pytest.mark.parametrize("route", READS, ids=named)
+def test_an_answer_is_the_same_whether_another_org_has_something_or_nothing(world: World, route: Route) -> None:
+    for path in about(route, world.ids) if "<" in route.path else [route.path]:
+        theirs = read(world.stranger, path)
+        assert MARK not in theirs[1].lower(), path
+        assert "31337" not in theirs[1].replace(",", ""), path
+        never = re.sub(r"[0-9a-f-]{36}", lambda _: str(uuid.uuid4()), path)
+        assert alike(theirs) == alike(read(world.clueless, never)), path
+
+
+@pytest.mark.parametrize("route", [one for one in READS if "<" not in one.path], ids=named)
+def test_no_filter_tells_what_another_org_has(world: World, route: Route) -> None:
+    for name, kind in FILTERS.items():
+        theirs, never = world.ids[kind][0], f"{uuid.uuid4()}"
+        told = [
+            read(api, route.path, **{name: one}) for api, one in ((world.stranger, theirs), (world.clueless, never))
+        ]
+        left = [(status, text.replace(one, "")) for (status, text), one in zip(told, (theirs, never), strict=True)]
+        assert left[0][0] < 500
+        assert MARK not in left[0][1].lower(), (route.path, name)
+        assert alike(left[0]) == alike(left[1]), (route.path, name)
+
+
+@pytest.mark.parametrize("route", BY_ID, ids=named)
+def test_what_another_org_has_is_not_found_and_stays_as_it_is(world: World, route: Route) -> None:
+    good = world.seeds.good(re.sub(r"<([a-z_]+)>", r"{\1}", named(route))) if not route.hidden else None
+    body = {"json": good.body} if good is not None and good.body is not None else {}
+    before = everything(world)
+    for path in about(route, world.ids):
+        headers = {**world.stranger._auth(), "Accept": "application/json"}
+        answer = world.stranger.client.request(route.method, path, headers=headers, **body)
+        # A runner's number counts in each org, and what has none yet is not there either.
+        assert answer.status_code in ({404} if not route.hidden else {400, 404}), (
+            path,
+            answer.status_code,
+            answer.text,
+        )
+    assert everything(world) == before
+
+
+def everything(world: World) -> list[tuple[int, str]]:
+    """Return what the org that is full sees of what is marked."""
+    kinds = {
+        "agent": "/api/agents",
+        "task": "/api/tasks",
+        "epic": "/api/epics",
+        "run": "/api/v1/runs",
+        "budget": "/api/budgets",
+    }
+    kinds |= {"key": "/api/v1/keys", "approval": "/api/approvals", "runner": "/api/v1/runners"}
+    seen = [
+        read(world.seeds.api, f"{kinds[kind]}/{id_}") for kind, ids in world.ids.items() if kind in kinds for id_ in ids
+    ]
+    lists = [read(world.seeds.api, path) for path in ("/api/mcps", "/api/secrets", "/api/usage", "/api/usage/prices")]
+    return [alike(one) for one in seen + lists]
+
+
+def test_nothing_new_may_refer_to_what_another_org_has(world: World) -> None:
+    ids = {kind: found[0] for kind, found in world.ids.items()}
+    mine = world.stranger.post("/api/agents", body={**AGENT, "name": "mine"}).json()["id"]
+    task = {"title": "t", "input": "i", "assignee": mine}
+    refused: list[tuple[str, JSON, str]] = [
+        ("/api/tasks", {**task, "assignee": ids["agent"]}, "assignee"),
+        ("/api/tasks", {**task, "requester": ids["agent"]}, "requester"),
+        ("/api/tasks", {**task, "epic_id": ids["epic"]}, "epic_id"),
+        ("/api/tasks", {**task, "parent": ids["task"]}, "parent"),
+        ("/api/tasks", {**task, "blocked_by": [ids["task"]]}, "blocked_by"),
+        ("/api/agents", {**AGENT, "name": "x", "manager": ids["agent"]}, "manager"),
+        ("/api/messages", {"to": ids["agent"], "text": "hi"}, "to"),
+        ("/api/messages", {"to": f"{MARK} agent", "text": "hi"}, "to"),
+        ("/api/messages", {"to": mine, "text": "hi", "reply_to": ids["message"]}, "reply_to"),
+        (
+            "/api/mcps",
+            {"name": "x", "transport": "stdio", "command": "x", "enabled_for": "agents", "agents": [ids["agent"]]},
+            "agents",
+        ),
+        ("/api/budgets", {"scope": "agent", "target": ids["agent"], "limit_usd": 5, "period": "day"}, "target"),
+        ("/api/budgets", {"scope": "task", "target": ids["task"], "limit_usd": 5, "period": "total"}, "target"),
+        ("/api/budgets", {"scope": "key", "target": ids["key"], "limit_usd": 5, "period": "day"}, "target"),
+        ("/api/secrets", {"key": "X", "value": "v", "scope": "agent", "agentId": ids["agent"]}, "agentId"),
+        (
+            "/api/v1/runs",
+            {"prompt": "p", "cwd": world.seeds.hand.root, "runnerId": world.seeds.hand.card["uid"]},
+            "runnerId",
+        ),
+    ]
+    before = everything(world)
+    for path, body, field in refused:
+        answer = world.stranger.post(path, body=body)
+        assert answer.status_code == 400, (path, body, answer.text)
+        assert field in answer.text
+        assert f"{MARK} " not in answer.text.replace(str(body.get(field)), "")
+    assert world.stranger.post("/api/run", body={"taskId": ids["task"]}).status_code == 404
+    assert everything(world) == before
+
+
+def test_a_stream_of_messages_carries_those_of_its_own_org_only(world: World) -> None:
+    mine = world.stranger.post("/api/agents", body={**AGENT, "name": "hears"}).json()["id"]
+    with world.stranger.stream("/api/messages/stream", query={"seconds": 2}) as heard:
+        world.seeds.api.post("/api/messages", body={"to": world.ids["agent"][0], "text": f"{MARK} news"})
+        world.stranger.post("/api/messages", body={"to": mine, "text": "good day"})
+        text = "".join(heard.iter_text())
+    assert "good day" in text
+    assert MARK not in text

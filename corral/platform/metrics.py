@@ -97,6 +97,7 @@ LATENCY = Histogram(
     bounds=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
 )
 REFUSALS = Counter("corral_limit_refusals", "Requests that a limit refused (429).")
+LIMIT_FALLBACKS = Counter("corral_limit_fallbacks", "Times that limits fell back to each server's own count.")
 STATEMENTS = Histogram(
     "corral_database_seconds",
     "What the database took: for a unit of work with its transaction, or for one statement, waiting for it included.",
@@ -125,7 +126,8 @@ LAG = Histogram(
 )
 
 COUNTERS: tuple[Counter, ...] = (
-    REQUESTS, REFUSALS, OUTAGES, BUS_OUTAGES, HINTS_DROPPED, CLAIMS, LAUNCHES, ENDED, BATCHES, EVENTS, DEAD_LETTERS,
+    REQUESTS, REFUSALS, LIMIT_FALLBACKS, OUTAGES, BUS_OUTAGES, HINTS_DROPPED, CLAIMS, LAUNCHES, ENDED, BATCHES, EVENTS,
+    DEAD_LETTERS,
 )  # fmt: skip
 HISTOGRAMS: tuple[Histogram, ...] = (LATENCY, STATEMENTS, PROVIDER_CALLS, LAG)
 

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from corral.base.logs import get_logger
+from corral.platform import metrics
 from corral.platform.limits import WINDOW, MemoryLimiter, Verdict, verdict
 
 log = get_logger()
@@ -116,6 +117,7 @@ class SharedLimiter:
             self._count_here(some)
             raise
         except _FAILURES as error:
+            metrics.LIMIT_FALLBACKS.of().add()
             log.warning("redis is away; requests are counted by each server alone", error=str(error))
             await self._hang_up()
             self._count_here([*some, *self._taken()])

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 def operate(data: Path | None, work: Callable[[], Awaitable[T]]) -> T:
     """Do something in the database of this machine's server, which may be serving from it."""
-    from corral.platform import database, plan_file, plans
+    from corral.platform import acting, database, plan_file, plans
     from corral.platform.settings import from_env
 
     if read(os.environ, "CORRAL_URL") and data is None and not read(os.environ, "CORRAL_DATABASE_URL"):
@@ -35,7 +35,8 @@ def operate(data: Path | None, work: Callable[[], Awaitable[T]]) -> T:
     async def at_work() -> T:
         await database.connect(settings)
         try:
-            return await work()
+            with acting.as_(acting.OPERATOR):
+                return await work()
         finally:
             await database.disconnect()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
+from corral.platform import audit
 from corral.platform.database import Duplicate, Row, Unit, commit, fetch, sql
 
 _EMAIL_LONGEST = 254
@@ -65,6 +66,19 @@ def create(*, name: str, email: str | None, password: str | None) -> Unit[str]:
     return user_id
 
 
+def revive(user_id: str, password: str) -> Unit[None]:
+    """Give an account without any way in, and in no org, a password (its hash). Raises Conflict if it has one."""
+    revived = yield sql(
+        "UPDATE users SET password = $2, password_changed_at = now_ms() WHERE id = $1 AND password IS NULL "
+        "AND NOT EXISTS (SELECT 1 FROM members m WHERE m.user_id = $1) "
+        "AND NOT EXISTS (SELECT 1 FROM identities i WHERE i.user_id = $1) RETURNING id",
+        user_id,
+        password,
+    )
+    if not revived:
+        raise Conflict("The account with this email has no password; sign in to it first, then open the link again")
+
+
 def email_of(text: str) -> str:
     """Return an email as it is stored and looked for. Raises BadRequest if it can be none."""
     email = unicodedata.normalize("NFC", text.strip()).lower()
@@ -88,6 +102,7 @@ _COLUMNS = "id, name, email, COALESCE(password, '') <> '' AS has_password"
 
 
 def _change(user_id: str, name: str | None, email: str | None) -> Unit[Account]:
+    before = yield sql("SELECT name, email FROM users WHERE id = $1", user_id)
     try:
         rows = yield sql(
             "UPDATE users SET name = COALESCE($2, name), email = COALESCE($3, email) WHERE id = $1 "  # noqa: S608
@@ -98,7 +113,10 @@ def _change(user_id: str, name: str | None, email: str | None) -> Unit[Account]:
         )
     except Duplicate as error:
         raise Conflict(_TAKEN) from error
-    return _account(rows, user_id)
+    account = _account(rows, user_id)
+    if changed := audit.changes(before[0], {"name": account.name, "email": account.email}):
+        yield from audit.note_everywhere(user_id, "account.changed", **changed)
+    return account
 
 
 def _account(rows: Sequence[Row], called: str) -> Account:

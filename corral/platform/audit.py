@@ -70,7 +70,10 @@ def values(
 ) -> tuple[Any, ...]:
     """Return the arguments of `insert`."""
     who = acting.now()
-    if who.org_id not in {None, org_id}:  # to this org, who is of another one is whoever looks after the server
+    if actor is None and who.org_id not in {
+        None,
+        org_id,
+    }:  # to this org, who is of another one is whoever looks after the server
         who = acting.OPERATOR
     told = msgspec.json.encode({name: _short(value) for name, value in detail.items() if value is not None}).decode()
     if len(told) > _DETAIL_MOST:
@@ -88,6 +91,13 @@ def note(
     `detail` is for people: names, and what changed from what to what. No value of a secret, and no prompt, is in it.
     """
     yield sql(_INSERT, *values(org_id, action, target_kind, target_id, detail, actor=actor))
+
+
+def note_everywhere(user_id: str, action: str, /, **detail: Any) -> Unit[None]:
+    """Write down what people change about their own account: in each org that they are in."""
+    rows = yield sql("SELECT org_id FROM members WHERE user_id = $1 ORDER BY no", user_id)
+    for row in rows:
+        yield from note(row["org_id"], action, "user", user_id, actor=f"user:{user_id}", **detail)
 
 
 def changes(

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
-from corral.platform import accounts, orgs, passwords, people, plans, sign_in
+from corral.platform import accounts, audit, orgs, passwords, people, plans, sign_in
 from corral.platform.access import Principal, Role
+from corral.platform.accounts import Account
 from corral.platform.database import Row, Unit, commit, fetch, sql
 from corral.platform.keys import digest
-from corral.platform.passwords import Recognised
 from corral.platform.settings import Settings
 from corral.platform.sign_in import Visit
 
@@ -123,15 +123,13 @@ async def accept(token: str, *, name: str, email: str, password: str, visit: Vis
     offer = await look(token)
     address = accounts.email_of(email)
     _check_email(offer.email, address)
-    recognised: Recognised | None = None
-    hashed: str | None = None
-    if await accounts.find(address) is not None:
-        recognised = await passwords.recognise(address, password, visit)
+    there = await accounts.find(address)
+    if there is not None and there.has_password:
+        account = passwords.confirm(await passwords.recognise(address, password, visit))
     else:
-        accounts.name_of(name)
-        hashed = await passwords.hashed_of(password)
+        account = _account(there, name, address, await passwords.hashed_of(password))
     session = new_token(32)
-    await commit(_accept(token, recognised, (name, address, hashed), session, visit))
+    await commit(_accept(token, account, address, session, visit))
     return session
 
 
@@ -139,7 +137,7 @@ async def join(token: str, by: Principal) -> int:
     """Let the signed-in caller into the invitation's org, which their session looks at from now on; return it."""
     org_id = await commit(_join(token, by))
     assert by.user_id is not None
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
     return org_id
 
 
@@ -213,32 +211,37 @@ def _create(by: Principal, role: Role, email: str | None, *, ms: int, token: str
         by.actor,
         ms,
     )
+    yield from audit.note(by.org_id, "invitation.created", "invitation", id_, role=role.value, email=email)
     return _invitation(rows[0])
 
 
 def _revoke(org_id: int, invitation_id: str) -> Unit[Invitation]:
-    rows = yield sql(
-        "UPDATE invitations SET revoked_at = COALESCE(revoked_at, now_ms()) WHERE org_id = $1 AND id = $2 "  # noqa: S608
-        f"AND accepted_at IS NULL RETURNING {_COLUMNS}",
+    revoked = yield sql(
+        "UPDATE invitations SET revoked_at = now_ms() WHERE org_id = $1 AND id = $2 AND accepted_at IS NULL "
+        "AND revoked_at IS NULL RETURNING email",
         org_id,
         invitation_id,
     )
-    if rows:
-        return _invitation(rows[0])
-    if (yield sql("SELECT 1 FROM invitations WHERE org_id = $1 AND id = $2", org_id, invitation_id)):
+    if revoked:
+        yield from audit.note(org_id, "invitation.revoked", "invitation", invitation_id, email=revoked[0]["email"])
+    rows = yield sql(f"SELECT {_COLUMNS} FROM invitations WHERE org_id = $1 AND id = $2", org_id, invitation_id)  # noqa: S608
+    if not rows:
+        raise NotFound(f"There is no invitation {invitation_id}")
+    if rows[0]["accepted_at"] is not None:
         raise Conflict("Somebody has come in by this invitation; remove them instead")
-    raise NotFound(f"There is no invitation {invitation_id}")
+    return _invitation(rows[0])
 
 
-def _accept(
-    token: str, recognised: Recognised | None, new: tuple[str, str, str | None], session: str, visit: Visit
-) -> Unit[None]:
-    name, email, hashed = new
-    if recognised is not None:
-        yield from passwords.confirm(recognised)
-        user_id = recognised.user_id
-    else:
-        user_id = yield from accounts.create(name=name, email=email, password=hashed)
+def _account(there: Account | None, name: str, email: str, hashed: str) -> Unit[str]:
+    """Make an account, or give a password to the one that somebody left behind who never had one; return its id."""
+    if there is None:
+        return (yield from accounts.create(name=name, email=email, password=hashed))
+    yield from accounts.revive(there.id, hashed)
+    return there.id
+
+
+def _accept(token: str, account: Unit[str], email: str, session: str, visit: Visit) -> Unit[None]:
+    user_id = yield from account
     invitation = yield from use(token, user_id, email)
     yield from sign_in.begin(user_id, session, "password", visit, org_id=invitation.org_id)
 

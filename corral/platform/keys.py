@@ -122,14 +122,14 @@ async def owner(key_id: str) -> str | None:
 async def change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Key:
     """Change what a key is called (`name`) or how often it may call (`rate_limit`)."""
     key = await commit(_change(org_id, key_id, fields))
-    _tell(key_id)
+    tell(key_id)
     return key
 
 
 async def revoke(org_id: int, key_id: str) -> Key:
     """End a key at once; a second time changes nothing."""
     key = await commit(_revoke(org_id, key_id))
-    _tell(key_id)
+    tell(key_id)
     return key
 
 
@@ -207,7 +207,7 @@ async def write_last_used() -> None:
 
 
 def doubt(user_id: str) -> None:
-    """Ask the database about this person's keys when they are used next; other servers do so within a second."""
+    """Ask the database about this person's keys when they are used next, and not in a second."""
     for hashed in [hashed for hashed, (principal, _) in _known.items() if principal.user_id == user_id]:
         del _known[hashed]
 
@@ -305,7 +305,8 @@ def _revoke(org_id: int, key_id: str) -> Unit[Key]:
     return _found(rows, key_id)
 
 
-def _tell(key_id: str) -> None:
+def tell(key_id: str) -> None:
+    """Let whoever listens know, after the commit, that a key was changed or has ended."""
     drop(key_id)
     for listener in _listeners:
         listener(key_id)

@@ -95,7 +95,7 @@ async def switch(by: Principal, org_id: int) -> None:
     """Let the caller's session look at another org that they are in. Raises NotFound if they are not."""
     await commit(_switch(by, org_id))
     assert by.user_id is not None
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
 
 
 def lock(org_id: int) -> Unit[None]:
@@ -130,13 +130,18 @@ def _create(name: str, by: Principal, token: str | None) -> Unit[Org]:
         by.user_id,
         Role.OWNER.value,
     )
+    yield from audit.note(org_id, "org.created", "org", str(org_id), actor=f"user:{by.user_id}", name=name)
+    yield from audit.note(by.org_id, "org.created", "org", str(org_id), name=name)
     if token is not None:
         yield from keys.insert(org_id, name="first key", scopes="*", user_id=by.user_id, token=token)
     return Org(org_id, name, Role.OWNER)
 
 
 def _rename(org_id: int, name: str) -> Unit[None]:
+    rows = yield sql("SELECT name FROM orgs WHERE id = $1", org_id)
     yield sql("UPDATE orgs SET name = $2 WHERE id = $1", org_id, name)
+    if changed := audit.changes(rows[0], {"name": name}):
+        yield from audit.note(org_id, "org.changed", "org", str(org_id), **changed)
 
 
 def _switch(by: Principal, org_id: int) -> Unit[None]:
@@ -148,6 +153,8 @@ def _switch(by: Principal, org_id: int) -> Unit[None]:
     )
     if not rows:
         raise NotFound(f"You are in no org {org_id}")
+    if org_id != by.org_id:
+        yield from audit.note(org_id, "sign_in.switched", "user", by.user_id or "", actor=by.actor)
 
 
 def _bootstrap(chosen: str) -> Unit[Bootstrapped]:

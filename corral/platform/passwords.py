@@ -18,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from corral.base.errors import BadRequest, Forbidden, RateLimited, Unauthorized
 from corral.base.ids import new_token
-from corral.platform import accounts, sign_in, throttle
+from corral.platform import accounts, audit, sign_in, throttle
 from corral.platform.access import Principal
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.sign_in import Visit
@@ -71,8 +71,8 @@ async def recognise(email: str, password: str, visit: Visit) -> Recognised:
     return Recognised(rows[0]["id"], rows[0]["password_changed_at"], rehashed)
 
 
-def confirm(recognised: Recognised) -> Unit[None]:
-    """Raise Unauthorized if the password was changed since it was shown; until the commit nobody changes it."""
+def confirm(recognised: Recognised) -> Unit[str]:
+    """Return whose password was shown; Unauthorized if it was changed since. Until the commit nobody changes it."""
     same = yield sql(
         "UPDATE users SET password = COALESCE($3, password) WHERE id = $1 AND COALESCE(password_changed_at, 0) = $2 "
         "RETURNING id",
@@ -82,6 +82,7 @@ def confirm(recognised: Recognised) -> Unit[None]:
     )
     if not same:
         raise Unauthorized(_WRONG)
+    return recognised.user_id
 
 
 async def change(by: Principal, *, current: str | None, new: str) -> None:
@@ -99,7 +100,7 @@ async def change(by: Principal, *, current: str | None, new: str) -> None:
             raise Forbidden("current is not the password that you have now")
         await throttle.succeeded(entered)
     await commit(_change(by, stored, await hashed_of(new)))
-    sign_in.doubt(by.user_id)
+    sign_in.tell(by.user_id)
 
 
 async def needs_current(by: Principal) -> bool:
@@ -181,5 +182,7 @@ def _change(by: Principal, was: str | None, hashed: str) -> Unit[None]:
     )
     if not changed:
         raise Forbidden("Your password has just been changed elsewhere")
+    assert by.user_id is not None
+    yield from audit.note_everywhere(by.user_id, "password.changed")
     yield sql("DELETE FROM sign_ins WHERE user_id = $1 AND hash <> $2", by.user_id, by.sign_in or "")
     yield sql("UPDATE sign_in_links SET used_at = now_ms() WHERE user_id = $1 AND used_at IS NULL", by.user_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
-from corral.platform import keys, orgs, plans, sign_in
+from corral.platform import audit, keys, orgs, plans, sign_in
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Row, Unit, commit, fetch, sql
 
@@ -47,14 +47,16 @@ async def get(org_id: int, user_id: str) -> Person:
 async def change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Person:
     """Make somebody something else in the org. Raises Conflict if it would be left without an owner."""
     await commit(_change_role(org_id, user_id, role, by))
-    _doubt(user_id)
+    sign_in.tell(user_id)
     return await get(org_id, user_id)
 
 
 async def remove(org_id: int, user_id: str, by: Principal) -> Person:
     """Take somebody out of the org: their keys in it end, and their sign-ins look at another org of theirs, or end."""
-    person = await commit(_remove(org_id, user_id, by))
-    _doubt(user_id)
+    person, ended = await commit(_remove(org_id, user_id, by))
+    for key_id in ended:
+        keys.tell(key_id)
+    sign_in.tell(user_id)
     return person
 
 
@@ -77,6 +79,7 @@ def admit(org_id: int, user_id: str, role: Role) -> Unit[None]:
         user_id,
         role.value,
     )
+    yield from audit.note(org_id, "member.joined", "user", user_id, actor=f"user:{user_id}", role=role.value)
     yield from _keep_old_columns(user_id)
 
 
@@ -95,11 +98,13 @@ def _change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Unit[N
     if was == Role.OWNER and role != Role.OWNER:
         yield from _keep_an_owner(org_id, user_id)
     yield sql("UPDATE members SET role = $3 WHERE org_id = $1 AND user_id = $2", org_id, user_id, role.value)
+    if changed := audit.changes({"role": was.value}, {"role": role.value}):
+        yield from audit.note(org_id, "member.changed", "user", user_id, **changed)
     yield from _keep_old_columns(user_id)
     yield from _withdraw(org_id, user_id, role)
 
 
-def _remove(org_id: int, user_id: str, by: Principal) -> Unit[Person]:
+def _remove(org_id: int, user_id: str, by: Principal) -> Unit[tuple[Person, list[str]]]:
     yield from orgs.lock(org_id)
     rows = yield sql(f"{_PEOPLE} AND m.user_id = $2", org_id, user_id)
     if not rows:
@@ -111,8 +116,9 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[Person]:
         yield from _keep_an_owner(org_id, user_id)
     yield from _withdraw(org_id, user_id, None)
     yield sql("DELETE FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
-    yield sql(
-        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND user_id = $2 AND revoked_at IS NULL",
+    ended = yield sql(
+        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND user_id = $2 AND revoked_at IS NULL "
+        "RETURNING id",
         org_id,
         user_id,
     )
@@ -128,7 +134,9 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[Person]:
     else:
         yield sql("DELETE FROM sign_ins WHERE user_id = $1", user_id)
     yield from _keep_old_columns(user_id)
-    return person
+    action = "member.left" if user_id == by.user_id else "member.removed"
+    yield from audit.note(org_id, action, "user", user_id, name=person.name, role=person.role.value)
+    return person, [row["id"] for row in ended]
 
 
 def _role(org_id: int, user_id: str) -> Unit[Role]:
@@ -182,11 +190,6 @@ def _keep_old_columns(user_id: str) -> Unit[None]:
         yield sql("UPDATE users SET org_id = $2, role = $3 WHERE id = $1", user_id, rows[0]["org_id"], rows[0]["role"])
     else:
         yield sql("UPDATE users SET role = 'viewer' WHERE id = $1", user_id)
-
-
-def _doubt(user_id: str) -> None:
-    keys.doubt(user_id)
-    sign_in.doubt(user_id)
 
 
 #: What makes an invitation one that may still be accepted.

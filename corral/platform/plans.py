@@ -13,7 +13,7 @@ import msgspec
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.logs import get_logger
-from corral.platform import orgs
+from corral.platform import audit, orgs
 from corral.platform.database import Unit, commit, fetch, sql
 
 log = get_logger()
@@ -161,7 +161,10 @@ async def set_plan(org_id: int, name: str | None) -> Plan:
 
 
 def _set(org_id: int, name: str | None) -> Unit[Plan]:
-    rows = yield sql("UPDATE orgs SET plan = $2 WHERE id = $1 RETURNING id", org_id, name)
+    rows = yield sql("SELECT plan FROM orgs WHERE id = $1", org_id)
     if not rows:
         raise NotFound(f"There is no org {org_id}")
+    yield sql("UPDATE orgs SET plan = $2 WHERE id = $1", org_id, name)
+    if changed := audit.changes(rows[0], {"plan": name}):
+        yield from audit.note(org_id, "plan.changed", "plan", str(org_id), **changed)
     return _plans.of(name)

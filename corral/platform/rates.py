@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corral.base.errors import NotFound
+from corral.platform import audit
 from corral.platform.database import Rows, Unit, commit, sql
 
 
@@ -22,8 +23,10 @@ def _get(org_id: int) -> Unit[int | None]:
 
 
 def _change(org_id: int, limit: int | None) -> Unit[None]:
-    rows = yield sql("UPDATE orgs SET rate_limit = $2 WHERE id = $1 RETURNING rate_limit", org_id, limit)
-    _found(rows, org_id)
+    before = yield from _get(org_id)
+    yield sql("UPDATE orgs SET rate_limit = $2 WHERE id = $1", org_id, limit)
+    if changed := audit.changes({"rate_limit": before}, {"rate_limit": limit}):
+        yield from audit.note(org_id, "limits.changed", "limits", str(org_id), **changed)
 
 
 def _found(rows: Rows, org_id: int) -> int | None:

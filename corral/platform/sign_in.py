@@ -7,12 +7,13 @@ page behind it posts the token.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from corral.base.errors import Forbidden, NotFound, Unauthorized
 from corral.base.ids import new_id, new_token
-from corral.platform import accounts, audit
+from corral.platform import accounts, audit, keys
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.keys import digest
@@ -27,6 +28,10 @@ _AGENT_LONGEST = 300
 
 #: How somebody has shown who they are.
 Means = Literal["link", "password", "oidc"]
+
+#: Called with the id of a person of whom something has changed, after the commit; the composition root has others told.
+Listener = Callable[[str], None]
+_listeners: list[Listener] = []
 
 #: hash → who it is, and until when (monotonic) that is believed.
 _known: dict[str, tuple[Principal, float]] = {}
@@ -91,6 +96,7 @@ def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int
         visit.agent[:_AGENT_LONGEST],
         SESSION_SECONDS * 1000,
     )
+    yield from audit.note(org_id, "sign_in.begun", "user", user_id, actor=f"user:{user_id}", means=means)
     return org_id
 
 
@@ -132,8 +138,8 @@ async def authenticate(session: str) -> Principal | None:
 async def sign_out(principal: Principal) -> None:
     """End this console session."""
     if principal.sign_in is not None:
-        _known.pop(principal.sign_in, None)
         await commit(_sign_out(principal.org_id, principal.sign_in))
+        tell(principal.user_id or "")
 
 
 async def write_last_used() -> None:
@@ -148,8 +154,22 @@ async def sweep() -> None:
     await fetch("DELETE FROM sign_ins WHERE expires_at < now_ms()")
 
 
+def on_change(listener: Listener) -> None:
+    """Call `listener` when what a person may do has changed; the composition root registers it."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def tell(user_id: str) -> None:
+    """Let whoever listens know, after the commit, that a person may do other things now, or looks at another org."""
+    doubt(user_id)
+    for listener in _listeners:
+        listener(user_id)
+
+
 def doubt(user_id: str) -> None:
-    """Ask the database about this person's sessions when they are used next; other servers do so within a second."""
+    """Ask the database about this person's sessions and keys when they are used next, and not in a second."""
+    keys.doubt(user_id)
     for hashed in [hashed for hashed, (principal, _) in _known.items() if principal.user_id == user_id]:
         del _known[hashed]
 

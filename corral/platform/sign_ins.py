@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corral.base.errors import BadRequest, NotFound
-from corral.platform import sign_in
+from corral.platform import audit, sign_in
 from corral.platform.access import Principal
 from corral.platform.database import Row, Unit, commit, fetch, sql
 
@@ -57,20 +57,20 @@ async def is_current(by: Principal, sign_in_id: str) -> bool:
 async def end_own(by: Principal, sign_in_id: str) -> None:
     """End one of the caller's own sign-ins, whichever org it looks at."""
     assert by.user_id is not None
-    await commit(_end("user_id = $2", sign_in_id, by.user_id))
-    sign_in.doubt(by.user_id)
+    await commit(_end("user_id = $2", sign_in_id, by.user_id, actor=by.actor))
+    sign_in.tell(by.user_id)
 
 
 async def end_others(by: Principal) -> None:
     """End all of the caller's sign-ins but the one that asks."""
     assert by.user_id is not None
-    await fetch("DELETE FROM sign_ins WHERE user_id = $1 AND hash <> $2", by.user_id, by.sign_in or "")
-    sign_in.doubt(by.user_id)
+    await commit(_end_others(by))
+    sign_in.tell(by.user_id)
 
 
 async def end_in_org(org_id: int, sign_in_id: str) -> None:
     """End a sign-in that looks at this org."""
-    sign_in.doubt(await commit(_end("org_id = $2", sign_in_id, org_id)))
+    sign_in.tell(await commit(_end("org_id = $2", sign_in_id, org_id)))
 
 
 async def _page(by: Principal, where: str, args: Sequence[Any], limit: int, before: str | None) -> list[SignIn]:
@@ -89,11 +89,19 @@ async def _page(by: Principal, where: str, args: Sequence[Any], limit: int, befo
     return [_sign_in(row, by) for row in rows]
 
 
-def _end(whose: str, sign_in_id: str, of: object) -> Unit[str]:
-    rows = yield sql(f"DELETE FROM sign_ins WHERE id = $1 AND {whose} RETURNING user_id", sign_in_id, of)  # noqa: S608
+def _end(whose: str, sign_in_id: str, of: object, *, actor: str | None = None) -> Unit[str]:
+    query = f"DELETE FROM sign_ins WHERE id = $1 AND {whose} RETURNING org_id, user_id"  # noqa: S608 - ours
+    rows = yield sql(query, sign_in_id, of)
     if not rows:
         raise NotFound(f"There is no sign-in {sign_in_id}")
+    yield from audit.note(rows[0]["org_id"], "sign_in.ended", "user", rows[0]["user_id"], actor=actor)
     return str(rows[0]["user_id"])
+
+
+def _end_others(by: Principal) -> Unit[None]:
+    query = "DELETE FROM sign_ins WHERE user_id = $1 AND hash <> $2 RETURNING org_id, user_id"
+    for row in (yield sql(query, by.user_id, by.sign_in or "")):
+        yield from audit.note(row["org_id"], "sign_in.ended", "user", row["user_id"], actor=by.actor)
 
 
 _COLUMNS = (

@@ -78,6 +78,8 @@ PLACEMENTS = "placements"
 SUPPLIES = "supplies"
 #: One topic for all keys that change or end; a hint is the key's id.
 KEYS = "keys"
+#: One topic for all people of whom something changes; a hint is the person's id.
+PEOPLE = "people"
 #: One topic for all orgs whose runners register; a hint is the org's number.
 MACHINES = "machines"
 
@@ -105,6 +107,11 @@ def bus_topic(org_id: int) -> str:
 def key_changed(key_id: str) -> None:
     """Tell every server that a key has changed or ended."""
     bus.current().publish(KEYS, key_id.encode())
+
+
+def person_changed(user_id: str) -> None:
+    """Tell every server that a person may do other things now, or looks at another org."""
+    bus.current().publish(PEOPLE, user_id.encode())
 
 
 #: How often a unit that gave way to another is begun anew.

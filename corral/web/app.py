@@ -152,12 +152,19 @@ async def _running(settings: Settings, hurry: asyncio.Event | None) -> AsyncIter
         await database.disconnect()
 
 
+def _share(channel: Bus) -> None:
+    """Tell the other servers of changes to what they remember, and hear of theirs."""
+    keys.on_change(hints.key_changed)
+    sign_in.on_change(hints.person_changed)
+    channel.listen(hints.PEOPLE, lambda user_id: sign_in.doubt(user_id.decode()))
+    runners.listen()
+
+
 @contextlib.asynccontextmanager
 async def _working(server: Server, settings: Settings) -> AsyncIterator[None]:
     """Join the bus, and start what happens without a request: loops, and the platform's own agents."""
     following.listen()
     deleting.on_deletion(conversation.forget)
-    keys.on_change(hints.key_changed)
     needs.need_no_key(settings.provider_keys)
     channel = _bus(settings)
     bus.use(channel)
@@ -167,7 +174,7 @@ async def _working(server: Server, settings: Settings) -> AsyncIterator[None]:
     await server.limiter.start()
     room, feeds = waiting.reset(), feed.reset(sse.frame)
     room.open()
-    runners.listen()
+    _share(channel)
     _add_loops(server.supervisor, server, settings)
     server.supervisor.start()
     engine = Engine(settings, OwnTools())
@@ -179,8 +186,9 @@ async def _working(server: Server, settings: Settings) -> AsyncIterator[None]:
         await engine.stop(_GRACE)
         await server.drain(_GRACE)
         await server.supervisor.stop(_GRACE)
-        with contextlib.suppress(Unavailable):
-            await server.presence.leave()
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await server.presence.leave()
         feeds.close()
         room.close()
         await server.limiter.stop()

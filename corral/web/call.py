@@ -77,7 +77,8 @@ class Call:
     @property
     def visit(self) -> Visit:
         """Where somebody who signs in by this call does so from."""
-        return Visit(self.address, self.request.headers.getone("user-agent", ""))
+        agent = self.request.headers.getone("user-agent", "")
+        return Visit(self.address, "".join(letter for letter in agent if letter.isprintable()))
 
     @property
     def is_head(self) -> bool:

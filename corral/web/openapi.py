@@ -41,7 +41,7 @@ _SAID = {
     204: "There is nothing to tell; of a stream: nothing newer, and nothing will follow.",
     400: "The request is not valid; the message names the field.",
     401: "The key or the session is missing or unknown.",
-    403: "The key lacks the scope, or the person the role, that the message names.",
+    403: "The key lacks the scope, the person the role, or the org's plan the room or the feature, that is named.",
     404: "There is no such thing in this org.",
     409: "The thing is not in a state that allows this, or the name is taken.",
     413: "The body is too large.",

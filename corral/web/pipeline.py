@@ -175,6 +175,8 @@ def _within(verdict: Verdict | None) -> None:
 
 def _allowed(call: Call, principal: Principal, route: Route) -> None:
     access.require(principal, route.scope, route.role)
+    if route.person and principal.sign_in is None:
+        raise Forbidden("This is about whoever is signed in; a key has no profile and no browser")
     if route.feature is not None:
         plans.require(principal.plan, route.feature)
     if route.operators and principal.org_id != orgs.FIRST_ORG:

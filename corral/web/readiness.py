@@ -13,6 +13,7 @@ from corral import bus
 from corral.base.errors import Unavailable
 from corral.base.supervisor import Loop
 from corral.platform import database, migrating
+from corral.platform.database import Rows
 
 if TYPE_CHECKING:
     from corral.web.server import Server
@@ -58,6 +59,7 @@ class Prober:
         self._server = server
         self._looking = asyncio.Lock()
         self._last: tuple[float, Readiness] | None = None
+        self._asking: asyncio.Task[Rows] | None = None
 
     async def look(self) -> Readiness:
         """Return how it is now."""
@@ -73,7 +75,7 @@ class Prober:
     async def _look(self) -> Readiness:
         from corral import __version__
 
-        (stored, migrations, ms), answers = await asyncio.gather(_database(), bus.current().healthy())
+        (stored, migrations, ms), answers = await asyncio.gather(self._database(), bus.current().healthy())
         checks = [
             self._serving(),
             stored,
@@ -93,24 +95,38 @@ class Prober:
             return Check(SERVING, False, "The server is about to end")
         return Check(SERVING, True, "Requests are taken")
 
+    async def _database(self) -> tuple[Check, Check, float | None]:
+        begun = time.monotonic()
+        try:
+            rows = await self._migrations()
+        except Unavailable:
+            return _away("The database cannot be reached")
+        if rows is None:
+            return _away(f"The database has not answered within {_PATIENCE:g} s")
+        ms = round((time.monotonic() - begun) * 1000, 2)
+        if missing := migrating.shipped() - {(row["app"], row["name"]) for row in rows}:
+            words = f"{len(missing)} migrations have not been applied; run `corral migrate`"
+            return Check(DATABASE, True, "It answers"), Check(MIGRATIONS, False, words), ms
+        return Check(DATABASE, True, "It answers"), Check(MIGRATIONS, True, "The tables are up to date"), ms
 
-async def _database() -> tuple[Check, Check, float | None]:
-    begun = time.monotonic()
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            rows = await database.fetch("SELECT app, name FROM tortoise_migrations")
-    except TimeoutError:
-        words = f"The database has not answered within {_PATIENCE:g} s"
-        return Check(DATABASE, False, words), Check(MIGRATIONS, False, "Not known: the database is away"), None
-    except Unavailable:
-        words = "The database cannot be reached"
-        return Check(DATABASE, False, words), Check(MIGRATIONS, False, "Not known: the database is away"), None
-    ms = round((time.monotonic() - begun) * 1000, 2)
-    missing = migrating.shipped() - {(row["app"], row["name"]) for row in rows}
-    if missing:
-        words = f"{len(missing)} migrations have not been applied; run `corral migrate`"
-        return Check(DATABASE, True, "It answers"), Check(MIGRATIONS, False, words), ms
-    return Check(DATABASE, True, "It answers"), Check(MIGRATIONS, True, "The tables are up to date"), ms
+    async def _migrations(self) -> Rows | None:
+        """Ask the database; None if it takes too long. A driver may swallow a cancellation, so nobody waits for one."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(_applied(), name="readiness")
+        asking = self._asking
+        done, _ = await asyncio.wait({asking}, timeout=_PATIENCE)
+        if not done:
+            asking.cancel()
+            return None
+        return asking.result() if not asking.cancelled() else None
+
+
+async def _applied() -> Rows:
+    return await database.fetch("SELECT app, name FROM tortoise_migrations")
+
+
+def _away(words: str) -> tuple[Check, Check, None]:
+    return Check(DATABASE, False, words), Check(MIGRATIONS, False, "Not known: the database is away"), None
 
 
 def _loops(loops: Sequence[Loop], *, is_away: bool) -> Check:

@@ -41,6 +41,7 @@ class Extras(TypedDict, total=False):
     open: bool  #: needs no token
     operators: bool  #: for those alone who run the servers: the first org, or who sends their token
     anybody: bool  #: needs no scope: every key and person may
+    person: bool  #: only who is signed in may: no key has what it is about
     feature: str  #: what the org's plan must include
     counted: bool  #: against the key's requests a minute
     repeatable: bool  #: takes an Idempotency-Key
@@ -68,6 +69,7 @@ class Route:
     feature: str | None
     status: int
     open: bool
+    person: bool
     operators: bool
     counted: bool
     repeatable: bool
@@ -195,6 +197,7 @@ def _route(routes: Routes, method: str, path: str, handler: Handler, extras: Ext
         feature=feature,
         status=extras.get("status", 200),
         open=is_open,
+        person=extras.get("person", False),
         operators=extras.get("operators", False),
         counted=extras.get("counted", not is_open),
         repeatable=extras.get("repeatable", False) and not is_open,

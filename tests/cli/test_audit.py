@@ -36,5 +36,9 @@ def test_what_cannot_be_meant_is_said(corral: Command, hand_server: Server) -> N
 
 
 def test_what_is_done_on_the_servers_machine_is_the_operators_doing(corral: Command, hand_server: Server) -> None:
-    lines = corral("audit", "--actor", "operator", "--json", server=hand_server).json()
+    corral("limits", "set", "99999", "--org", "1", server=hand_server)
+    corral("limits", "set", "default", "--org", "1", server=hand_server)
+    lines = corral("audit", "--actor", "operator", "--json", "--limit", "1000", server=hand_server).json()
     assert {"org.created", "key.created", "sign_in_link.created"} <= {line["action"] for line in lines}
+    assert [line["action"] for line in lines[:2]] == ["limits.changed", "limits.changed"]
+    assert lines[0]["detail"] == {"from": {"rate_limit": 99999}, "to": {"rate_limit": None}}

@@ -21,7 +21,8 @@ def test_an_org_has_a_limit_for_all_its_keys(make_server: ServerMaker) -> None:
 
 def test_a_plan_shows_what_is_used_of_it_and_switches_off_what_it_lacks(make_server: ServerMaker, folder: Path) -> None:
     (folder / "plans.toml").write_text(
-        'default = "free"\n[plans.free]\nlimits = { agents = 1, runners = 1 }\nfeatures = { budgets = false }\n'
+        'default = "free"\n[plans.free]\nlimits = { agents = 1, runners = 1 }\n'
+        "features = { budgets = false, audit_export = false }\n"
     )
     server = make_server(env={"CORRAL_PLANS": str(folder / "plans.toml")})
     with server.api() as api:
@@ -40,6 +41,10 @@ def test_a_plan_shows_what_is_used_of_it_and_switches_off_what_it_lacks(make_ser
         assert off.status_code == 403
         assert "Your plan, free, does not include budgets" in off.json()["error"]
         assert api.get("/api/budgets").status_code == 200
+        assert api.get("/api/audit").status_code == 200
+        export = api.get("/api/audit", headers={"Accept": "text/csv"})
+        assert export.status_code == 403
+        assert "does not include exports of the audit log (audit_export)" in export.text
 
 
 def test_without_plans_nothing_is_limited(quiet: Api) -> None:

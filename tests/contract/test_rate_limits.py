@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.contract.conftest import launched
+from tests.support.cluster import Cluster
 from tests.support.http import Api
 from tests.support.server import Server
 
@@ -63,3 +65,14 @@ def test_open_streams_and_the_runner_protocol_do_not_count(limited: Server) -> N
             response.read()
         api.post("/api/v1/runners/register", body={})
     assert int(api.get("/api/v1/runs").headers["RateLimit-Remaining"]) == before - 1
+
+
+def test_of_240_requests_at_once_at_three_servers_exactly_120_pass(cluster: Cluster) -> None:
+    with cluster.api() as owner:
+        made = owner.post("/api/v1/keys", body={"name": "exact", "scopes": ["*"], "rate_limit": 120})
+    before = dict(cluster.balancer.served)
+    with cluster.api(made.json()["key"]) as api, ThreadPoolExecutor(40) as threads:
+        answers = list(threads.map(lambda _: api.get("/api/v1/runs", query={"limit": 1}).status_code, range(240)))
+    assert sorted(answers) == [200] * 120 + [429] * 120
+    asked = [cluster.balancer.served[port] - before[port] for port in before]
+    assert asked == [80, 80, 80]

@@ -14,6 +14,7 @@ from tests.flows.fleet import Fleet
 from tests.support.cluster import Cluster
 from tests.support.http import JSON, follow
 from tests.support.model import Model
+from tests.support.people import PASSWORD, newcomer, signed_in
 from tests.support.postgres import Mortal
 from tests.support.redis import Redis
 from tests.support.server import Server
@@ -47,6 +48,27 @@ def test_a_run_launched_on_one_is_run_and_watched_and_cancelled_through_the_othe
     one.wait(stalled, "RUNNING")
     one.cancel(stalled)
     two.wait(stalled, "CANCELLED")
+
+
+def test_who_is_thrown_out_through_one_is_out_of_the_other_within_a_second(pair: tuple[Server, Server]) -> None:
+    first, second = pair
+    one, two = first.api(), second.api()
+    ada = newcomer(one, "admin")
+    there, key = signed_in(two, ada.email), two.as_key(ada.by_key().key)
+    assert [api.get("/api/me").status_code for api in (ada, there, key)] == [200] * 3
+    here = next(found["id"] for found in ada.get("/api/sign-ins").json() if not found["current"])
+    assert ada.delete("/api/sign-ins/:id", here).status_code == 200
+    eventually(lambda: there.get("/api/me").status_code == 401, within=1.5, every=0.1)
+    assert one.patch("/api/people/:id", ada.id, body={"role": "viewer"}).status_code == 200
+    eventually(lambda: key.get("/api/me").json()["role"] == "viewer", within=1.5, every=0.1)
+    assert one.delete("/api/people/:id", ada.id).status_code == 200
+    eventually(lambda: key.get("/api/me").status_code == 401, within=1.5, every=0.1)
+    wrong = [{"email": "nobody@example.com", "password": PASSWORD}] * 11
+    tried = [
+        api.as_key(None).post("/api/sign-ins", body=body) for api, body in zip([one, two] * 6, wrong, strict=False)
+    ]
+    assert [answer.status_code for answer in tried] == [401] * 10 + [429]  # counted by both together
+    assert int(tried[-1].headers["Retry-After"]) > 60
 
 
 @pytest.fixture

@@ -88,6 +88,26 @@ async def test_each_of_many_at_once_is_known_by_who_began_it() -> None:
     assert all(line.actor == line.target_id for line in lines)
 
 
+async def test_who_acts_is_known_where_units_run_in_the_databases_thread(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if settings.is_embedded:
+        monkeypatch.setattr(database._embedded, "_waits", True)
+    with acting.as_(Acting("user:7", "10.1.2.3")):
+        await note()
+    (line,) = await audit.page(1, Only(), limit=10)
+    assert (line.actor, line.address) == ("user:7", "10.1.2.3")
+
+
+async def test_who_is_of_another_org_is_its_operator_and_a_person_of_both_is_themself() -> None:
+    with acting.as_(Acting("user:7", "10.1.2.3", "request-1", org_id=2)):
+        await commit(audit.note(1, "secrets.rotated", "master_key", "k"))
+        await commit(audit.note(1, "sign_in.ended", "user", "7", actor="user:7"))
+    own, other = await audit.page(1, Only(), limit=10)
+    assert (other.actor, other.address, other.request_id) == ("operator", None, None)
+    assert (own.actor, own.address, own.request_id) == ("user:7", "10.1.2.3", "request-1")
+
+
 async def test_no_line_is_changed_and_none_deleted_that_is_not_old(settings: Settings) -> None:
     await note(target="new")
     await aged(29)

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
-from corral.platform import invitations, keys, orgs, passwords, people, sign_in
+from corral.platform import invitations, keys, orgs, passwords, people, plans, sign_in
 from corral.platform.access import Principal, Role
 from corral.platform.database import fetch
 from corral.platform.orgs import Bootstrapped
+from corral.platform.plans import Plan, Plans
 from corral.platform.settings import Settings
 from corral.platform.sign_in import Visit
 from tests.platform.team import employ, hire, signed_in
@@ -27,6 +28,12 @@ async def accept(token: str, email: str = "new@example.com", password: str = GOO
     found = await sign_in.authenticate(session)
     assert found is not None
     return found
+
+
+async def elsewhere(boss: Principal) -> Principal:
+    """The same person, looking at another org of theirs."""
+    second = await orgs.create("Second", boss)
+    return await signed_in(boss.user_id or "", org_id=second.id)
 
 
 async def test_who_is_invited_makes_an_account_and_is_signed_in(boss: Principal, settings: Settings) -> None:
@@ -92,6 +99,22 @@ async def test_who_has_an_account_shows_its_password(boss: Principal) -> None:
         await accept(token, email="ada@example.com", password="somebody else's")
     back = await accept(token, email="ada@example.com")
     assert (back.user_id, back.role) == (ada, Role.VIEWER)
+
+
+async def test_who_left_without_ever_having_a_password_comes_back_with_one(boss: Principal) -> None:
+    ada = await hire(boss.org_id, email="ada@example.com")
+    _, token = await invitations.create(await elsewhere(boss), role=Role.MEMBER, email="ada@example.com")
+    with pytest.raises(
+        Conflict, match="no password"
+    ):  # they sign in by links, and whoever has this one may not be them
+        await accept(token, email="ada@example.com")
+    await people.remove(boss.org_id, ada, boss)
+    await fetch("INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ('i', 's', $1, 1)", ada)
+    with pytest.raises(Conflict, match="no password"):
+        await accept(token, email="ada@example.com")
+    await fetch("DELETE FROM identities")
+    assert (await accept(token, email="ada@example.com")).user_id == ada
+    assert await passwords.sign_in_with("ada@example.com", GOOD, HERE)
 
 
 async def test_who_is_in_the_org_does_not_use_up_what_is_for_others(boss: Principal) -> None:
@@ -169,3 +192,27 @@ async def test_an_accepted_one_is_not_revoked_and_months_later_it_is_gone(boss: 
     await fetch("UPDATE invitations SET expires_at = expires_at - $1", 100 * 24 * 3600 * 1000)
     await invitations.sweep()
     assert await invitations.page(boss.org_id, limit=9) == []
+
+
+async def test_a_seat_is_a_person_or_an_open_invitation_and_a_plan_has_so_many(
+    boss: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Plan("small", limits={"seats": 3})
+    monkeypatch.setattr(plans, "_plans", Plans({"small": small}, small))
+    tries = [invitations.create(boss, role=Role.MEMBER) for _ in range(5)]
+    made = await asyncio.gather(*tries, return_exceptions=True)
+    assert len([one for one in made if isinstance(one, tuple)]) == 2
+    assert {one.message for one in made if isinstance(one, Forbidden)} == {
+        "Your plan, small, allows 3 people and open invitations (seats), and you have reached that"
+    }
+    _, token = next(one for one in made if isinstance(one, tuple))
+    new = await accept(token)  # who comes in takes the invitation's own seat
+    assert new.user_id
+    with pytest.raises(Forbidden, match="seats"):
+        await invitations.create(boss, role=Role.MEMBER)
+    await people.remove(boss.org_id, new.user_id, boss)
+    await invitations.create(boss, role=Role.MEMBER, email="ada@example.com")
+    await invitations.create(boss, role=Role.MEMBER, email="ada@example.com")  # in the place of the one before
+    monkeypatch.setattr(plans, "_plans", Plans({"small": small}, Plan("tiny", limits={"seats": 1})))
+    (ada, _) = await invitations.page(boss.org_id, limit=9, open_only=True)
+    assert ada.email == "ada@example.com"

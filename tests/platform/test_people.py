@@ -103,16 +103,21 @@ async def test_of_owners_who_all_leave_at_once_one_stays(org: Bootstrapped) -> N
     assert len(await people.page(org.org_id, limit=10)) == 1
 
 
-async def test_who_is_removed_is_out_at_once_and_so_are_their_keys(boss: Principal) -> None:
+async def test_who_is_removed_is_out_at_once_and_so_are_their_keys(
+    boss: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ada = await hire(boss.org_id, Role.ADMIN)
     hers = await session(ada)
     link = await sign_in.make_link(boss.org_id, ada)
-    _, token = await keys.create(boss.org_id, name="hers", scopes=["*"], user_id=ada)
+    her_key, token = await keys.create(boss.org_id, name="hers", scopes=["*"], user_id=ada)
     as_her = await sign_in.authenticate(hers)
     assert as_her is not None
     assert await keys.authenticate(token) is not None
     invitation, way_back = await invitations.create(as_her, role=Role.ADMIN)
+    told: list[str] = []
+    monkeypatch.setattr(keys, "_listeners", [told.append])
     assert (await people.remove(boss.org_id, ada, boss)).id == ada
+    assert told == [her_key.id]
     assert (sign_in.recall(hers), keys.recall(token)) == (None, None)
     assert (await sign_in.authenticate(hers), await keys.authenticate(token)) == (None, None)
     assert not await fetch("SELECT 1 FROM sign_ins WHERE user_id = $1", ada)

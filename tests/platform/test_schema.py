@@ -19,7 +19,8 @@ from corral.platform.settings import Settings
 
 #: What takes something away that a version before uses, or asks for something that it does not give, in SQL.
 TAKES = re.compile(
-    r"\b(DROP (?!TRIGGER|FUNCTION|INDEX)|RENAME\b|SET NOT NULL|ALTER COLUMN)|ADD COLUMN(?!.*DEFAULT).*NOT NULL"
+    r"\b(DROP (?!TRIGGER|FUNCTION|INDEX|NOT NULL|DEFAULT)|RENAME\b|SET NOT NULL|ALTER COLUMN \w+ (?!SET DEFAULT|DROP)|"
+    r"ADD COLUMN(?!.*DEFAULT).*NOT NULL)"
 )
 #: Migrations that do so all the same, and why no version that is still in use minds.
 ALLOWED: dict[str, str] = {}

@@ -256,6 +256,9 @@ def _import() -> Path:
         await database.disconnect()
 
     asyncio.run(migrate())
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(30)  # that of a connection that was closed a moment ago
     assert threading.active_count() == 1, threading.enumerate()
     gc.collect()
     gc.freeze()

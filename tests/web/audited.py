@@ -92,6 +92,7 @@ PAGES = {
     "POST /app/prices/remove": "prices.changed",
     "POST /app/keys": "key.created",
     "POST /app/keys/<key_id>/revoke": "key.revoked",
+    "POST /app/keys/<key_id>/limit": "key.changed",
     "POST /app/settings": "policy.changed",
     "POST /app/sign-in": "sign_in.begun",
     "POST /app/sign-out": "sign_in.ended",
@@ -101,6 +102,9 @@ PAGES = {
 UNWRITTEN = {
     "POST /api/v1/runners/<id>/poll": "renews a lease and takes work, which nobody decides; the run's log has it",
     "POST /api/v1/runs/<id>/events": "is the run's log",
+    "POST /app/invitation": "shows what an invitation offers",
+    "POST /app/sign-in/provider": "leads to the provider; whoever comes back has a line",
+    "POST /app/profile/identities": "leads to the provider; the identity that comes back has a line",
     "POST /api/v1/runners/<id>/commands/<command_id>": "tells how something went that has its line",
 }
 
@@ -172,6 +176,7 @@ def forms(seeds: Seeds) -> dict[str, Callable[[], tuple[str, dict[str, Any]]]]:
         "POST /app/prices/remove": lambda: ("", {"model": own_price(seeds)}),
         "POST /app/keys": lambda: ("", {"name": "k", "scopes": ["runs:read"]}),
         "POST /app/keys/<key_id>/revoke": lambda: (seeds.key(), {}),
+        "POST /app/keys/<key_id>/limit": lambda: (seeds.key(), {"rate_limit": "77"}),
         "POST /app/settings": lambda: ("", {**policy, "due_hours": 3}),
     }
 

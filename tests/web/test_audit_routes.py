@@ -7,14 +7,16 @@ import re
 import pytest
 
 from corral.platform import sign_in
+from corral.platform.database import fetch
 from corral.web.app import routes
 from tests.support.http import JSON, Api
 from tests.support.seeds import Seeds
-from tests.web import audited
+from tests.web import audited, audited_people
+from tests.web.audited_people import Company
 from tests.web.conftest import Person, Running
 
 WRITING = {f"{route.method} {route.path}": route for route in routes() if route.method != "GET"}
-WRITTEN = audited.API | audited.PAGES
+WRITTEN = audited.API | audited.PAGES | audited_people.PEOPLE
 
 
 def test_every_route_that_writes_is_thought_about() -> None:
@@ -69,7 +71,24 @@ def test_signing_in_and_out_is_written_down_as_the_persons_doing(running: Runnin
     assert (line["action"], line["actor_name"], line["address"]) == ("sign_in.begun", "member", "127.0.0.1")
 
 
-@pytest.mark.parametrize("label", audited.UNWRITTEN)
+@pytest.fixture(scope="module")
+def company(running: Running) -> Company:
+    return Company(running)
+
+
+@pytest.mark.parametrize("label", audited_people.PEOPLE)
+def test_what_is_done_to_people_orgs_and_limits_is_written_down(running: Running, company: Company, label: str) -> None:
+    answer = audited_people.requests(company)[label]()
+    assert answer.status_code < 400, answer.text
+    query = "SELECT action, actor, target_id, address FROM audit WHERE request_id = $1"
+    written = running.do(fetch(query, answer.headers["x-request-id"]))
+    assert audited_people.PEOPLE[label] in [row["action"] for row in written]
+    for row in written:
+        assert row["actor"].startswith(("user:", "key:"))
+        assert row["address"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("label", [one for one in audited.UNWRITTEN if "/api/" in one])
 def test_what_runners_tell_in_the_course_of_a_run_leaves_no_line(seeds: Seeds, label: str) -> None:
     good = seeds.good(re.sub(r"<(\w+)>", r"{\1}", label))
     before = seeds.api.get("/api/audit").json()

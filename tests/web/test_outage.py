@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from corral.base import logs
 from corral.platform import postgres
 from tests.support.http import Api
 from tests.support.redis import Redis
@@ -69,6 +71,12 @@ def _pump(a: socket.socket, b: socket.socket, speaks: threading.Event) -> None:
                 b.sendall(data)
     with contextlib.suppress(OSError):
         b.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> None:
+    """Without a set-up each failure of a loop is drawn with its variables, which keeps the loop for seconds."""
+    logs.set_up("json", "warning", sys.__stderr__)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from corral.base.errors import BadRequest
+from corral.platform import plans
+from corral.platform.plans import Plan, Plans
 from corral.platform.sign_on import options
 from corral.platform.sign_on.provider import Provider
 from corral.web.console.sign_on import COOKIE
@@ -53,6 +55,15 @@ def left(browser: httpx.Client) -> str:
     found = _LEADS_ON.search(answer.text)
     assert found is not None
     return unescape(found[1])
+
+
+def test_a_plan_may_lack_it(browser: httpx.Client, oidc: Oidc, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = Plan("free", features={"sso": False})
+    monkeypatch.setattr(plans, "_plans", Plans({"free": free}, free))
+    refused = browser.get(oidc.answer(left(browser), "eve@example.org"))
+    assert refused.status_code == 403
+    assert "Your plan, free, does not include sign-in with a provider (sso)" in refused.text
+    assert "corral_session" not in browser.cookies
 
 
 def test_the_way_there_and_back_begins_a_session(browser: httpx.Client, oidc: Oidc) -> None:

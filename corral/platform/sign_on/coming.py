@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import Conflict, NotFound
 from corral.base.ids import new_token
-from corral.platform import accounts, invitations, people, plans, sign_in
+from corral.platform import accounts, audit, invitations, people, plans, sign_in
 from corral.platform.access import Principal
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.sign_in import Visit
@@ -152,7 +152,7 @@ def _connect(found: Identity, by: Principal, options: SignOn) -> Unit[None]:
 
 
 def _disconnect(by: Principal, no: int) -> Unit[None]:
-    gone = yield sql("DELETE FROM identities WHERE no = $1 AND user_id = $2 RETURNING no", no, by.user_id)
+    gone = yield sql("DELETE FROM identities WHERE no = $1 AND user_id = $2 RETURNING issuer", no, by.user_id)
     if not gone:
         raise NotFound
     ways = yield sql(
@@ -162,6 +162,8 @@ def _disconnect(by: Principal, no: int) -> Unit[None]:
     )
     if not ways:
         raise Conflict("Set an email and a password first: without, you could not sign in any more")
+    assert by.user_id is not None
+    yield from audit.note_everywhere(by.user_id, "identity.disconnected", issuer=gone[0]["issuer"])
 
 
 def _keep(found: Identity, user_id: str) -> Unit[None]:
@@ -171,6 +173,7 @@ def _keep(found: Identity, user_id: str) -> Unit[None]:
         found.subject,
         user_id,
     )
+    yield from audit.note_everywhere(user_id, "identity.connected", issuer=found.issuer)
 
 
 def _name(found: Identity) -> str:

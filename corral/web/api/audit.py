@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from corral.platform import audit, keys, orgs
+from corral.platform import audit, keys, orgs, plans
 from corral.platform.access import Role
 from corral.platform.audit import Line, Only
 from corral.web.answers import Answer
@@ -66,14 +66,17 @@ class LineList(msgspec.Struct):
 @route.get("/api/audit", scope="audit:read", role=Role.ADMIN, answer=LineList, csv=True)
 async def list_audit(call: Call, query: AuditAsked) -> LineList | Answer | None:
     """List who did what to what, when and from where, newest first. As text/csv without a limit: all of them."""
-    if wants_csv(call.request, query.format) and query.limit is None:
+    is_csv = wants_csv(call.request, query.format)
+    if is_csv:
+        plans.require(call.caller.plan, "audit_export")
+    if is_csv and query.limit is None:
         return await stream_csv(call.request, HEADERS, _all(call, query), _FILE)
     found = await audit.page(call.org_id, query.only, limit=query.size + 1, before=query.before)
     if len(found) > query.size:
         found = found[: query.size]
         call.link_next(**_asked(query), limit=query.size, before=found[-1].id)
     views = await _views(call, found)
-    if wants_csv(call.request, query.format):
+    if is_csv:
         return as_csv(HEADERS, map(line_row, views), _FILE)
     return LineList(views)
 

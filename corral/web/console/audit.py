@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from corral.base.errors import BadRequest
-from corral.platform import acting, audit, orgs
+from corral.platform import acting, audit, orgs, plans
 from corral.platform.access import Role
 from corral.platform.audit import Only
 from corral.web import answers
@@ -56,6 +56,7 @@ async def audit_page(call: Call, query: AuditQuery) -> Answer:
         path=_path({**asked, "before": query.before}),
         people=await _people(call.org_id, query.actor, shown), actions=audit_views.ACTIONS, known=audit_views.KNOWN,
         export=_export(only, since, until), days=call.settings.audit_days,
+        may_export=plans.current().of(call.caller.plan).has("audit_export"),
         same_actor=lambda line: _path({**asked, "actor": line.actor}),
         same_thing=lambda line: _path({"target": line.target_id}),
         newest=_path(asked) if query.before else None,

@@ -63,13 +63,30 @@ ACTIONS = {
         "budget.deleted": "deleted",
         "prices.changed": "set",
     },
-    "Access": {
-        "org.created": "set up",
-        "key.created": "made",
-        "key.revoked": "revoked",
+    "People": {
+        "member.joined": "joined",
+        "member.changed": "changed the role of",
+        "member.removed": "removed",
+        "member.left": "left",
+        "invitation.created": "made",
+        "invitation.revoked": "revoked",
+        "account.changed": "changed their account",
+        "password.changed": "changed their password",
+        "identity.connected": "connected an identity",
+        "identity.disconnected": "disconnected an identity",
         "sign_in_link.created": "made a sign-in link for",
         "sign_in.begun": "signed in",
+        "sign_in.switched": "came from another org",
         "sign_in.ended": "signed out",
+    },
+    "Access": {
+        "org.created": "set up",
+        "org.changed": "changed",
+        "key.changed": "changed",
+        "limits.changed": "changed",
+        "plan.changed": "changed",
+        "key.created": "made",
+        "key.revoked": "revoked",
         "policy.changed": "changed",
     },
 }
@@ -80,7 +97,7 @@ _KINDS = {
     "mcp": "MCP server",
     "master_key": "master key",
     "prices": "prices of the org’s own, version",
-    **dict.fromkeys(("org", "policy", "user"), ""),
+    **dict.fromkeys(("org", "policy", "limits", "plan", "user"), ""),
 }
 #: Where things of a kind are looked at: by their id, or all of them.
 _PATHS = {
@@ -93,13 +110,20 @@ _PATHS = {
     "mcp": "/app/mcps/{}",
     "budget": "/app/budgets/{}",
     "key": "/app/keys",
+    "invitation": "/app/people",
+    "user": "/app/people",
     "policy": "/app/settings",
     "prices": "/app/prices",
 }
 _GONE = ("run.deleted", "epic.deleted", "mcp.deleted", "budget.deleted", "secret.deleted")
 _SYSTEM = {acting.CORRAL.actor: "Corral", acting.OPERATOR.actor: "The operator", acting.NOBODY: "Somebody"}
-_ONLY_ONE = {"org": "this org", "policy": "the rules for delegation"}
-_SHOWN = ("name", "title")
+_ONLY_ONE = {
+    "org": "the org",
+    "policy": "the rules for delegation",
+    "limits": "how often keys may call",
+    "plan": "the plan",
+}
+_SHOWN = ("name", "title", "email")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +205,11 @@ def _view(line: Line, who: Mapping[str, str], names: Mapping[str, str]) -> LineV
 def _thing(line: Line, names: Mapping[str, str]) -> str:
     """Return what it was done to: by the name it had, else by the end of its id."""
     if line.target_kind in _ONLY_ONE:
-        return _ONLY_ONE[line.target_kind]
+        return " ".join([_ONLY_ONE[line.target_kind], line.detail.get("name") or ""]).strip()
     if line.actor == f"user:{line.target_id}":
         return ""
     if line.target_kind == "user":
-        return names.get(f"user:{line.target_id}", "somebody who is gone")
+        return names.get(f"user:{line.target_id}") or line.detail.get("name") or "somebody who is gone"
     named = next((str(line.detail[name]) for name in _SHOWN if line.detail.get(name)), None)
     if named is None and line.target_kind == "agent":
         named = names.get(line.target_id)

@@ -11,7 +11,7 @@ from corral.platform.invitations import Offer
 from corral.web import answers, cookies, csrf
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console.page import open_page, own
+from corral.web.console.page import open_page
 from corral.web.errors import headers_of, meaning_of
 from corral.web.pipeline import authenticated
 from corral.web.routes import Routes
@@ -60,10 +60,9 @@ async def accept_invitation_from_page(call: Call, form: Accept) -> Answer:
     return redirect("/app/runs", headers={"set-cookie": cookies.signed_in(call, session)})
 
 
-@route.post("/app/invitation/join", scope="people:read", repeatable=False)
+@route.post("/app/invitation/join", scope="people:read", person=True, repeatable=False)
 async def join_from_page(call: Call, form: Token) -> Answer:
     """Come in as who is signed in."""
-    own(call)
     try:
         await invitations.join(form.token, call.caller)
     except CorralError as error:

@@ -9,7 +9,7 @@ from corral.platform import orgs
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console.page import own, page
+from corral.web.console.page import page
 from corral.web.routes import Routes
 
 route = Routes("console", hidden=True, content=answers.HTML)
@@ -27,10 +27,9 @@ class NewOrg(msgspec.Struct):
     name: str = ""
 
 
-@route.post("/app/orgs/switch", scope="people:read", repeatable=False)
+@route.post("/app/orgs/switch", scope="people:read", person=True, repeatable=False)
 async def switch_org_from_page(call: Call, form: Switch) -> Answer:
     """Look at another of the caller's orgs, from its first page on."""
-    own(call)
     await orgs.switch(call.caller, form.org)
     return redirect("/app/runs")
 
@@ -41,10 +40,9 @@ async def new_org_page(call: Call) -> Answer:
     return await page(call, "org_form.html", "people", form=NewOrg(), errors={})
 
 
-@route.post("/app/orgs/new", scope="people:read", repeatable=False)
+@route.post("/app/orgs/new", scope="people:read", person=True, repeatable=False)
 async def make_org_from_page(call: Call, form: NewOrg) -> Answer:
     """Make an org, and look at it."""
-    own(call)
     try:
         made = await orgs.create(form.name, call.caller)
     except BadRequest as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sanic.request import Request
 
-from corral.base.errors import CorralError, Forbidden, Unauthorized
+from corral.base.errors import CorralError, Unauthorized
 from corral.platform import orgs
 from corral.platform.access import Principal, Role
 from corral.runs import approvals
@@ -55,9 +55,8 @@ def may(call: Call, scope: str, role: Role) -> bool:
 
 
 def own(call: Call) -> str:
-    """Return the id of whoever is signed in. Raises Forbidden for a key: it has no profile and no browsers."""
-    if call.caller.sign_in is None or call.caller.user_id is None:
-        raise Forbidden("This is about whoever is signed in, and a key is nobody")
+    """Return the id of whoever is signed in, on a route that is for persons only."""
+    assert call.caller.user_id is not None, "nobody signs in without an account"
     return call.caller.user_id
 
 

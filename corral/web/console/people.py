@@ -62,7 +62,7 @@ class Invite(msgspec.Struct):
     """Who is invited as what."""
 
     email: str = ""
-    role: str = Role.MEMBER.value
+    role: str = ""
     days: str = "7"
 
 
@@ -156,7 +156,7 @@ async def _page(
         older=f"/app/people?before={found[_MOST - 1].id}" if len(found) > _MOST else "", before=before,
         invitations=[InvitationView(one, names.get(one.invited_by, "an API key")) for one in open_ones],
         may_change=may_change, roles=[(role, MEANS[role]) for role in Role if role in given], days=_DAYS,
-        form=form or Invite(), errors=errors or {}, made=made, problem=problem,
+        form=form or Invite(role=Role.MEMBER.value), errors=errors or {}, made=made, problem=problem,
     )  # fmt: skip
 
 

@@ -48,13 +48,13 @@ class PasswordForm(msgspec.Struct):
     again: str = ""
 
 
-@route.get("/app/profile", scope="people:read")
+@route.get("/app/profile", scope="people:read", person=True)
 async def profile_page(call: Call, query: Saved) -> Answer:
     """Show the caller's account."""
     return await _page(call, said=_SAID.get(query.saved, ""))
 
 
-@route.post("/app/profile", scope="people:read", repeatable=False)
+@route.post("/app/profile", scope="people:read", person=True, repeatable=False)
 async def change_account_from_page(call: Call, form: AccountForm) -> Answer:
     """Change what the caller is called, and the email that they sign in with."""
     try:
@@ -64,10 +64,9 @@ async def change_account_from_page(call: Call, form: AccountForm) -> Answer:
     return redirect("/app/profile?saved=account")
 
 
-@route.post("/app/profile/password", scope="people:read", repeatable=False)
+@route.post("/app/profile/password", scope="people:read", person=True, repeatable=False)
 async def change_password_from_page(call: Call, form: PasswordForm) -> Answer:
     """Set the caller's password, and end their other sign-ins."""
-    own(call)
     if form.password != form.again:
         return await _page(call, errors={"again": "This is not the same password."}, status=400)
     try:
@@ -78,10 +77,9 @@ async def change_password_from_page(call: Call, form: PasswordForm) -> Answer:
     return redirect("/app/profile?saved=password")
 
 
-@route.post("/app/profile/identities/<no>/disconnect", scope="people:read", repeatable=False)
+@route.post("/app/profile/identities/<no>/disconnect", scope="people:read", person=True, repeatable=False)
 async def disconnect_identity(call: Call, form: Nothing, no: str) -> Answer:
     """Take an identity from the caller's account."""
-    own(call)
     try:
         await coming.disconnect(call.caller, int(no) if no.isascii() and no.isdigit() else 0)
     except Conflict as error:
@@ -89,10 +87,9 @@ async def disconnect_identity(call: Call, form: Nothing, no: str) -> Answer:
     return redirect("/app/profile?saved=disconnected")
 
 
-@route.post("/app/profile/leave", scope="people:read", repeatable=False)
+@route.post("/app/profile/leave", scope="people:read", person=True, repeatable=False)
 async def leave_org_from_page(call: Call, form: Nothing) -> Answer:
     """Take the caller out of the org; the sign-in looks at another one of theirs, or ends."""
-    own(call)
     elsewhere = len(await orgs.mine(call.caller)) > 1
     try:
         await people.leave(call.caller)

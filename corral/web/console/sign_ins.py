@@ -13,7 +13,7 @@ from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
 from corral.web.console import browsers
-from corral.web.console.page import SIGN_IN, away_to, back_to, may, own, page
+from corral.web.console.page import SIGN_IN, away_to, back_to, may, page
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
 
@@ -39,10 +39,9 @@ class Older(msgspec.Struct):
     before: str | None = None
 
 
-@route.get(PATH, scope="people:read")
+@route.get(PATH, scope="people:read", person=True)
 async def sign_ins_page(call: Call, query: Older) -> Answer:
     """List where the caller is signed in, and for admins who else is in this org."""
-    own(call)
     mine = await sign_ins.own(call.caller, limit=_MOST)
     is_admin = may(call, "people:write", Role.ADMIN)
     found = await sign_ins.of_org(call.caller, limit=_MOST + 1, before=query.before) if is_admin else []
@@ -54,19 +53,17 @@ async def sign_ins_page(call: Call, query: Older) -> Answer:
     )  # fmt: skip
 
 
-@route.post("/app/sign-ins/<sign_in_id>/end", scope="people:read", repeatable=False)
+@route.post("/app/sign-ins/<sign_in_id>/end", scope="people:read", person=True, repeatable=False)
 async def end_sign_in_from_page(call: Call, form: Nothing, sign_in_id: str) -> Answer:
     """End one of the caller's sign-ins."""
-    own(call)
     is_current = await sign_ins.is_current(call.caller, sign_in_id)
     await sign_ins.end_own(call.caller, sign_in_id)
     return away_to(call, SIGN_IN) if is_current else back_to(call, PATH)
 
 
-@route.post("/app/sign-ins/end-others", scope="people:read", repeatable=False)
+@route.post("/app/sign-ins/end-others", scope="people:read", person=True, repeatable=False)
 async def end_other_sign_ins_from_page(call: Call, form: Nothing) -> Answer:
     """End all of the caller's sign-ins but this one."""
-    own(call)
     await sign_ins.end_others(call.caller)
     return back_to(call, PATH)
 

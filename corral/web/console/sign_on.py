@@ -57,7 +57,7 @@ async def go_to_provider(call: Call, form: Begin) -> Answer:
         return sign_in.refused(call, error)
 
 
-@route.post("/app/profile/identities", feature="sso", scope="people:read", repeatable=False)
+@route.post("/app/profile/identities", feature="sso", scope="people:read", person=True, repeatable=False)
 async def connect_identity(call: Call, form: Nothing) -> Answer:
     """Send the browser to the provider, to come back as whom this account is to be connected with."""
     return await _leave(call, flow.begin(user_id=own(call)))

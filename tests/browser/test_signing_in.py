@@ -23,7 +23,7 @@ def test_a_link_signs_in_once_and_its_token_leaves_the_address_bar(
     again = open_console(shared_server, signed_in=False)
     again.page.goto(link)
     expect(again.page.get_by_role("alert")).to_contain_text("does not sign you in")
-    expect(again.page.get_by_text("corral sign-in")).to_be_visible()
+    expect(again.page.get_by_text("corral sign-in", exact=True)).to_be_visible()
 
 
 def test_a_page_without_a_session_leads_to_signing_in_and_says_how(

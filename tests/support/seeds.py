@@ -167,6 +167,8 @@ class Seeds:
             "GET /api/approvals/{id}": lambda: Request({"id": self.approval()}),
             "POST /api/v1/keys": lambda: Request({}, {"name": "k", "scopes": ["runs:read"]}),
             "GET /api/v1/keys/{id}": lambda: Request({"id": self.key()}),
+            "PATCH /api/v1/limits": lambda: Request({}, {"rate_limit": None}),
+            "PATCH /api/v1/keys/{id}": lambda: Request({"id": self.key()}, {"name": "renamed"}),
             "DELETE /api/v1/keys/{id}": lambda: Request({"id": self.key()}),
             "POST /api/secrets": lambda: Request({}, {"key": "SEED", "value": "v"}),
             "DELETE /api/secrets": lambda: Request({}, query={"key": self.secret()}),

@@ -108,9 +108,10 @@ def test_what_a_budget_has_paused_is_counted_as_waiting_until_a_person_keeps_it_
 ) -> None:
     hand, admin = ByHand(full, "stopped"), person("admin")
     hand.register()
-    claimed = hand.working(team="stopped")
+    full.post("/api/agents", body={**AGENT, "name": "first of the team", "team": "stopped"}).raise_for_status()
     form = {**FORM, "scope": "team", "team": "stopped", "limit": "2", "hard": "true"}
     budget = admin.post("/app/budgets", **form).headers["Location"]
+    claimed = hand.working(team="stopped")
     run = f"/app/runs/{claimed['run_id']}"
 
     def waiting() -> int:

@@ -28,7 +28,7 @@ class ReadyAsked(msgspec.Struct, forbid_unknown_fields=True):
     exclude: Annotated[str, msgspec.Meta(max_length=100)] = ""  #: names of checks, with commas between
 
 
-@route.get("/api/ready", open=True, answer=Readiness, also=(503,))
+@route.get("/api/ready", open=True, answer=Readiness, also=(400, 503))
 async def ready(call: Call, query: ReadyAsked) -> Answer:
     """Tell whether this server should be sent requests: 200, or 503 with what is wrong."""
     names = query.exclude.split(",") if query.exclude else []

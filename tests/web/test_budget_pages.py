@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
+from tests.support.seeds import AGENT
 from tests.support.waiting import eventually
 from tests.web.conftest import Person, Running
 from tests.web.test_secret_pages import an_agent

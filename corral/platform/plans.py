@@ -156,7 +156,10 @@ async def set_plan(org_id: int, name: str | None) -> Plan:
     """Give an org a plan; None: the default one. For operators alone."""
     if name is not None and name not in _plans.by_name:
         known = ", ".join(sorted(_plans.by_name))
-        raise BadRequest(f"There is no plan {name!r}; there are {known}", field="plan")
+        raise BadRequest(
+            f"There is no plan {name!r}; there are {known}, by the file that CORRAL_PLANS names where this is run",
+            field="plan",
+        )
     return await commit(_set(org_id, name))
 
 

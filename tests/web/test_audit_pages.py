@@ -99,3 +99,9 @@ def test_an_action_that_no_word_is_known_for_is_shown_all_the_same(running: Runn
 def many(kind: str, count: int) -> Unit[None]:
     for n in range(count):
         yield from audit.note(1, f"{kind}.made", kind, str(n))
+
+
+def test_what_has_no_name_has_no_link_either(person: PersonMaker) -> None:
+    page = person("admin").get("/app/audit?action=sign_in.begun")
+    assert "sign_in.begun" in page
+    assert ">open</a>" not in page

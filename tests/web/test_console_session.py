@@ -100,3 +100,13 @@ def test_the_console_is_not_counted(running: Running, browser: httpx.Client, mon
         answer = browser.get("/api/v1/runs")
         assert answer.status_code == 200
         assert "RateLimit-Limit" not in answer.headers
+
+
+def test_who_came_by_a_link_alone_is_told_how_to_come_back(browser: httpx.Client) -> None:
+    page = browser.get("/app/people").text
+    assert "Set an email and a password" in page
+    session = {"Origin": str(browser.base_url).rstrip("/")}
+    assert browser.patch("/api/me", json={"email": "owner@example.com"}, headers=session).status_code == 200
+    new = {"password": "correct horse battery"}
+    assert browser.put("/api/me/password", json=new, headers=session).status_code == 200
+    assert "Set an email and a password" not in browser.get("/app/people").text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
-from corral.platform import invitations, orgs, people
+from corral.platform import accounts, invitations, orgs, people
 from corral.platform.access import Role
 from corral.platform.invitations import Invitation
 from corral.platform.people import Person
@@ -150,8 +150,10 @@ async def _page(
     open_ones = await invitations.page(call.org_id, limit=_MOST, open_only=True) if may_change else []
     names = await orgs.people(call.org_id) if open_ones else {}
     given = _given(call)
+    account = await accounts.get(call.caller.user_id) if call.caller.sign_in and call.caller.user_id else None
     return await page(
         call, "people.html", "people", status=status, path="/app/people",
+        lacks_way_in=account is not None and not (account.email and account.has_password),
         people=[_view(call, person, may_change=may_change) for person in found[:_MOST]],
         older=f"/app/people?before={found[_MOST - 1].id}" if len(found) > _MOST else "", before=before,
         invitations=[InvitationView(one, names.get(one.invited_by, "an API key")) for one in open_ones],

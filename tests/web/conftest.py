@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -26,7 +27,13 @@ from tests.support.waiting import PATIENCE
 class Running:
     """A server that serves until `stop`."""
 
+    #: A file with all tables: migrating takes longer than most of what is asked of a server here.
+    tables: Path | None = None
+
     def __init__(self, data: Path, **settings: Any) -> None:
+        if self.tables is not None and not settings.get("database_url") and not (data / "corral.db").exists():
+            data.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.tables, data / "corral.db")
         self._settings = Settings(data=data, port=0, **{"rate_limit": 0, **settings})
         self._started = threading.Event()
         self._failed: BaseException | None = None
@@ -62,6 +69,11 @@ class Running:
             self.server: Server = server
             self._started.set()
             await self._done.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables(migrated_sqlite: Path) -> None:
+    Running.tables = migrated_sqlite
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from bench import budgets, claims, delegation, dispatch, events, limits, mail, redact, start, tasks, usage
+from bench import budgets, claims, delegation, dispatch, events, limits, lists, mail, many, redact, start, tasks, usage
 from bench.report import Figure, as_json, show
 from bench.servers import Bench
 
@@ -26,6 +26,9 @@ BENCHMARKS: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {
     "mail": mail.latency,
     "delegation": delegation.delegation,
     "tasks": tasks.listing,
+    "lists": lists.pages,
+    "many_servers": many.servers,
+    "many_keys": many.keys,
     "usage": usage.report,
     "budgets": budgets.money,
     "limits": limits.checks,

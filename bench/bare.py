@@ -1,4 +1,4 @@
-"""`python -m bench.bare`: a task list as a plain Sanic and Tortoise handler writes it, on Corral's own database.
+"""`python -m bench.bare`: a list as a plain Sanic and Tortoise handler writes it, on Corral's own database.
 
 A bearer check, one query through the model, one JSON. It knows no orgs, keys, scopes, filters or reasons.
 """
@@ -19,25 +19,11 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.response import json
 from tortoise import Tortoise
 
-from corral.agents.models import Task
 from corral.platform import database
 from corral.platform.settings import Settings
 
-_FIELDS = (
-    "id",
-    "title",
-    "input",
-    "assignee_id",
-    "requester_id",
-    "priority",
-    "epic_id",
-    "parent_id",
-    "status",
-    "run_id",
-    "retries",
-    "created_at",
-    "updated_at",
-)
+#: What is not shown, or is no JSON.
+_HIDDEN = frozenset({"hash", "password", "sealed"})
 
 
 def application(key: str) -> Sanic[Any, Any]:
@@ -46,13 +32,23 @@ def application(key: str) -> Sanic[Any, Any]:
     app.config.ACCESS_LOG = False
     wanted = sha256(key.encode()).digest()
 
-    @app.get("/tasks")
-    async def tasks(request: Request) -> HTTPResponse:
+    tables = {model._meta.db_table: model for app in (Tortoise.apps or {}).values() for model in app.values()}  # noqa: SLF001
+    columns = {
+        table: [name for name in model._meta.fields_map if name not in _HIDDEN]  # noqa: SLF001
+        for table, model in tables.items()
+    }
+
+    @app.get("/<table>")
+    async def rows(request: Request, table: str) -> HTTPResponse:
+        """Answer the newest rows of the first org, with as many of their columns as are asked for."""
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(sha256(token.encode()).digest(), wanted):
             return json({"error": "no such key"}, status=401)
-        found = await Task.filter(org_id=1).order_by("-no").limit(int(request.args.get("limit", "50")))
-        return json([{name: getattr(task, name) for name in _FIELDS} for task in found])
+        model = tables[table]
+        newest = f"-{model._meta.pk_attr}"  # noqa: SLF001
+        found = await model.filter(org_id=1).order_by(newest).limit(int(request.args.get("limit", "50")))
+        shown = columns[table][: int(request.args.get("fields", "99"))]
+        return json([{name: getattr(row, name) for name in shown} for row in found])
 
     return app
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from corral.agents import holds
+from corral.agents import holds, models
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
 from corral.platform import audit, database, orgs, plans
@@ -94,8 +94,10 @@ async def get(org_id: int, agent_id: str, *, field: str | None = None) -> Agent:
     raise NotFound(f"There is no agent {agent_id} here")
 
 
-async def names(org_id: int) -> dict[str, str]:
-    """Return what the org's agents are called, archived ones too, by id."""
+async def names(org_id: int, ids: Collection[str] | None = None) -> dict[str, str]:
+    """Return what the org's agents are called, or these of them, archived ones too, by id."""
+    if ids is not None:
+        return dict(await models.Agent.filter(org_id=org_id, id__in=list(ids)).values_list("id", "name"))
     rows = await database.fetch("SELECT id, name FROM agents WHERE org_id = $1", org_id)
     return {row["id"]: row["name"] for row in rows}
 

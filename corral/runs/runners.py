@@ -26,6 +26,8 @@ T = TypeVar("T")
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 #: Seconds that a process may go on with the runners it has read, if it hears of no registration.
 _FRESH = 1.0
+#: More than there are numbers.
+_ALL = 2**31 - 1
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 
@@ -77,9 +79,12 @@ async def register(org_id: int, body: Register) -> Registered:
     return Registered(id=number, session=session)
 
 
-async def page(org_id: int) -> list[Machine]:
-    """Return the org's runners, newest first."""
-    rows = await database.fetch(_MACHINES + " WHERE r.org_id = $1 ORDER BY r.number DESC", org_id)
+async def page(org_id: int, *, limit: int = _ALL, before: str | None = None) -> list[Machine]:
+    """Return the org's runners, newest first; `before` is a runner's number or uid, exclusive."""
+    last = await _number(org_id, before) if before is not None else _ALL
+    rows = await database.fetch(
+        _MACHINES + " WHERE r.org_id = $1 AND r.number < $2 ORDER BY r.number DESC LIMIT $3", org_id, last, limit
+    )
     return [_machine(row) for row in rows]
 
 
@@ -90,6 +95,14 @@ async def get(org_id: int, name: str | int) -> Machine:
     if not rows:
         raise NotFound(f"There is no runner {name} here")
     return _machine(rows[0])
+
+
+async def _number(org_id: int, before: str) -> int:
+    column, value = naming(before)
+    rows = await database.fetch(f"SELECT number FROM runners WHERE org_id = $1 AND {column} = $2", org_id, value)  # noqa: S608
+    if not rows:
+        raise BadRequest(f"before: there is no runner {before} here", field="before")
+    return int(rows[0]["number"])
 
 
 def naming(name: str | int) -> tuple[str, str | int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from itertools import groupby
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -111,7 +112,11 @@ def lately(period: str, zone: tzinfo, now: int) -> Span:
 
 def present(period: str, zone: tzinfo, now: int) -> Span | None:
     """Return the calendar's day, week (from Monday) or month that it is now; None of a total: it never ends."""
-    today = _date(now, zone)
+    return _around(period, zone, _date(now, zone))
+
+
+@lru_cache(maxsize=1024)
+def _around(period: str, zone: tzinfo, today: date) -> Span | None:
     match period:
         case "day":
             return Span(today, today, zone)
@@ -150,6 +155,7 @@ def _check(when: date, field: str) -> None:
         raise BadRequest(f"{field}: {when} is not between 1970 and 2200", field=field)
 
 
+@lru_cache(maxsize=4096)
 def _midnight(when: date, zone: tzinfo) -> int:
     """Return the first moment of a day in ms: where clocks leap at midnight, that of the leap."""
     local = datetime(when.year, when.month, when.day, tzinfo=zone)

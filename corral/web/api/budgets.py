@@ -161,7 +161,7 @@ async def _names(org_id: int, some: set[Whose]) -> dict[Whose, str]:
     found: dict[str, dict[str, Any]] = {
         "org": {"": (await orgs.names(org_id, None))[0]} if "org" in of else {},
         "team": {team: team for team in of.get("team", ())},
-        "agent": await roster.names(org_id) if "agent" in of else {},
+        "agent": await roster.names(org_id, of["agent"]) if "agent" in of else {},
         "task": await board.titles(org_id, of["task"]) if "task" in of else {},
         "key": await keys.names(org_id, of["key"]) if "key" in of else {},
     }

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 
-from corral.base.errors import BadRequest
 from corral.runs import reads, runners
 from corral.runs.runners import Machine
 from corral.web.api.paging import Count, Limit, Page, cut
@@ -34,13 +33,14 @@ class PodsAsked(msgspec.Struct, forbid_unknown_fields=True):
 @route.get("/runners", scope="runners:read")
 async def list_runners(call: Call, query: Page) -> RunnerList:
     """List all runners, newest first."""
-    return _listed(call, query, await _machines(call, query))
+    return _listed(call, query, await runners.page(call.org_id, limit=query.size + 1, before=query.before))
 
 
 @route.get("/runners/available", scope="runners:read")
 async def list_available_runners(call: Call, query: Page) -> RunnerList:
     """List the runners that are online, have a free slot, and are not draining."""
-    return _listed(call, query, [machine for machine in await _machines(call, query) if machine.available])
+    machines = await runners.page(call.org_id, before=query.before)
+    return _listed(call, query, [machine for machine in machines if machine.available])
 
 
 @route.get("/runners/<id>", scope="runners:read")
@@ -60,17 +60,6 @@ async def list_pods(call: Call, id: str, query: PodsAsked) -> PodPage:
     runs = await reads.page(call.org_id, runner_no=machine.no, statuses=statuses, limit=limit, offset=query.offset)
     total = await reads.count(call.org_id, runner_no=machine.no, statuses=statuses)
     return PodPage([pod_view(run) for run in runs], total, limit, query.offset)
-
-
-async def _machines(call: Call, page: Page) -> list[Machine]:
-    """Return the org's runners from where the page begins; `before` is either of a runner's ids."""
-    machines = await runners.page(call.org_id)
-    if page.before is None:
-        return machines
-    found = next((index for index, one in enumerate(machines) if page.before in {str(one.id), one.uid}), None)
-    if found is None:
-        raise BadRequest(f"before: there is no runner {page.before} here", field="before")
-    return machines[found + 1 :]
 
 
 def _listed(call: Call, page: Page, machines: Sequence[Machine]) -> RunnerList:

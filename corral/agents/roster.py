@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from corral.agents import holds, models
+from corral.agents import holds
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
 from corral.platform import audit, database, orgs, plans
@@ -96,9 +96,8 @@ async def get(org_id: int, agent_id: str, *, field: str | None = None) -> Agent:
 
 async def names(org_id: int, ids: Collection[str] | None = None) -> dict[str, str]:
     """Return what the org's agents are called, or these of them, archived ones too, by id."""
-    if ids is not None:
-        return dict(await models.Agent.filter(org_id=org_id, id__in=list(ids)).values_list("id", "name"))
-    rows = await database.fetch("SELECT id, name FROM agents WHERE org_id = $1", org_id)
+    some = "" if ids is None else f" AND id IN ({', '.join(f'${n}' for n in range(2, len(ids) + 2))})"
+    rows = await database.fetch(f"SELECT id, name FROM agents WHERE org_id = $1{some}", org_id, *(ids or ()))  # noqa: S608
     return {row["id"]: row["name"] for row in rows}
 
 

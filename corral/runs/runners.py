@@ -79,12 +79,13 @@ async def register(org_id: int, body: Register) -> Registered:
     return Registered(id=number, session=session)
 
 
-async def page(org_id: int, *, limit: int = _ALL, before: str | None = None) -> list[Machine]:
-    """Return the org's runners, newest first; `before` is a runner's number or uid, exclusive."""
+async def page(org_id: int, *, limit: int = _ALL, before: str | None = None, available: bool = False) -> list[Machine]:
+    """Return the org's runners, or the available ones, newest first; `before` is a number or a uid, exclusive."""
     last = await _number(org_id, before) if before is not None else _ALL
-    rows = await database.fetch(
-        _MACHINES + " WHERE r.org_id = $1 AND r.number < $2 ORDER BY r.number DESC LIMIT $3", org_id, last, limit
-    )
+    found = _MACHINES + " WHERE r.org_id = $1 AND r.number < $2"
+    if available:
+        found = f"SELECT * FROM ({found}) m WHERE online AND NOT draining AND pod_count < max_pods"  # noqa: S608
+    rows = await database.fetch(f"{found} ORDER BY number DESC LIMIT $3", org_id, last, limit)
     return [_machine(row) for row in rows]
 
 

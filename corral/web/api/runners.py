@@ -39,8 +39,8 @@ async def list_runners(call: Call, query: Page) -> RunnerList:
 @route.get("/runners/available", scope="runners:read")
 async def list_available_runners(call: Call, query: Page) -> RunnerList:
     """List the runners that are online, have a free slot, and are not draining."""
-    machines = await runners.page(call.org_id, before=query.before)
-    return _listed(call, query, [machine for machine in machines if machine.available])
+    machines = await runners.page(call.org_id, limit=query.size + 1, before=query.before, available=True)
+    return _listed(call, query, machines)
 
 
 @route.get("/runners/<id>", scope="runners:read")

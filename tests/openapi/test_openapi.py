@@ -80,14 +80,13 @@ def fuzz(operation: Any, mode: GenerationMode, good: Request, seeds: Seeds) -> N
     def answers_as_promised(case: Case[Any]) -> None:
         if dice.random() < 0.8:  # mostly about something that exists, so that more than the 404 is tried
             case.path_parameters.update({name: good.path[name] for name in case.path_parameters if name in good.path})
-        if isinstance(case.body, dict) and "wait_seconds" in case.body:
-            case.body["wait_seconds"] = 0
-        if isinstance(case.body, dict) and operation.path.startswith(
-            "/api/budgets"
-        ):  # which would stop the others' runs
-            case.body["hard"] = False
-        if operation.path.endswith("/limits") and isinstance(case.body, dict) and type(case.body.get("rate_limit")) is int:
-            case.body["rate_limit"] = 100_000  # less would refuse the requests that follow
+        body = case.body if isinstance(case.body, dict) else {}
+        if "wait_seconds" in body:
+            body["wait_seconds"] = 0
+        if body and operation.path.startswith("/api/budgets"):  # which would stop the others' runs
+            body["hard"] = False
+        if operation.path.endswith("/limits") and type(body.get("rate_limit")) is int:
+            body["rate_limit"] = 100_000  # less would refuse the requests that follow
         if operation.path.endswith("/messages/stream"):  # which has no end of its own
             case.query = {**(case.query or {}), "seconds": 0}
         response = case.call(headers=headers(seeds, good), timeout=20)

@@ -36,7 +36,9 @@ async def test_servers_that_hang_crash_and_flood_are_answers_to_their_calls(
 ) -> None:
     """Side by side, and the run ends well; what the servers were started for is gone with the engine."""
     monkeypatch.setattr("corral.mcp.link._GRACE", 0.3)
-    seconds = 5.0 * PATIENCE  # a flood takes some of it to be one
+    monkeypatch.setattr("corral.mcp.allowance._MESSAGES", 200)  # which also a busy machine reads in this time
+    monkeypatch.setattr("corral.mcp.allowance._MESSAGES_A_SECOND", 20)
+    seconds = 5.0 * PATIENCE
     kinds = {
         "hang": f"no answer in {seconds:g} seconds",
         "crash": "ended during",

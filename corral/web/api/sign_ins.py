@@ -9,7 +9,7 @@ from corral.platform import access, orgs, passwords, sign_ins
 from corral.platform.access import Role
 from corral.web import cookies, csrf
 from corral.web.api.invitations import Email, Password
-from corral.web.api.paging import Id, Page, cut
+from corral.web.api.paging import Count, Id, Page, cut
 from corral.web.api.runs import Done
 from corral.web.call import Call
 from corral.web.present.people import SignInView, sign_in_view
@@ -35,7 +35,7 @@ class Which(Page, forbid_unknown_fields=True):
 class LookAt(msgspec.Struct, forbid_unknown_fields=True):
     """Where a session looks from now on."""
 
-    org_id: int
+    org_id: Count
 
 
 @route.post("/api/sign-ins", open=True, status=201, also=(400, 401, 403, 413, 429))

@@ -8,6 +8,7 @@ from corral.base.errors import BadRequest
 from corral.platform import orgs
 from corral.web import answers
 from corral.web.answers import Answer, redirect
+from corral.web.api.paging import Count
 from corral.web.call import Call
 from corral.web.console.page import page
 from corral.web.routes import Routes
@@ -18,7 +19,7 @@ route = Routes("console", hidden=True, content=answers.HTML)
 class Switch(msgspec.Struct):
     """Which org to look at."""
 
-    org: int = 0
+    org: Count = 0
 
 
 class NewOrg(msgspec.Struct):

@@ -81,7 +81,7 @@ async def change_password_from_page(call: Call, form: PasswordForm) -> Answer:
 async def disconnect_identity(call: Call, form: Nothing, no: str) -> Answer:
     """Take an identity from the caller's account."""
     try:
-        await coming.disconnect(call.caller, int(no) if no.isascii() and no.isdigit() else 0)
+        await coming.disconnect(call.caller, int(no) if no.isascii() and no.isdigit() and len(no) < 19 else 0)
     except Conflict as error:
         return await _page(call, problem=error.message, status=409)
     return redirect("/app/profile?saved=disconnected")

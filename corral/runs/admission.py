@@ -14,7 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from corral.platform import database
-from corral.platform.database import Row, Rows, Unit, many, sql
+from corral.platform.database import Row, Rows, Unit, alone, many, sql
 from corral.runs import places
 from corral.runs.hints import Hints
 from corral.usage import accounts, budgets, meter
@@ -235,7 +235,7 @@ def read(org_id: int, some: Sequence[Budget], now: int, *run_nos: int) -> Unit[B
 
     What is kept is read first: a line that is written meanwhile makes a budget look fuller than it is, never emptier.
     """
-    rows = yield sql(_KEPT, org_id)
+    rows = yield alone(_KEPT, org_id)
     spent, by_run = yield from meter.spent(org_id, some, {*run_nos, *(row["no"] for row in rows)}, now)
     kept = [_of(row, by_run[row["no"]]) for row in rows]
     reserved = Counter[Whose]()
@@ -252,8 +252,8 @@ def read(org_id: int, some: Sequence[Budget], now: int, *run_nos: int) -> Unit[B
 
 async def look(org_id: int, some: Sequence[Budget]) -> list[Standing]:
     """Return how budgets stand right now, and what they have stopped."""
-    await meter.count(org_id, some)
-    books = await database.commit(read(org_id, some, await database.now()))
+    now = await meter.count(org_id, some)
+    books = await database.commit(read(org_id, some, now))
     full = [standing for standing in books.standings if standing.budget.hard and standing.room < standing.budget.slice]
     if full:
         held = Counter[Whose]()

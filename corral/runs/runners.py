@@ -98,6 +98,15 @@ async def get(org_id: int, name: str | int) -> Machine:
     return _machine(rows[0])
 
 
+async def no(org_id: int, name: str | int) -> int:
+    """Return the `no` of the runner with this number or uid, as runs have it; NotFound if the org has none."""
+    column, value = naming(name)
+    rows = await database.fetch(f"SELECT no FROM runners WHERE org_id = $1 AND {column} = $2", org_id, value)  # noqa: S608
+    if not rows:
+        raise NotFound(f"There is no runner {name} here")
+    return int(rows[0]["no"])
+
+
 async def _number(org_id: int, before: str) -> int:
     column, value = naming(before)
     rows = await database.fetch(f"SELECT number FROM runners WHERE org_id = $1 AND {column} = $2", org_id, value)  # noqa: S608

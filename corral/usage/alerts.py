@@ -36,7 +36,11 @@ def forget() -> None:
 
 def reached(budget: Budget, spent: int) -> int:
     """Return the highest level that is reached; 0 if none is."""
-    return max((level for level in LEVELS if spent * 100 >= budget.limit_micros * level), default=0)
+    top = 0
+    for level in LEVELS:
+        if spent * 100 >= budget.limit_micros * level:
+            top = level
+    return top
 
 
 async def tell(budget: Budget, spent: int, now: int) -> None:

@@ -104,7 +104,8 @@ def orgs() -> list[int]:
 def known(org_id: int) -> list[Budget]:
     """Return the org's budgets, oldest first."""
     found = [budget for some in _known.get(org_id, {}).values() for budget in some]
-    return sorted(found, key=lambda budget: budget.no)
+    found.sort(key=lambda budget: budget.no)
+    return found
 
 
 def whose(account: Account) -> Iterator[Whose]:
@@ -226,8 +227,7 @@ async def remove(org_id: int, budget_id: str) -> None:
 
 def from_row(row: Row) -> Budget:
     """Return the budget of a row."""
-    values = {name: row[name] for name in Budget.__struct_fields__}
-    return Budget(**{**values, "hard": bool(values["hard"])})
+    return Budget(*[bool(row[name]) if name == "hard" else row[name] for name in Budget.__struct_fields__])
 
 
 def _dollars(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from corral.platform import database
-from corral.platform.database import Row, Unit, sql
+from corral.platform.database import Row, Unit, alone
 from corral.usage import budgets
 from corral.usage.accounts import Account
 from corral.usage.budgets import AGENT, KEY, ORG, TASK, TEAM, Budget, Whose
@@ -76,31 +76,35 @@ def forget() -> None:
     _counting.clear()
 
 
-async def count(org_id: int, also: Sequence[Budget] = (), run_nos: Collection[int] | None = None) -> None:
-    """Make the sums that the org's budgets and these runs ask for, and let them go on to the newest settled line."""
+async def count(org_id: int, also: Sequence[Budget] = (), run_nos: Collection[int] | None = None) -> int:
+    """Make the sums that the org's budgets and these runs ask for, and let them go on to the newest settled line.
+
+    Returns the database's time, or 0 of an org without budgets.
+    """
     async with _counting[org_id]:
-        known = [*budgets.known(org_id), *also]
-        if not known:
+        asked = {budget.no: budget for budget in (*budgets.known(org_id), *also)}
+        if not asked:
             _counted.pop(org_id, None)
-            return
+            return 0
         now = await database.now()
         settled = now - _SETTLED[database.dialect()]
         counted = _counted.get(org_id)
         if counted is None or time.monotonic() - counted.since > _FRESH:
             counted = await _begin(org_id, settled, now)
-        wanted: set[Key] = {(*budget.whose, budget.began(now)) for budget in known}
+        wanted: set[Key] = {(*budget.whose, budget.began(now)) for budget in asked.values()}
         if run_nos is None:
             wanted |= {key for key in counted.sums if key[0] == RUN}
         else:
             wanted |= {(RUN, str(run_no), 0) for run_no in run_nos}
         missing = wanted - counted.sums.keys()
         if not missing and settled - counted.at < _AT_ONCE:
-            return
+            return now
         sums = {key: cost for key, cost in counted.sums.items() if key in wanted}
         sums |= await _sums(org_id, missing, counted)
         rows = [row for row in await database.fetch(_RECENT, org_id, counted.until, settled) if row["is_settled"]]
         until = max((int(row["last"]) for row in rows), default=counted.until)
         _counted[org_id] = _Counted(until, max(counted.at, settled), counted.since, _added(sums, rows))
+        return now
 
 
 def spent(
@@ -119,8 +123,8 @@ def spent(
     sums |= {key: counted.sums[key] for key in runs.values() if key in counted.sums}
     if new := [run_no for run_no, key in runs.items() if key not in sums]:
         sums |= dict.fromkeys((runs[run_no] for run_no in new), 0)
-        sums |= _by_run((yield sql(_of_runs(new, counted.until))))
-    rows = yield sql(_RECENT, org_id, counted.until, now)
+        sums |= _by_run((yield alone(_of_runs(new, counted.until))))
+    rows = yield alone(_RECENT, org_id, counted.until, now)
     total = _added(sums, rows)
     return {no: total[key] for no, key in keys.items() if key in total}, {no: total[key] for no, key in runs.items()}
 

@@ -54,7 +54,7 @@ class Span(msgspec.Struct, frozen=True):
     @property
     def ended(self) -> int:
         """The beginning of what comes after it, in ms."""
-        return _midnight(self.last + timedelta(days=1), self.zone)
+        return _after(self.last, self.zone)
 
     @property
     def days(self) -> tuple[int, int]:
@@ -112,11 +112,13 @@ def lately(period: str, zone: tzinfo, now: int) -> Span:
 
 def present(period: str, zone: tzinfo, now: int) -> Span | None:
     """Return the calendar's day, week (from Monday) or month that it is now; None of a total: it never ends."""
-    return _around(period, zone, _date(now, zone))
+    return _around(period, zone, now // 1000)
 
 
 @lru_cache(maxsize=1024)
-def _around(period: str, zone: tzinfo, today: date) -> Span | None:
+def _around(period: str, zone: tzinfo, second: int) -> Span | None:
+    """Remember: many budgets have the same period, and are asked for it several times in a request."""
+    today = _date(second * 1000, zone)
     match period:
         case "day":
             return Span(today, today, zone)
@@ -160,6 +162,12 @@ def _midnight(when: date, zone: tzinfo) -> int:
     """Return the first moment of a day in ms: where clocks leap at midnight, that of the leap."""
     local = datetime(when.year, when.month, when.day, tzinfo=zone)
     return day_of(when) * MS_A_DAY - round((local.utcoffset() or timedelta()).total_seconds() * 1000)
+
+
+@lru_cache(maxsize=4096)
+def _after(when: date, zone: tzinfo) -> int:
+    """Return the first moment after a day in ms."""
+    return _midnight(when + timedelta(days=1), zone)
 
 
 def _date(ms: int, zone: tzinfo) -> date:

@@ -110,7 +110,8 @@ async def views(org_id: int, some: Sequence[Budget]) -> list[BudgetView]:
     if not some:
         return []
     standings = await admission.look(org_id, some)
-    told = await alerts.present(some, standings[0].now) if standings else {}
+    reached = [one.budget for one in standings if alerts.reached(one.budget, one.spent)]
+    told = await alerts.present(reached, standings[0].now) if reached else {}
     names = await _names(org_id, {budget.whose for budget in some})
     return [budget_view(standing, told.get(standing.budget.no, ()), names) for standing in standings]
 

@@ -24,8 +24,8 @@ async def enter(email: str | None, address: str) -> list[str]:
     return await commit(_enter(email, address))
 
 
-async def succeeded(entered: Sequence[str]) -> None:
-    """Take the count back of a try that was none of a stranger."""
+async def take_back(entered: Sequence[str]) -> None:
+    """Take the count back of a try that was right, or that nobody has looked at."""
     for subject in entered:
         await fetch("UPDATE sign_in_attempts SET count = count - 1 WHERE subject = $1 AND count > 0", subject)
 

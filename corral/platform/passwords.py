@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -63,7 +63,8 @@ async def recognise(email: str, password: str, visit: Visit) -> Recognised:
     email = accounts.email_of(email)
     rows = await fetch("SELECT id, password, password_changed_at FROM users WHERE email = $1", email)
     stored = rows[0]["password"] if rows else None
-    if not await _tried(email, visit.address, stored, password) or stored is None:
+    known = await sign_in.addresses(rows[0]["id"] if rows else "")
+    if not await _tried(email, visit.address, stored, password, known) or stored is None:
         raise Unauthorized(_WRONG)
     rehashed = await _in_thread(lambda: _hasher.hash(_normal(password))) if _hasher.check_needs_rehash(stored) else None
     return Recognised(rows[0]["id"], rows[0]["password_changed_at"], rehashed)
@@ -115,9 +116,9 @@ async def hashed_of(password: str) -> str:
     return await _in_thread(lambda: _hasher.hash(text))
 
 
-async def _tried(account: str, address: str, stored: str | None, password: str) -> bool:
+async def _tried(account: str, address: str, stored: str | None, password: str, known: Iterable[str] = ()) -> bool:
     """Tell whether this is the password; that it is not is counted."""
-    entered = await throttle.enter(account, address)
+    entered = await throttle.enter(account, address, known=known)
     try:
         is_right = await _verified(stored, password)
     except CorralError:  # nobody has looked at it

@@ -222,6 +222,20 @@ async def test_an_account_takes_ten_wrong_passwords_and_then_none_for_a_while(ad
     assert await enters("ada@example.com", GOOD)
 
 
+async def test_a_stranger_locks_nobody_out_where_they_are_signed_in(ada: str) -> None:
+    home = Visit("2001:db8:1:2::7")
+    await enters("ada@example.com", GOOD, home)
+    for number in range(throttle.OF_ACCOUNT):
+        assert not await enters("ada@example.com", "wrong", Visit(f"192.0.2.{number}"))
+    with pytest.raises(RateLimited):
+        await enters("ada@example.com", GOOD, Visit("198.51.100.1"))
+    for number in range(throttle.OF_ACCOUNT):
+        assert await enters("ada@example.com", GOOD, home)
+        assert not await enters("ada@example.com", "wrong", Visit(f"2001:db8:1:2::{number}"))
+    with pytest.raises(RateLimited, match="this account"):
+        await enters("ada@example.com", GOOD, home)
+
+
 async def test_who_knows_the_password_is_never_counted(ada: str) -> None:
     for _ in range(throttle.OF_ACCOUNT * 2):
         assert await enters("ada@example.com", GOOD)

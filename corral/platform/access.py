@@ -63,17 +63,7 @@ _OF_ADMINS = frozenset(
 _OF_ROLE = {
     Role.OWNER: FULL,
     Role.ADMIN: FULL,
-    Role.MEMBER: frozenset(SCOPES)
-    - {
-        "keys:write",
-        "runners:write",
-        "secrets:write",
-        "mcps:write",
-        "usage:write",
-        "people:write",
-        "audit:read",
-        RUNNER,
-    },
+    Role.MEMBER: frozenset(SCOPES) - _OF_ADMINS - _RUNNER_ALONE,
     Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")) - {"audit:read"},
 }
 
@@ -115,6 +105,8 @@ def require(principal: Principal, scope: str | None, least: Role) -> None:
     """Raise Forbidden, naming what is missing, unless both the scope and the role suffice; None is for anybody."""
     if (principal.run_id is not None) != (scope == CALL_TOOLS):
         raise Forbidden(f"A run's own token is for calls of Corral's tools ({CALL_TOOLS}), and they are for it alone")
+    if scope is None and not principal.scopes:
+        raise Forbidden("Nothing is left that this key may do: its owner's role does not allow it any more")
     if scope is None and principal.scopes == _RUNNER_ALONE:
         raise Forbidden("This is a runner's key: it does a runner's work, and nothing else")
     if scope is not None and scope not in principal.scopes:

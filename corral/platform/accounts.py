@@ -6,15 +6,17 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.base.ids import new_id
 from corral.platform import audit
+from corral.platform.access import Principal
 from corral.platform.database import Duplicate, Row, Unit, commit, fetch, sql
 
 _EMAIL_LONGEST = 254
 _NAME_LONGEST = 200
 #: Categories of Unicode that are in no name: controls, and halves of characters.
 _NO_TEXT = {"Cc", "Cs"}
+_TOO_LONG = f"email must have at most {_EMAIL_LONGEST} characters"
 _TAKEN = "There is an account with this email already"
 
 
@@ -44,6 +46,17 @@ async def change(user_id: str, *, name: str | None = None, email: str | None = N
     return await commit(
         _change(user_id, None if name is None else name_of(name), None if email is None else email_of(email))
     )
+
+
+async def check_reach(by: Principal, user_id: str) -> None:
+    """Raise Forbidden to a key, which is of one org, if whoever gets at this account comes into others by it."""
+    if by.sign_in is None and await fetch(
+        "SELECT 1 FROM members WHERE user_id = $1 AND org_id <> $2 LIMIT 1", user_id, by.org_id
+    ):
+        raise Forbidden(
+            "A key is of one org, and this account is in others as well: sign in for that "
+            "(`corral sign-in --for EMAIL` on the server's machine prints a link)"
+        )
 
 
 def create(*, name: str, email: str | None, password: str | None) -> Unit[str]:
@@ -81,12 +94,14 @@ def revive(user_id: str, password: str) -> Unit[None]:
 
 def email_of(text: str) -> str:
     """Return an email as it is stored and looked for. Raises BadRequest if it can be none."""
+    if len(text) > 4 * _EMAIL_LONGEST:  # too long in any spelling; one made for it takes minutes to normalise
+        raise BadRequest(_TOO_LONG, field="email")
     email = unicodedata.normalize("NFC", text.strip()).lower()
     name, at, host = email.rpartition("@")
     if not (name and at and host) or "@" in name or not email.isprintable() or " " in email:
         raise BadRequest("email must be an address like ada@example.com", field="email")
     if len(email) > _EMAIL_LONGEST:
-        raise BadRequest(f"email must have at most {_EMAIL_LONGEST} characters", field="email")
+        raise BadRequest(_TOO_LONG, field="email")
     return email
 
 

@@ -168,6 +168,7 @@ def use(token: str, user_id: str, email: str | None) -> Unit[Invitation]:
 
 def fulfil(invitation: Invitation, user_id: str) -> Unit[None]:
     """Let this person in, for whom the invitation is. Raises NotFound if it is over meanwhile."""
+    yield from orgs.lock(invitation.org_id)  # first, as whoever replaces or withdraws it does
     rows = yield sql(
         f"UPDATE invitations SET accepted_at = now_ms(), accepted_by = $2 WHERE id = $1 AND {_OPEN} RETURNING id",  # noqa: S608
         invitation.id,

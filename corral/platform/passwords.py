@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from corral.base.errors import BadRequest, Forbidden, RateLimited, Unauthorized
+from corral.base.errors import BadRequest, CorralError, Forbidden, RateLimited, Unauthorized
 from corral.base.ids import new_token
 from corral.platform import accounts, audit, sign_in, throttle
 from corral.platform.access import Principal
@@ -61,12 +61,11 @@ async def sign_in_with(email: str, password: str, visit: Visit) -> str:
 async def recognise(email: str, password: str, visit: Visit) -> Recognised:
     """Return whose email and password these are. Raises as `sign_in_with` does."""
     email = accounts.email_of(email)
-    entered = await throttle.enter(email, visit.address)
     rows = await fetch("SELECT id, password, password_changed_at FROM users WHERE email = $1", email)
     stored = rows[0]["password"] if rows else None
-    if not await _verified(stored, password) or stored is None:
+    known = await sign_in.addresses(rows[0]["id"] if rows else "")
+    if not await _tried(email, visit.address, stored, password, known) or stored is None:
         raise Unauthorized(_WRONG)
-    await throttle.succeeded(entered)
     rehashed = await _in_thread(lambda: _hasher.hash(_normal(password))) if _hasher.check_needs_rehash(stored) else None
     return Recognised(rows[0]["id"], rows[0]["password_changed_at"], rehashed)
 
@@ -95,10 +94,8 @@ async def change(by: Principal, *, current: str | None, new: str) -> None:
     if await needs_current(by):
         if not current:
             raise BadRequest("current must be the password that you have now", field="current")
-        entered = await throttle.enter(by.user_id, "")
-        if not await _verified(stored, current):
+        if not await _tried(by.user_id, "", stored, current):
             raise Forbidden("current is not the password that you have now")
-        await throttle.succeeded(entered)
     await commit(_change(by, stored, await hashed_of(new)))
     sign_in.tell(by.user_id)
 
@@ -117,6 +114,19 @@ async def hashed_of(password: str) -> str:
     if (size := len(text.encode())) > LONGEST:
         raise BadRequest(f"password must have at most {LONGEST:,} bytes, not {size:,}", field="password")
     return await _in_thread(lambda: _hasher.hash(text))
+
+
+async def _tried(account: str, address: str, stored: str | None, password: str, known: Iterable[str] = ()) -> bool:
+    """Tell whether this is the password; that it is not is counted."""
+    entered = await throttle.enter(account, address, known=known)
+    try:
+        is_right = await _verified(stored, password)
+    except CorralError:  # nobody has looked at it
+        await throttle.take_back(entered)
+        raise
+    if is_right:
+        await throttle.take_back(entered)
+    return is_right
 
 
 async def _verified(stored: str | None, password: str) -> bool:
@@ -146,7 +156,8 @@ def _normal(password: str) -> str:
         password.encode()
     except UnicodeEncodeError as error:
         raise BadRequest("password must be text", field="password") from error
-    return unicodedata.normalize("NFC", password)
+    # One that is too long in any spelling stays as it is: what is made for it takes minutes to normalise.
+    return password if len(password) > 2 * LONGEST else unicodedata.normalize("NFC", password)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

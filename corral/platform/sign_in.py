@@ -25,6 +25,7 @@ _TRUSTED = 1.0
 _MINUTE = 60_000
 _MOST_CACHED = 10_000
 _AGENT_LONGEST = 300
+_MOST_ADDRESSES = 1000
 
 #: How somebody has shown who they are.
 Means = Literal["link", "password", "oidc"]
@@ -133,6 +134,12 @@ async def authenticate(session: str) -> Principal | None:
         _known.clear()
     _known[hashed] = principal, time.monotonic() + _TRUSTED
     return principal
+
+
+async def addresses(user_id: str) -> list[str]:
+    """Return from where somebody is signed in."""
+    query = "SELECT DISTINCT address FROM sign_ins WHERE user_id = $1 AND expires_at > now_ms() LIMIT $2"
+    return [row["address"] for row in await fetch(query, user_id, _MOST_ADDRESSES)]
 
 
 async def sign_out(principal: Principal) -> None:

@@ -1,13 +1,14 @@
 """How often somebody may try to sign in: so many failures for an account, and from an address, in a while.
 
 The counts are rows, so that they are exact over all servers, and neither a restart nor a Redis that was flushed gives
-anybody new tries. Who is refused writes nothing.
+anybody new tries. Who is refused writes nothing. Tries from where the account is signed in are counted apart, so that
+a stranger who uses up the others locks nobody out there.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from corral.base.errors import RateLimited
@@ -19,13 +20,19 @@ OF_ACCOUNT = 10
 FROM_ADDRESS = 50
 
 
-async def enter(email: str | None, address: str) -> list[str]:
-    """Count a try before its password is looked at; raises RateLimited. What it returns takes the count back."""
-    return await commit(_enter(email, address))
+async def enter(account: str | None, address: str, *, known: Iterable[str] = ()) -> list[str]:
+    """Count a try before its password is looked at; raises RateLimited. What it returns takes the count back.
+
+    `known` are the addresses where the account is signed in.
+    """
+    network = _network(address)
+    if account is not None and address and network in {_network(one) for one in known}:
+        account = f"{account} at {network}"
+    return await commit(_enter(account, network))
 
 
-async def succeeded(entered: Sequence[str]) -> None:
-    """Take the count back of a try that was none of a stranger."""
+async def take_back(entered: Sequence[str]) -> None:
+    """Take the count back of a try that was right, or that nobody has looked at."""
     for subject in entered:
         await fetch("UPDATE sign_in_attempts SET count = count - 1 WHERE subject = $1 AND count > 0", subject)
 
@@ -35,10 +42,10 @@ async def sweep() -> None:
     await fetch("DELETE FROM sign_in_attempts WHERE started_at <= now_ms() - $1", WINDOW_MS)
 
 
-def _enter(email: str | None, address: str) -> Unit[list[str]]:
-    wanted = [(_subject("address", _network(address)), FROM_ADDRESS, "from your address")] if address else []
-    if email is not None:
-        wanted.append((_subject("account", email), OF_ACCOUNT, "for this account"))
+def _enter(account: str | None, network: str) -> Unit[list[str]]:
+    wanted = [(_subject("address", network), FROM_ADDRESS, "from your address")] if network else []
+    if account is not None:
+        wanted.append((_subject("account", account), OF_ACCOUNT, "for this account"))
     for subject, most, whose in sorted(wanted):  # in one order, so that no two wait for each other
         counted = yield sql(_COUNT, subject, WINDOW_MS, most)
         if not counted:

@@ -24,7 +24,8 @@ def token(principal: Principal) -> str:
 
 def check_form(principal: Principal, sent: str) -> None:
     """Raise Forbidden unless `sent` is the token of this session."""
-    if len(sent) < _MIN_LENGTH or not hmac.compare_digest(sent.encode(), token(principal).encode()):
+    told = sent.encode(errors="surrogateescape")
+    if len(told) < _MIN_LENGTH or not hmac.compare_digest(told, token(principal).encode()):
         raise Forbidden("This form is out of date; reload the page and send it again")
 
 
@@ -39,7 +40,15 @@ def check_origin(request: Request, settings: Settings) -> None:
     if request.headers.getone("sec-fetch-site", "") in {"same-origin", "none"}:
         return
     origin = request.headers.getone("origin", "") or request.headers.getone("referer", "")
-    came_from = urlsplit(origin).netloc.lower()
-    ours = {request.headers.getone("host", "").lower(), urlsplit(settings.url).netloc.lower()}
+    came_from = _host(origin)
+    ours = {request.headers.getone("host", "").lower(), _host(settings.url)}
     if not came_from or came_from not in ours:
         raise Forbidden("This request did not come from a page of this server (see its Origin)")
+
+
+def _host(url: str) -> str:
+    """Return what a URL is at; nothing if it is none."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""

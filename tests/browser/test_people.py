@@ -213,26 +213,28 @@ def test_one_sign_in_is_ended_or_all_others_and_an_admin_ends_anybodys(
 
 def test_who_is_in_several_orgs_switches_between_them(open_console: ConsoleMaker, home: Server, owner: Console) -> None:
     name = f"Lab {uuid.uuid4().hex[:6]}"
-    page = owner.goto("/app/people")
+    own = somebody()
+    boss = came_in(open_console, home, invited(owner, own, "Owner"), own, "Bob")
+    page = boss.goto("/app/people")
     page.get_by_role("link", name="New org…").first.click()
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Make the org").click()
-    expect(owner.heading()).to_have_text(f"People of {name}")
+    expect(boss.heading()).to_have_text(f"People of {name}")
     expect(page.locator("tbody tr")).to_have_count(1)
 
     email = somebody()
-    ada = came_in_to(open_console, home, invited(owner, email), email, name)
+    ada = came_in_to(open_console, home, invited(boss, email), email, name)
     expect(ada.page.get_by_role("button", name=re.compile("switch to another org"))).to_have_count(0)
 
     page.get_by_role("button", name=f"{name}: switch to another org").click()
     page.locator("#orgs").get_by_role("button", name=re.compile("^Corral")).click()
-    expect(owner.heading()).to_have_text("Runs")
-    owner.goto("/app/people")
-    expect(owner.heading()).to_have_text("People of Corral")
+    expect(boss.heading()).to_have_text("Runs")
+    boss.goto("/app/people")
+    expect(boss.heading()).to_have_text("People of Corral")
     expect(page.get_by_role("row", name=re.compile(email))).to_have_count(0)
 
     # An invitation into another org is accepted as who is signed in.
-    link = invited(owner, email, "Admin")
+    link = invited(boss, email, "Admin")
     ada.goto(link)
     ada.page.get_by_role("button", name="Join as Ada").click()
     expect(ada.heading()).to_have_text("Runs")

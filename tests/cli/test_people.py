@@ -53,13 +53,18 @@ def test_an_invitation_is_revoked_by_the_end_of_its_id(corral: Command, hand_ser
 
 
 def test_an_org_is_made_with_a_key_of_its_own_and_renamed(corral: Command, hand_server: Server) -> None:
-    made = corral("orgs", "create", "Second org", "--key", server=hand_server)
+    boss = newcomer(hand_server.api(), "owner").by_key()
+    here = {"CORRAL_URL": hand_server.url, "CORRAL_API_KEY": str(boss.key)}
+    made = corral("orgs", "create", "Second org", "--key", **here)
     assert made.code == 0, made.err
-    there = {"CORRAL_URL": hand_server.url, "CORRAL_API_KEY": made.out.strip()}
+    there = {**here, "CORRAL_API_KEY": made.out.strip()}
     (org,) = corral("orgs", "--json", **there).json()
     assert (org["name"], org["role"], org["current"]) == ("Second org", "owner", True)
     assert corral("orgs", "rename", "Third org", **there).out == "It is called Third org now.\n"
     assert re.search(rf"{org['id']} +Third org +owner", corral("orgs", **there).out)
+    for keys in (here, there):  # of one org each: neither leads into the other one
+        refused = corral("sign-in", **keys)
+        assert (refused.code, "corral sign-in --for EMAIL" in refused.err) == (1, True)
     assert len(corral("people", "--json", **there).json()) == 1
 
 

@@ -13,6 +13,7 @@ from tests.contract.conftest import launched
 from tests.contract.reference import RFC3339, UUIDV7
 from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
+from tests.support.people import newcomer
 from tests.support.waiting import PATIENCE, eventually, never
 
 NEEDS_A_KEY = [
@@ -297,7 +298,7 @@ def test_a_key_is_renamed_and_given_a_limit_of_its_own(quiet: Api) -> None:
 
 
 def test_a_sign_in_link_is_made_for_the_console_by_a_full_key_alone(quiet: Api, key_for: Callable[..., Api]) -> None:
-    made = quiet.post("/api/v1/sign-in-links")
+    made = newcomer(quiet, "owner").by_key().post("/api/v1/sign-in-links")
     assert made.status_code == 201
     assert made.json()["url"].startswith(f"{quiet.url}/app/")
     assert RFC3339.fullmatch(made.json()["expiresAt"])

@@ -105,6 +105,24 @@ def test_somebody_signed_in_joins_another_org_and_switches_between_them(quiet: A
     assert [one["id"] for one in quiet.get("/api/orgs").json()] == [quiet.get("/api/me").json()["org"]["id"]]
 
 
+def test_a_key_of_one_org_does_not_lead_into_the_others_of_whose_it_is(quiet: Api) -> None:
+    boss = newcomer(quiet, "owner")
+    here = boss.by_key()
+    assert here.patch("/api/me", body={"name": "Boss"}).status_code == 200
+    assert here.post("/api/v1/sign-in-links").status_code == 201
+    made = boss.post("/api/orgs", body={"name": "Boss's", "with_key": True}).raise_for_status().json()
+    for key in (here, quiet.as_key(made["key"])):
+        for refused in (
+            key.post("/api/v1/sign-in-links"),
+            key.put("/api/me/password", body={"password": "one of a thief", "current": PASSWORD}),
+            key.patch("/api/me", body={"email": f"{uuid.uuid4().hex}@example.com"}),
+        ):
+            assert refused.status_code == 403, refused.text
+            assert "A key is of one org" in refused.text
+    assert boss.post("/api/v1/sign-in-links").status_code == 201
+    assert boss.patch("/api/me", body={"name": "Boss of both"}).status_code == 200
+
+
 def test_orgs_are_made_in_the_first_one_and_renamed_by_their_owners(quiet: Api, second: Api) -> None:
     own = second.get("/api/me").json()["org"]["id"]
     renamed = second.patch("/api/orgs/:id", own, body={"name": "  Our\torg "})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from corral.base.errors import Forbidden
-from corral.platform.access import CALL_TOOLS, FULL, SCOPES, Principal, Role, granted, require, scopes_of
+from corral.platform.access import CALL_TOOLS, FULL, RUNNER, SCOPES, Principal, Role, granted, require, scopes_of
 
 
 def test_each_role_covers_the_ones_below_it() -> None:
@@ -32,6 +32,13 @@ def test_a_runs_own_token_calls_tools_and_does_nothing_else_and_nobody_else_call
     for principal, scope in ((run, "runs:read"), (run, None), (owner, CALL_TOOLS)):
         with pytest.raises(Forbidden, match="own token"):
             require(principal, scope, Role.VIEWER)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_runners_key_is_for_nothing_else_whatever_becomes_of_its_owner(role: Role) -> None:
+    key = Principal(1, "key:1", granted(RUNNER, role), role, user_id="1", key_id="1")
+    with pytest.raises(Forbidden):
+        require(key, None, Role.VIEWER)
 
 
 def test_what_is_missing_is_named() -> None:

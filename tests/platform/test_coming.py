@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from corral.base.errors import Conflict, Forbidden, NotFound
-from corral.platform import accounts, invitations, people, sign_in
+from corral.platform import accounts, invitations, orgs, people, sign_in
 from corral.platform.access import Principal, Role
 from corral.platform.orgs import Bootstrapped
 from corral.platform.sign_on import coming
@@ -46,6 +46,23 @@ async def test_an_email_that_passed_to_somebody_else_does_not_bring_them_into_th
     await came(ADA)
     with pytest.raises(Refused, match="belongs to another identity at Acme"):
         await came(replace(ADA, subject="the-next-ada"))
+
+
+async def test_an_account_that_somebody_made_with_anothers_email_does_not_get_what_that_person_is_given(
+    owner: Principal,
+) -> None:
+    """They would be in it together: the one by the provider, the other by the password."""
+    eve = await team.hire(owner.org_id, Role.VIEWER, password=team.UNKNOWN)
+    await accounts.change(eve, email=ADA.email)
+    with pytest.raises(Refused, match=r"There is an account with ada@example\.org and a password"):
+        await came(ADA)
+    elsewhere = await orgs.create("Elsewhere", owner)
+    _, token = await invitations.create(replace(owner, org_id=elsewhere.id), role=Role.ADMIN, email=ADA.email)
+    with pytest.raises(Refused, match="connect Acme in your profile"):
+        await coming.accept(ADA, token, ACME, team.NOWHERE)
+    assert [one.id for one in await people.page(elsewhere.id, limit=9)] == [owner.user_id]
+    await coming.connect(ADA, await team.signed_in(eve), ACME)  # whose it is shows the password, once
+    assert (await came(ADA)).user_id == eve
 
 
 async def test_nobody_unknown_comes_in_unless_the_operator_says_so(org: Bootstrapped) -> None:

@@ -7,7 +7,7 @@ import pytest
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 from corral.platform import invitations, keys, orgs, passwords, people, plans, sign_in
 from corral.platform.access import Principal, Role
-from corral.platform.database import fetch
+from corral.platform.database import commit, fetch
 from corral.platform.orgs import Bootstrapped
 from corral.platform.plans import Plan, Plans
 from corral.platform.settings import Settings
@@ -138,6 +138,19 @@ async def test_another_one_for_an_email_takes_the_place_of_the_first(boss: Princ
     assert [one.id for one in await invitations.page(boss.org_id, limit=9, open_only=True)] == [second.id]
     assert [one.id for one in await invitations.page(boss.org_id, limit=9)] == [second.id, first.id]
     assert [one.id for one in await invitations.page(boss.org_id, limit=9, before=second.id)] == [first.id]
+
+
+async def test_one_that_is_replaced_while_it_is_used_keeps_neither_waiting_for_the_other(boss: Principal) -> None:
+    for number in range(20):
+        email = f"new{number}@example.com"
+        _, token = await invitations.create(boss, role=Role.MEMBER, email=email)
+        used, made = await asyncio.gather(
+            commit(invitations.use(token, f"{number}", email)),
+            invitations.create(boss, role=Role.MEMBER, email=email),
+            return_exceptions=True,
+        )
+        assert isinstance(used, (invitations.Invitation, NotFound))
+        assert isinstance(made, tuple)
 
 
 async def test_nobody_invites_above_their_own_role_and_the_loss_of_it_ends_what_they_made(boss: Principal) -> None:

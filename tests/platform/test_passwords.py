@@ -125,6 +125,18 @@ async def test_a_password_is_the_same_on_every_keyboard_and_no_longer_than_it_is
     assert not await enters("e@example.com", longest + "x")
 
 
+async def test_what_is_long_is_refused_before_it_costs_anything() -> None:
+    """Accents in the wrong order take as long as their number squared: minutes for what fits into a form."""
+    endless = "e" + "\u0301\u0316" * 300_000
+    began = time.process_time()
+    with pytest.raises(BadRequest, match="email must have at most 254 characters"):
+        accounts.email_of(f"{endless}@example.com")
+    with pytest.raises(BadRequest, match="at most 1,024 bytes"):
+        await passwords.hashed_of(endless)
+    assert not await passwords._verified(None, endless)
+    assert time.process_time() - began < 5
+
+
 async def test_a_hash_by_older_parameters_is_renewed_when_its_password_is_shown(
     ada: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,10 +222,35 @@ async def test_an_account_takes_ten_wrong_passwords_and_then_none_for_a_while(ad
     assert await enters("ada@example.com", GOOD)
 
 
+async def test_a_stranger_locks_nobody_out_where_they_are_signed_in(ada: str) -> None:
+    home = Visit("2001:db8:1:2::7")
+    await enters("ada@example.com", GOOD, home)
+    for number in range(throttle.OF_ACCOUNT):
+        assert not await enters("ada@example.com", "wrong", Visit(f"192.0.2.{number}"))
+    with pytest.raises(RateLimited):
+        await enters("ada@example.com", GOOD, Visit("198.51.100.1"))
+    for number in range(throttle.OF_ACCOUNT):
+        assert await enters("ada@example.com", GOOD, home)
+        assert not await enters("ada@example.com", "wrong", Visit(f"2001:db8:1:2::{number}"))
+    with pytest.raises(RateLimited, match="this account"):
+        await enters("ada@example.com", GOOD, home)
+
+
 async def test_who_knows_the_password_is_never_counted(ada: str) -> None:
     for _ in range(throttle.OF_ACCOUNT * 2):
         assert await enters("ada@example.com", GOOD)
     assert {row["count"] for row in await fetch("SELECT count FROM sign_in_attempts")} == {0}
+
+
+async def test_a_try_that_nobody_looked_at_is_not_counted(ada: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_MOST_WAITING", 0)
+    for _ in range(throttle.OF_ACCOUNT * 2):
+        with pytest.raises(RateLimited, match="Very many people"):
+            await enters("ada@example.com", GOOD)
+        with pytest.raises(RateLimited, match="Very many people"):
+            await passwords.change(await signed_in(ada), current=GOOD, new="a better one by far")
+    monkeypatch.setattr(passwords, "_MOST_WAITING", 1)
+    assert await enters("ada@example.com", GOOD)
 
 
 async def test_an_account_that_nobody_has_is_throttled_as_one_that_somebody_has(settings: object) -> None:

@@ -189,7 +189,8 @@ class Handler(BaseHTTPRequestHandler):
             access = secrets.token_urlsafe(16)
             self.provider.tokens[access] = granted["email"]
             token = self.provider.id_token(granted, access)
-            self._json({"access_token": access, "token_type": "Bearer", "expires_in": 300, "id_token": token})
+            right = {"access_token": access, "token_type": "Bearer", "expires_in": 300, "id_token": token}
+            self._json(self.provider.behave.get("granted", right))
 
     def _misbehaves(self, path: str) -> bool:
         if path == self.provider.behave.get("hangs_at"):

@@ -57,6 +57,8 @@ def test_the_operators_token_and_an_owners_full_key_may_read_them(running: Runni
     for key, status in ((None, 401), (TOKEN + "x", 401), (TOKEN[:-1], 401), (weaker, 403)):
         with running.api(key) as other:
             assert other.get("/api/metrics").status_code == status
+    unreadable = {b"Authorization": b"Bearer \xff"}
+    assert httpx.get(f"{running.server.settings.url}/api/metrics", headers=unreadable).status_code == 401
 
 
 def test_the_token_opens_nothing_else(running: Running) -> None:

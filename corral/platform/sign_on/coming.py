@@ -1,7 +1,8 @@
 """Who comes in by the provider: whoever is known by it, has an account with the email that it verified, or was invited.
 
 An identity belongs to an account for good. An email leads to an account once, when the two are connected: what the
-provider calls somebody never passes to another person, an address may.
+provider calls somebody never passes to another person, an address may. Nor does an email lead to an account with a
+password: anybody may have made that and called it theirs, and would be in it together with whose address it is.
 """
 
 from __future__ import annotations
@@ -95,14 +96,15 @@ def _accept(found: Identity, token: str, options: SignOn, session: str, visit: V
 
 
 def _known(found: Identity, options: SignOn) -> Unit[str | None]:
-    """Return whose account it is: by the identity, or by the email, which connects the two."""
+    """Return whose account it is: by the identity, or by the email, which may connect the two."""
     rows = yield sql("SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", found.issuer, found.subject)
     if rows:
         return str(rows[0]["user_id"])
     if found.email is None:
         return None
     rows = yield sql(
-        "SELECT u.id, (SELECT MAX(i.no) FROM identities i WHERE i.user_id = u.id AND i.issuer = $2) AS other "
+        "SELECT u.id, u.password, "
+        "(SELECT MAX(i.no) FROM identities i WHERE i.user_id = u.id AND i.issuer = $2) AS other "
         "FROM users u WHERE u.email = $1",
         found.email,
         found.issuer,
@@ -113,6 +115,11 @@ def _known(found: Identity, options: SignOn) -> Unit[str | None]:
         raise Refused(
             f"The account with {found.email} belongs to another identity at {options.name}. Sign in another way, and "
             "connect this one in your profile"
+        )
+    if rows[0]["password"] is not None:
+        raise Refused(
+            f"There is an account with {found.email} and a password. Sign in with that, and connect {options.name} in "
+            "your profile, once. If it is not yours, tell whoever runs this"
         )
     yield from _keep(found, rows[0]["id"])
     return str(rows[0]["id"])

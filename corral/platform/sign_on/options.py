@@ -70,8 +70,7 @@ def is_safe(url: str) -> bool:
     """Tell whether nobody between us and this address can read along: TLS, or our own machine."""
     try:
         parts = urlsplit(url)
-        return bool(parts.hostname) and (
-            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-        )
+        is_private = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        return is_private and bool(parts.hostname) and parts.port != 0  # to ask for the port is to check it
     except ValueError:
         return False

@@ -93,13 +93,16 @@ class Provider:
         methods = metadata.token_endpoint_auth_methods_supported
         if "client_secret_basic" not in methods and "client_secret_post" in methods:
             client.token_endpoint_auth_method = "client_secret_post"
-        granted = await client.fetch_token(
-            metadata.token_endpoint,
-            grant_type="authorization_code",
-            code=code,
-            code_verifier=flow.verifier,
-            redirect_uri=self._callback,
-        )
+        try:
+            granted = await client.fetch_token(
+                metadata.token_endpoint,
+                grant_type="authorization_code",
+                code=code,
+                code_verifier=flow.verifier,
+                redirect_uri=self._callback,
+            )
+        except TypeError as error:  # of what the library takes a field of the answer for
+            raise Untrusted(f"the provider's answer to the code is not usable: {error}") from error
         if not isinstance(granted, dict) or not isinstance(granted.get("id_token"), str):
             raise Untrusted("the provider gave no ID token for the code")
         return granted

@@ -86,19 +86,26 @@ async def _me(call: Call) -> Me:
     )
 
 
+async def _account(call: Call) -> str:
+    """Return whose account the caller may change: it is the same one in every org."""
+    user_id = access.themself(call.caller)
+    await accounts.check_reach(call.caller, user_id)
+    return user_id
+
+
 @route.patch("/api/me", anybody=True, answers=(Me,), also=(409,))
 async def change_me(call: Call, body: ChangeMe) -> Me:
     """Change what one is called, or signs in with: signed in, or with a full key of one's own."""
     name = None if body.name is msgspec.UNSET else body.name
     email = None if body.email is msgspec.UNSET else body.email
-    await accounts.change(access.themself(call.caller), name=name, email=email)
+    await accounts.change(await _account(call), name=name, email=email)
     return await _me(call)
 
 
 @route.put("/api/me/password", anybody=True)
 async def set_password(call: Call, body: SetPassword) -> Done:
     """Set one's own password; all other sign-ins of one's own end within a second, in every org."""
-    access.themself(call.caller)
+    await _account(call)
     await passwords.change(call.caller, current=body.current, new=body.password)
     return Done()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from corral.platform import orgs, sign_in
+from corral.platform import accounts, orgs, sign_in
 from corral.platform.access import Role
 from corral.runs.frames import moment
 from corral.web.call import Call
@@ -24,5 +24,6 @@ class SignInLinkView(msgspec.Struct, rename="camel"):
 async def create_sign_in_link(call: Call) -> SignInLinkView:
     """Make a link that signs the key's owner in, once, within the hour."""
     user_id = call.caller.user_id or await orgs.owner(call.org_id)
+    await accounts.check_reach(call.caller, user_id)
     link = await sign_in.make_link(call.org_id, user_id)
     return SignInLinkView(link.url(call.settings), moment(link.expires_at))

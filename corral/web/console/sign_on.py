@@ -112,7 +112,7 @@ async def _connected(call: Call, provider: Provider, began: Flow, found: Identit
     if caller is None or caller.sign_in is None or caller.user_id != began.user_id:
         raise Forbidden("You have signed out, or in as somebody else, since you began this")
     await coming.connect(found, caller, provider.options)
-    return redirect("/app/profile")
+    return redirect("/app/profile?saved=identity")
 
 
 def _refusal(name: str, error: str) -> str:

@@ -69,8 +69,11 @@ _STATUS = (
     "WHEN 'waiting' THEN 1 ELSE 0 END) WHEN 2 THEN 'working' WHEN 1 THEN 'waiting' END FROM runs r "
     "WHERE r.agent_id = a.id AND r.status IN ('queued', 'running', 'waiting', 'paused')), 'idle') END AS status"
 )
-#: How many agents an org has, `$1`, but for one of them, `$2`.
-COUNT = "SELECT count(*) AS n FROM agents WHERE org_id = $1 AND state <> 'archived' AND id <> $2"
+#: How many agents an org has, `$1`; none if one of them is this one, `$2`, which has its place.
+COUNT = (
+    "SELECT count(*) AS n FROM agents WHERE org_id = $1 AND state <> 'archived' AND NOT EXISTS "
+    "(SELECT 1 FROM agents WHERE org_id = $1 AND id = $2 AND state <> 'archived')"
+)
 #: Agents with their status, of the org `$1`.
 AGENTS = f"SELECT a.*, {_STATUS} FROM agents a WHERE a.org_id = $1"  # noqa: S608 - a constant
 
@@ -126,10 +129,10 @@ async def create(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent
 
 async def update(org_id: int, agent_id: str, fields: Mapping[str, Any]) -> Agent:
     """Change some columns; pausing, resuming and archiving are changes of `state`."""
-    is_archived = (await get(org_id, agent_id)).state == ARCHIVED
+    await get(org_id, agent_id)
 
     def unit(hints: Hints) -> Unit[None]:
-        if is_archived and fields.get("state", ARCHIVED) != ARCHIVED:
+        if fields.get("state", ARCHIVED) != ARCHIVED:  # it may come back from the archive
             yield from plans.within(org_id, "agents", COUNT, agent_id)
         yield from _check_manager(org_id, agent_id, fields.get("manager_id"))
         rows = yield sql("UPDATE agents SET state = state WHERE id = $1 RETURNING *", agent_id)

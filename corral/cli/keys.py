@@ -11,7 +11,7 @@ from corral.cli import options
 from corral.cli.client import segment
 from corral.cli.connect import connected
 from corral.cli.errors import Misused
-from corral.cli.naming import key_id, only, short
+from corral.cli.naming import key_id, short
 from corral.cli.spans import span
 from corral.cli.terminal import ago, stderr, stdout
 
@@ -104,14 +104,13 @@ def limit(
 
 @app.command()
 def revoke(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, or enough of its beginning or end.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key's name or id, or enough of that.")],
     as_json: options.Json = False,
     data: options.Data = None,
 ) -> None:
     """End a key at once."""
     with connected(data) as client:
-        key = only((key["id"] for key in client.get("/api/v1/keys")["data"]), id, "key")
-        answer = client.delete(f"/api/v1/keys/{segment(key)}")
+        answer = client.delete(f"/api/v1/keys/{segment(key_id(client, key))}")
     if as_json:
         stdout().json(answer)
     else:

@@ -102,19 +102,24 @@ def granted(scopes: str, role: Role) -> frozenset[str]:
 
 
 def require(principal: Principal, scope: str | None, least: Role) -> None:
-    """Raise Forbidden, naming what is missing, unless both the scope and the role suffice; None is for anybody."""
-    if (principal.run_id is not None) != (scope == CALL_TOOLS):
+    """Raise Forbidden, naming what is missing, unless both the role and the scope suffice; None is for anybody."""
+    is_run = principal.run_id is not None
+    if is_run != (scope == CALL_TOOLS):
         raise Forbidden(f"A run's own token is for calls of Corral's tools ({CALL_TOOLS}), and they are for it alone")
+    if is_run:
+        return
     if scope is None and not principal.scopes:
         raise Forbidden("Nothing is left that this key may do: its owner's role does not allow it any more")
     if scope is None and principal.scopes == _RUNNER_ALONE:
         raise Forbidden("This is a runner's key: it does a runner's work, and nothing else")
-    if scope is not None and scope not in principal.scopes:
-        if principal.key_id is None:
-            raise Forbidden(f"Your role, {principal.role}, does not allow {_named(scope)}")
-        raise Forbidden(f"This key lacks the scope {_named(scope)}")
+    if scope is not None and scope not in scopes_of(principal.role):  # people know roles, and scopes are of keys
+        least = next(role for role in (least, Role.MEMBER, Role.ADMIN) if scope in scopes_of(role))
     if not principal.role.covers(least):
-        raise Forbidden(f"This needs the role {least}; yours is {principal.role}")
+        whose = "yours" if principal.key_id is None else "that of this key's owner"
+        above = "" if least is Role.OWNER else " or above"
+        raise Forbidden(f"This needs the role {least}{above}; {whose} is {principal.role}")
+    if scope is not None and scope not in principal.scopes:
+        raise Forbidden(f"This key lacks the scope {_named(scope)}")
 
 
 def themself(principal: Principal) -> str:

@@ -195,11 +195,14 @@ def _create(by: Principal, role: Role, email: str | None, *, ms: int, token: str
         )
         if inside:
             raise Conflict(f"{email} is in this org already")
-        yield sql(
-            f"UPDATE invitations SET revoked_at = now_ms() WHERE org_id = $1 AND email = $2 AND {_OPEN}",  # noqa: S608
+        replaced = yield sql(
+            "UPDATE invitations SET revoked_at = now_ms() "  # noqa: S608
+            f"WHERE org_id = $1 AND email = $2 AND {_OPEN} RETURNING id",
             by.org_id,
             email,
         )
+        for row in replaced:
+            yield from audit.note(by.org_id, "invitation.revoked", "invitation", row["id"], email=email)
     yield from plans.within(by.org_id, "seats", people.SEATS)
     rows = yield sql(
         "INSERT INTO invitations (id, org_id, hash, email, role, invited_by, created_at, expires_at) "  # noqa: S608

@@ -21,6 +21,7 @@ PREFIX = "crl_live_"
 _TRUSTED = 1.0
 _MINUTE = 60_000
 _MOST_CACHED = 10_000
+_NAME_LONGEST = 200
 _COLUMNS = "id, org_id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, rate_limit"
 #: What makes a row of `api_keys` a key that works.
 LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now_ms())"
@@ -73,6 +74,8 @@ async def create(
     Nobody (`by`) hands out more than they have. `expires_in` is in seconds from now,
     `expires_at` a moment in ms; one of them at most. `token` is chosen by operators only.
     """
+    if not 0 < len(name) <= _NAME_LONGEST:
+        raise BadRequest(f"name must have 1 to {_NAME_LONGEST} characters", field="name")
     stored = _checked(scopes, by)
     token = token or PREFIX + new_token(32)
     owner = user_id or (by.user_id if by else None)
@@ -83,13 +86,15 @@ async def create(
     return await commit(unit), token
 
 
-async def page(org_id: int, *, limit: int, before: str | None = None, live_only: bool = False) -> list[Key]:
-    """Return keys, newest first; `before` is a key's id, exclusive."""
+async def page(
+    org_id: int, *, limit: int, before: str | None = None, live_only: bool = False, revoked: bool = True
+) -> list[Key]:
+    """Return keys, newest first, with those that are `revoked` or without; `before` is a key's id, exclusive."""
     if before is not None and not await fetch("SELECT 1 FROM api_keys WHERE org_id = $1 AND id = $2", org_id, before):
         raise BadRequest(f"before: there is no key {before} here", field="before")
     rows = await fetch(
         f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id < $2 "  # noqa: S608 - our own column names
-        f"{f'AND {LIVE} ' if live_only else ''}"
+        f"{f'AND {LIVE} ' if live_only else ''}{'' if revoked else 'AND revoked_at IS NULL '}"
         "ORDER BY id DESC LIMIT $3",
         org_id,
         before or "g",
@@ -160,7 +165,7 @@ def recall(token: str) -> Principal | None:
 
 async def authenticate(token: str) -> Principal | None:
     """Return who shows `token`, None if it is no live key."""
-    hashed = digest(token)
+    hashed, asked = digest(token), time.monotonic()
     rows = await fetch(
         "SELECT k.id, k.org_id, k.user_id, k.hash, k.scopes, k.last_used_at, k.expires_at, m.role, o.plan, "
         "coalesce(k.rate_limit, o.rate_limit) AS rate_limit, now_ms() AS now FROM api_keys k "
@@ -190,7 +195,7 @@ async def authenticate(token: str) -> Principal | None:
     if len(_known) >= _MOST_CACHED:
         _known.clear()
     left = _TRUSTED if row["expires_at"] is None else min(_TRUSTED, (row["expires_at"] - row["now"]) / 1000)
-    _known[hashed] = principal, time.monotonic() + left
+    _known[hashed] = principal, asked + left  # the answer may have been long on its way
     return principal
 
 

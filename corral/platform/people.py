@@ -118,10 +118,12 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[tuple[Person, list
     yield sql("DELETE FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
     ended = yield sql(
         "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND user_id = $2 AND revoked_at IS NULL "
-        "RETURNING id",
+        "RETURNING id, name",
         org_id,
         user_id,
     )
+    for row in ended:
+        yield from audit.note(org_id, "key.revoked", "key", row["id"], name=row["name"])
     yield sql("DELETE FROM sign_in_links WHERE org_id = $1 AND user_id = $2", org_id, user_id)
     elsewhere = yield sql("SELECT org_id FROM members WHERE user_id = $1 ORDER BY no LIMIT 1", user_id)
     if elsewhere:
@@ -170,13 +172,15 @@ def _withdraw(org_id: int, user_id: str, role: Role | None) -> Unit[None]:
     """Revoke the open invitations that somebody made, as a person or by a key, and could not make any more."""
     still = [one.value for one in Role if role is not None and role.covers(Role.ADMIN) and role.covers(one)]
     allowed = f"AND role NOT IN ({', '.join(repr(one) for one in still)}) " if still else ""
-    yield sql(
-        "UPDATE invitations SET revoked_at = now_ms() WHERE org_id = $1 AND accepted_at IS NULL "  # noqa: S608
-        f"AND revoked_at IS NULL {allowed}AND (invited_by = 'user:' || $2 OR invited_by IN "
-        "(SELECT 'key:' || k.id FROM api_keys k WHERE k.org_id = $1 AND k.user_id = $2))",
+    revoked = yield sql(
+        f"UPDATE invitations SET revoked_at = now_ms() WHERE org_id = $1 AND {OPEN} {allowed}"  # noqa: S608
+        "AND (invited_by = 'user:' || $2 OR invited_by IN "
+        "(SELECT 'key:' || k.id FROM api_keys k WHERE k.org_id = $1 AND k.user_id = $2)) RETURNING id, email",
         org_id,
         user_id,
     )
+    for row in revoked:
+        yield from audit.note(org_id, "invitation.revoked", "invitation", row["id"], email=row["email"])
 
 
 def _keep_old_columns(user_id: str) -> Unit[None]:

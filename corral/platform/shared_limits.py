@@ -37,7 +37,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local key, limit, window = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local first = tonumber(redis.call('LINDEX', key, 0))
-while first and first <= now - window do
+while first and (first <= now - window or first > now) do -- the clock may have been set back
   redis.call('LPOP', key)
   first = tonumber(redis.call('LINDEX', key, 0))
 end

@@ -109,7 +109,7 @@ def recall(session: str) -> Principal | None:
 
 async def authenticate(session: str) -> Principal | None:
     """Return whose session this is, None if it is none or over."""
-    hashed = digest(session)
+    hashed, asked = digest(session), time.monotonic()
     rows = await fetch(
         "SELECT s.org_id, s.user_id, m.role, o.plan, s.last_used_at, now_ms() AS now FROM sign_ins s "
         "JOIN members m ON m.org_id = s.org_id AND m.user_id = s.user_id JOIN orgs o ON o.id = s.org_id "
@@ -132,7 +132,7 @@ async def authenticate(session: str) -> Principal | None:
     )
     if len(_known) >= _MOST_CACHED:
         _known.clear()
-    _known[hashed] = principal, time.monotonic() + _TRUSTED
+    _known[hashed] = principal, asked + _TRUSTED
     return principal
 
 

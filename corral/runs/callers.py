@@ -24,6 +24,6 @@ async def authenticate(token: str) -> Caller | None:
     if not is_id(run_id):
         return None
     rows = await database.fetch("SELECT org_id, lease FROM runs WHERE id = $1 AND attempt_open", run_id)
-    if not rows or not hmac.compare_digest(str(rows[0]["lease"]).encode(), lease.encode()):
+    if not rows or not hmac.compare_digest(str(rows[0]["lease"]).encode(), lease.encode(errors="replace")):
         return None
     return Caller(run_id, rows[0]["org_id"])

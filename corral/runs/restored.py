@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from corral.base.logs import get_logger
-from corral.platform import database
+from corral.platform import acting, audit, database
 from corral.platform.database import Row, Unit, sql
 from corral.runs import ending, pausing
 from corral.runs.hints import Hints, decide
@@ -44,8 +44,18 @@ async def settle() -> None:
     runs = await database.fetch("SELECT no FROM runs WHERE status IN ('queued', 'running', 'waiting', 'paused')")
     for run in runs:
         await decide(partial(_settle, run["no"], told))
-    await database.fetch("DROP TABLE IF EXISTS restored")
+    with acting.as_(acting.OPERATOR):
+        await database.commit(_settled())
     log.warning("the database was restored from a backup", as_of=mark["made_at"], runs_that_had_not_ended=len(runs))
+
+
+def _settled() -> Unit[None]:
+    """Write down in every org that lines of its audit log may be missing, and that this is done."""
+    marks = yield sql("DELETE FROM restored RETURNING made_at")
+    orgs = (yield sql("SELECT id FROM orgs ORDER BY id")) if marks else ()  # by the one server that comes first
+    for org in orgs:
+        yield from audit.note(org["id"], "database.restored", "database", "restored", as_of=marks[0]["made_at"])
+    yield sql("DROP TABLE IF EXISTS restored")
 
 
 def is_offered_again(run: Row) -> bool:

@@ -24,8 +24,7 @@ def token(principal: Principal) -> str:
 
 def check_form(principal: Principal, sent: str) -> None:
     """Raise Forbidden unless `sent` is the token of this session."""
-    told = sent.encode(errors="surrogateescape")
-    if len(told) < _MIN_LENGTH or not hmac.compare_digest(told, token(principal).encode()):
+    if len(sent) < _MIN_LENGTH or not hmac.compare_digest(sent.encode(errors="replace"), token(principal).encode()):
         raise Forbidden("This form is out of date; reload the page and send it again")
 
 

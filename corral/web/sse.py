@@ -100,16 +100,17 @@ class Watchers:
             connection.write(_KEEP_ALIVE)
 
     async def dismiss(self, _now: float) -> None:
-        """Cut off those whose key or console session has ended since they came. Run each second."""
+        """Cut off those whose key or session has ended since they came, or looks at another org. Run each second."""
         by_caller: dict[str | None, list[Connection]] = {}
         for connection in self.open:
             caller = connection.call.caller
             by_caller.setdefault(caller.key_id or caller.sign_in, []).append(connection)
         for connections in by_caller.values():
-            try:
-                await authenticated(connections[0].call.request)
-            except Unauthorized:
-                for connection in connections:
+            org_id = None
+            with contextlib.suppress(Unauthorized):
+                org_id = (await authenticated(connections[0].call.request)).org_id
+            for connection in connections:
+                if connection.call.org_id != org_id:  # who was taken out of an org may be in another one still
                     connection.cut()
 
 

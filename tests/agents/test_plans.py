@@ -64,6 +64,24 @@ async def test_of_ten_agents_made_at_once_three_are_made(office: Office) -> None
         await roster.update(office.org_id, there[0].id, {"state": "active"})
 
 
+async def test_an_agent_that_is_archived_while_it_is_resumed_asks_for_its_place_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_ = [await office.agent(f"a{n}") for n in range(3)]
+    get = roster.get
+
+    async def lost_its_place(org_id: int, agent_id: str) -> roster.Agent:
+        found = await get(org_id, agent_id)
+        monkeypatch.setattr(roster, "get", get)
+        await roster.update(office.org_id, first.id, {"state": "archived"})
+        await office.agent("another")
+        return found
+
+    monkeypatch.setattr(roster, "get", lost_its_place)
+    with pytest.raises(Forbidden, match="allows 3 agents"):
+        await roster.update(office.org_id, first.id, {"state": "active"})
+
+
 async def test_the_last_place_for_a_runner_is_given_once_and_one_that_is_known_comes_back(office: Office) -> None:
     known = card("known")  # the office's own is the first
     others = (runners.register(office.org_id, card(f"r{n}")) for n in range(5))

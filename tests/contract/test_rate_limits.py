@@ -45,6 +45,7 @@ def test_the_hundred_and_twenty_first_request_of_a_minute_is_refused(limited: Se
     assert api.call("DELETE", "/api/v1/runs").status_code == 429
     assert api.post("/api/v1/runs", raw="{").status_code == 429
     assert api.as_key("crl_live_unknown").get("/api/v1/runs").status_code == 401
+    assert api.post("/api/run", body={"taskId": "unknown"}).status_code == 429  # a launch, although a stream follows
     # in the shape of each root
     plain = api.post("/api/runs/:id/cancel", "x")
     assert (plain.status_code, plain.headers["Content-Type"].partition(";")[0]) == (429, "text/plain")

@@ -49,5 +49,20 @@ def test_what_is_missing_is_named() -> None:
         require(key, "runs:write", Role.VIEWER)
     with pytest.raises(Forbidden, match="owner"):
         require(key, "runs:read", Role.OWNER)
-    with pytest.raises(Forbidden, match="viewer"):
-        require(person, "runs:write", Role.VIEWER)
+    for scope, least, needed in (
+        ("runs:write", Role.VIEWER, "member or above"),
+        ("audit:read", Role.VIEWER, "admin or above"),
+        ("secrets:write", Role.OWNER, "owner"),
+        ("*", Role.OWNER, "owner"),
+    ):
+        with pytest.raises(Forbidden, match=f"This needs the role {needed}; yours is viewer"):
+            require(person, scope, least)
+
+
+def test_who_shows_a_key_is_told_whether_its_scopes_or_its_owners_role_fall_short() -> None:
+    key = Principal(1, "key:1", granted("*", Role.MEMBER), Role.MEMBER, key_id="1")
+    with pytest.raises(Forbidden, match="needs the role admin or above; that of this key's owner is member"):
+        require(key, "keys:write", Role.VIEWER)
+    some = Principal(1, "key:1", granted("runs:read", Role.OWNER), Role.OWNER, key_id="1")
+    with pytest.raises(Forbidden, match="This key lacks the scope keys:write"):
+        require(some, "keys:write", Role.ADMIN)

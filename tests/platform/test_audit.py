@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -128,6 +130,23 @@ async def test_no_line_is_changed_and_none_deleted_that_is_not_old(settings: Set
     for statement in statements:
         with pytest.raises(Exception, match="audit log"):
             await fetch(statement)
+    assert await audit.page(1, Only(), limit=10) == before
+
+
+async def test_nor_by_a_shell_that_knows_nothing_of_corral(settings: Settings) -> None:
+    if not settings.is_embedded:
+        return
+    await note(target="new")
+    before = await audit.page(1, Only(), limit=10)
+    with closing(sqlite3.connect(settings.data / "corral.db")) as shell:
+        for what in ("no, id", "no + 1, id", "no, id || 'x'"):
+            statement = (
+                f"INSERT OR REPLACE INTO audit SELECT {what}, org_id, at, 'user:nobody', action, target_kind, "
+                "target_id, address, request_id, detail FROM audit"
+            )
+            with pytest.raises(sqlite3.Error, match="audit log"):
+                shell.execute(statement)
+            shell.rollback()
     assert await audit.page(1, Only(), limit=10) == before
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from corral.base.errors import Conflict, Forbidden, NotFound
-from corral.platform import accounts, invitations, orgs, people, sign_in
+from corral.platform import accounts, audit, invitations, orgs, people, sign_in
 from corral.platform.access import Principal, Role
+from corral.platform.audit import Only
 from corral.platform.orgs import Bootstrapped
 from corral.platform.sign_on import coming
 from corral.platform.sign_on.errors import Refused
@@ -115,6 +116,8 @@ async def test_an_invitation_makes_an_account_or_is_accepted_by_the_one_there_is
     assert ada.role is Role.VIEWER
     account = await accounts.get(ada.user_id or "")
     assert account.email is None
+    (line,) = await audit.page(owner.org_id, Only(action="identity.connected"), limit=9)
+    assert (line.actor, line.target_id) == (f"user:{ada.user_id}", ada.user_id)
     with pytest.raises(NotFound):
         await coming.accept(replace(ADA, subject="late", email=None), token, ACME, team.NOWHERE)
     _, again = await invitations.create(owner, role=Role.VIEWER)

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
-from corral.platform import invitations, keys, orgs, passwords, people, plans, sign_in
+from corral.platform import audit, invitations, keys, orgs, passwords, people, plans, sign_in
 from corral.platform.access import Principal, Role
+from corral.platform.audit import Only
 from corral.platform.database import commit, fetch
 from corral.platform.orgs import Bootstrapped
 from corral.platform.plans import Plan, Plans
@@ -138,6 +139,8 @@ async def test_another_one_for_an_email_takes_the_place_of_the_first(boss: Princ
     assert [one.id for one in await invitations.page(boss.org_id, limit=9, open_only=True)] == [second.id]
     assert [one.id for one in await invitations.page(boss.org_id, limit=9)] == [second.id, first.id]
     assert [one.id for one in await invitations.page(boss.org_id, limit=9, before=second.id)] == [first.id]
+    (line,) = await audit.page(boss.org_id, Only(action="invitation.revoked"), limit=9)
+    assert line.target_id == first.id
 
 
 async def test_one_that_is_replaced_while_it_is_used_keeps_neither_waiting_for_the_other(boss: Principal) -> None:

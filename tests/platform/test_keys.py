@@ -37,6 +37,39 @@ async def test_a_revoked_key_is_forgotten_at_once(owner: Principal) -> None:
     assert again.revoked_at is not None
 
 
+async def test_what_was_long_on_its_way_from_the_database_is_believed_no_longer_for_it(
+    owner: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, token = await keys.create(owner.org_id, name="slow", scopes=["*"], by=owner)
+    now = time.monotonic()
+    monkeypatch.setattr(keys, "time", SimpleNamespace(monotonic=lambda: now))
+
+    async def slowly(query: str, *args: object) -> object:
+        nonlocal now
+        rows = await fetch(query, *args)
+        now += 2
+        return rows
+
+    monkeypatch.setattr(keys, "fetch", slowly)
+    assert await keys.authenticate(token) is not None
+    assert keys.recall(token) is None  # it may have been revoked since
+
+
+@pytest.mark.parametrize("name", ["", "k" * 201])
+async def test_a_key_has_a_name_that_fits(owner: Principal, name: str) -> None:
+    with pytest.raises(BadRequest, match="1 to 200 characters") as error:
+        await keys.create(owner.org_id, name=name, scopes=["*"], by=owner)
+    assert error.value.field == "name"
+
+
+async def test_keys_that_are_revoked_take_no_room_from_those_that_are_not(owner: Principal) -> None:
+    old, _ = await keys.create(owner.org_id, name="old", scopes=["*"], by=owner)
+    for _ in range(3):
+        key, _ = await keys.create(owner.org_id, name="k", scopes=["*"], by=owner)
+        await keys.revoke(owner.org_id, key.id)
+    assert (await keys.page(owner.org_id, limit=1, revoked=False))[0].id == old.id
+
+
 async def test_an_expired_key_is_unknown(owner: Principal) -> None:
     _, token = await keys.create(owner.org_id, name="old", scopes=["*"], by=owner, expires_in=-1)
     assert await keys.authenticate(token) is None

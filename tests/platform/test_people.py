@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
-from corral.platform import invitations, keys, orgs, people, sign_in
+from corral.platform import audit, invitations, keys, orgs, people, sign_in
 from corral.platform.access import Principal, Role
+from corral.platform.audit import Only
 from corral.platform.database import fetch
 from corral.platform.orgs import Bootstrapped
 from tests.platform.team import employ, hire, session, signed_in
@@ -118,6 +119,9 @@ async def test_who_is_removed_is_out_at_once_and_so_are_their_keys(
     monkeypatch.setattr(keys, "_listeners", [told.append])
     assert (await people.remove(boss.org_id, ada, boss)).id == ada
     assert told == [her_key.id]
+    for action, ended in (("key.revoked", her_key.id), ("invitation.revoked", invitation.id)):
+        (line,) = await audit.page(boss.org_id, Only(action=action), limit=9)
+        assert line.target_id == ended
     assert (sign_in.recall(hers), keys.recall(token)) == (None, None)
     assert (await sign_in.authenticate(hers), await keys.authenticate(token)) == (None, None)
     assert not await fetch("SELECT 1 FROM sign_ins WHERE user_id = $1", ada)

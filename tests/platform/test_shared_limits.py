@@ -95,6 +95,14 @@ async def test_what_is_older_than_a_minute_on_the_clock_of_redis_has_fallen_out(
     assert 48 <= refused.reset <= 50
 
 
+async def test_a_clock_of_redis_that_was_set_back_keeps_nobody_out(three: list[SharedLimiter], redis: Redis) -> None:
+    who = new_id()
+    async with Client.from_url(redis.url) as client:
+        seconds, _ = await client.time()
+        await client.rpush(f"corral:limit:{who}", *((seconds + 3600) * 1_000_000 for _ in range(2)))
+    assert [(await ask(three[0], who, 2)).passes for _ in range(3)] == [True, True, False]
+
+
 async def test_a_flush_merely_forgets_the_window(one: SharedLimiter, own_redis: Redis) -> None:
     assert [(await ask(one, "k", 1)).passes for _ in range(2)] == [True, False]
     async with Client.from_url(own_redis.url) as client:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from corral.base.errors import LeaseLost
-from corral.platform import database
+from corral.platform import audit, database
+from corral.platform.audit import Only
 from corral.runs import leases, pausing, restored
 from corral.runs.models import Run
 from corral.wire.events import EventType
@@ -44,6 +45,15 @@ async def test_what_was_queued_is_paused_and_says_why_until_a_person_lets_it_go_
     assert (await box.poll()).assignments == []
     await pausing.continue_by(world.org_id, run.id, None, "user:me")
     assert [one.run_id for one in (await box.poll()).assignments] == [run.id]
+
+
+async def test_every_org_is_told_so_in_its_audit_log_once(world: World) -> None:
+    await database.fetch("INSERT INTO orgs (id, name, created_at) VALUES (77, 'other', 0)")
+    await restore()
+    await restored.settle()
+    for org_id in (world.org_id, 77):
+        (line,) = await audit.page(org_id, Only(action="database.restored"), limit=10)
+        assert (line.actor, line.detail) == ("operator", {"as_of": "2026-05-04T03:02:01.000+00:00"})
 
 
 async def test_it_is_done_once_and_again_only_if_it_was_cut_off(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Who may do what: every route that needs a caller, written by hand, so that a new one without a row fails.
+"""Who may do what: every route, written by hand, so that a new one without a row fails.
 
 A row is the method, the path, the scope a key needs (`-`: none), the least role of a person or of a key's owner, and
 what somebody who has both is answered who names a thing that is not there and sends nonsense.
@@ -224,6 +224,24 @@ POST   /app/settings                                   agents:write    admin   4
 GET    /app/system                                     runners:read    admin   200
 """
 
+#: What anybody may ask for without being known; a route is not made so by mistake.
+OPEN = """
+POST   /api/invitations/accept
+POST   /api/sign-ins
+GET    /api/health
+GET    /api/ready
+GET    /api/openapi.json
+GET    /
+GET    /app
+GET    /app/sign-in
+POST   /app/sign-in
+POST   /app/sign-in/provider
+GET    /app/sign-in/provider/back
+GET    /app/invitation
+POST   /app/invitation
+POST   /app/invitation/accept
+GET    /static/<name>
+"""
 #: What only people who are signed in see: a key is refused, and they are answered so.
 SIGNED_IN = {"/app/profile": 200, "/app/sign-ins": 200}
 #: What only those who run the servers may: people and keys of the first org.

@@ -15,7 +15,7 @@ from corral.platform.access import CALL_TOOLS, RUNNER, SCOPES, Role
 from corral.platform.database import commit, fetch, sql
 from corral.web.app import routes
 from tests.web.conftest import Person, Running
-from tests.web.matrix import DOES_AS_WELL, OPERATORS, SIGNED_IN, Row, rows
+from tests.web.matrix import DOES_AS_WELL, OPEN, OPERATORS, SIGNED_IN, Row, rows
 
 ROWS = rows()
 UNKNOWN = "0190f0f0-0000-7000-8000-000000000000"
@@ -108,8 +108,10 @@ def callers(running: Running) -> Iterator[Callers]:
     made.close()
 
 
-def test_every_route_that_needs_a_caller_has_its_row_and_every_row_its_route() -> None:
+def test_every_route_has_its_row_and_every_row_its_route() -> None:
     assert [named(row) for row in ROWS] == [f"{route.method} {route.path}" for route in routes() if not route.open]
+    open_to_all = [" ".join(line.split()) for line in OPEN.strip().splitlines()]
+    assert open_to_all == [f"{route.method} {route.path}" for route in routes() if route.open]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=named)

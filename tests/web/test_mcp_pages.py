@@ -10,6 +10,8 @@ import pytest
 from corral.mcp import servers, uses
 from corral.mcp.servers import Server
 from corral.mcp.uses import Seen
+from corral.platform import plans
+from corral.platform.plans import Plan, Plans
 from corral.web.console import mcp_form
 from corral.wire.runner import McpTested, McpTool
 from tests.support.http import Api
@@ -166,6 +168,21 @@ def test_who_is_no_admin_sees_servers_and_no_form(running: Running, person: Pers
     for form in ("/app/mcps", f"{path}/edit", f"{path}/rules", f"{path}/test", f"{path}/delete"):
         assert somebody.post(form, **STDIO, name="x").status_code == 403
     assert kept(running, one.id).name == one.name
+
+
+def test_without_the_feature_servers_can_be_deleted_and_nothing_else(
+    running: Running, person: PersonMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = person("admin")
+    one = added(running, admin, "from-before")
+    plan = Plan("small", features={"mcp": False})
+    monkeypatch.setattr(plans, "_plans", Plans({"small": plan}, plan))
+    path = f"/app/mcps/{one.id}"
+    for form in ("/app/mcps", f"{path}/edit", f"{path}/rules", f"{path}/test"):
+        refused = admin.post(form, **STDIO, name="x")
+        assert refused.status_code == 403
+        assert "does not include MCP servers" in refused.text
+    assert admin.post(f"{path}/delete").status_code == 303
 
 
 def test_a_server_is_deleted(running: Running, person: PersonMaker) -> None:

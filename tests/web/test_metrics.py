@@ -65,6 +65,8 @@ def test_the_token_opens_nothing_else(running: Running) -> None:
     with running.api(TOKEN) as prometheus:
         for path in ("/api/v1/runs", "/api/me", "/api/v1/system", "/api/v1/keys"):
             assert prometheus.get(path).status_code == 401
+    answer = httpx.get(running.server.settings.url + "/api/metrics", headers=[(b"Authorization", b"Bearer \xff")])
+    assert answer.status_code == 401
 
 
 def test_another_orgs_owner_may_not_read_them(running: Running) -> None:

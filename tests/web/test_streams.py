@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -10,9 +11,10 @@ from corral import bus
 from corral.agents import mail
 from corral.base.errors import Unavailable
 from corral.bus.memory import MemoryBus
+from corral.platform.database import fetch
 from tests.support.http import Api, frames
 from tests.support.waiting import eventually
-from tests.web.conftest import Running
+from tests.web.conftest import Person, Running
 
 
 def launched(api: Api) -> str:
@@ -84,6 +86,26 @@ def test_who_watches_with_a_key_that_is_revoked_is_cut_off(running: Running, ful
                 list(seen)
         assert watcher.get("/api/v1/runs").status_code == 401
     eventually(lambda: not running.server.watchers.open)
+
+
+def test_who_is_taken_out_of_an_org_stops_watching_it_although_their_session_goes_on_in_another(
+    running: Running, full: Api, person: Callable[[str], Person]
+) -> None:
+    member = person("member")
+    (who,) = [one["id"] for one in full.get("/api/people").json() if one["name"] == "member"]
+
+    async def elsewhere() -> None:
+        await fetch("INSERT INTO orgs (id, name, created_at) VALUES (91, 'elsewhere', 0)")
+        await fetch("INSERT INTO members (org_id, user_id, role, created_at) VALUES (91, $1, 'member', 0)", who)
+
+    running.do(elsewhere())
+    with member.client.stream("GET", f"/api/runs/{launched(full)}/events/stream") as response:
+        seen = response.iter_bytes()
+        next(seen)
+        assert full.delete("/api/people/:id", who).status_code == 200
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            list(seen)
+    assert member.client.get("/api/v1/runs").json()["data"] == []
 
 
 def test_a_watcher_who_does_not_read_gets_everything_once_it_does(running: Running, full: Api) -> None:

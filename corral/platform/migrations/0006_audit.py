@@ -74,6 +74,11 @@ class Migration(migrations.Migration):
         DialectSql(
             sqlite=[
                 _sqlite("audit_unchanged", "BEFORE UPDATE ON audit", _CHANGED),
+                _sqlite(  # INSERT OR REPLACE: a shell does not ask the trigger above for what it takes the place of
+                    "audit_unreplaced",
+                    "BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE no = NEW.no OR id = NEW.id)",
+                    _CHANGED,
+                ),
                 _sqlite("audit_undeleted", f"BEFORE DELETE ON audit WHEN OLD.at >= {_FLOOR}", _DELETED),
                 *(
                     _sqlite(

@@ -77,31 +77,33 @@ def _check_domain(found: Identity, options: SignOn) -> None:
 
 
 def _enter(found: Identity, options: SignOn, session: str, visit: Visit) -> Unit[None]:
-    user_id = yield from _known(found, options)
+    user_id, is_connected = yield from _known(found, options)
     if user_id is None:
         user_id = yield from _newcomer(found, options)
+    if not is_connected:
         yield from _keep(found, user_id)
     org_id = yield from sign_in.begin(user_id, session, "oidc", visit)
     yield from plans.demand(org_id, "sso")
 
 
 def _accept(found: Identity, token: str, options: SignOn, session: str, visit: Visit) -> Unit[None]:
-    user_id = yield from _known(found, options)
+    user_id, is_connected = yield from _known(found, options)
     if user_id is None:
         user_id = yield from accounts.create(name=_name(found), email=found.email, password=None)
-        yield from _keep(found, user_id)
     invitation = yield from invitations.use(token, user_id, found.email)
+    if not is_connected:  # only now is there an org whose audit log can say so
+        yield from _keep(found, user_id)
     org_id = yield from sign_in.begin(user_id, session, "oidc", visit, org_id=invitation.org_id)
     yield from plans.demand(org_id, "sso")
 
 
-def _known(found: Identity, options: SignOn) -> Unit[str | None]:
-    """Return whose account it is: by the identity, or by the email, which may connect the two."""
+def _known(found: Identity, options: SignOn) -> Unit[tuple[str | None, bool]]:
+    """Return whose account it is, and whether by the identity; by the email otherwise, which may connect the two."""
     rows = yield sql("SELECT user_id FROM identities WHERE issuer = $1 AND subject = $2", found.issuer, found.subject)
     if rows:
-        return str(rows[0]["user_id"])
+        return str(rows[0]["user_id"]), True
     if found.email is None:
-        return None
+        return None, False
     rows = yield sql(
         "SELECT u.id, u.password, "
         "(SELECT MAX(i.no) FROM identities i WHERE i.user_id = u.id AND i.issuer = $2) AS other "
@@ -110,7 +112,7 @@ def _known(found: Identity, options: SignOn) -> Unit[str | None]:
         found.issuer,
     )
     if not rows:
-        return None
+        return None, False
     if rows[0]["other"] is not None:
         raise Refused(
             f"The account with {found.email} belongs to another identity at {options.name}. Sign in another way, and "
@@ -121,8 +123,7 @@ def _known(found: Identity, options: SignOn) -> Unit[str | None]:
             f"There is an account with {found.email} and a password. Sign in with that, and connect {options.name} in "
             "your profile, once. If it is not yours, tell whoever runs this"
         )
-    yield from _keep(found, rows[0]["id"])
-    return str(rows[0]["id"])
+    return str(rows[0]["id"]), False
 
 
 def _newcomer(found: Identity, options: SignOn) -> Unit[str]:

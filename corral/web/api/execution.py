@@ -28,7 +28,7 @@ class RunTask(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     task_id: Id
 
 
-@route.post("/api/run", scope="tasks:write", counted=False, content=answers.EVENTS, also=(404, 409))
+@route.post("/api/run", scope="tasks:write", content=answers.EVENTS, also=(404, 409))
 async def run_task(call: Call, body: RunTask) -> Answer | None:
     """Execute a task and watch it to its end: `{type, text}`. One that runs is joined; leaving does not stop it."""
     run = await starting.start(call.org_id, body.task_id, call.actor, call.new_id())

@@ -88,6 +88,7 @@ ACTIONS = {
         "key.created": "made",
         "key.revoked": "revoked",
         "policy.changed": "changed",
+        "database.restored": "restored",
     },
 }
 KNOWN = {action: word for some in ACTIONS.values() for action, word in some.items()}
@@ -97,7 +98,7 @@ _KINDS = {
     "mcp": "MCP server",
     "master_key": "master key",
     "prices": "prices of the org’s own, version",
-    **dict.fromkeys(("org", "policy", "limits", "plan", "user"), ""),
+    **dict.fromkeys(("org", "policy", "limits", "plan", "user", "database"), ""),
 }
 #: Where things of a kind are looked at: by their id, or all of them.
 _PATHS = {
@@ -122,6 +123,7 @@ _ONLY_ONE = {
     "policy": "the rules for delegation",
     "limits": "how often keys may call",
     "plan": "the plan",
+    "database": "the database",
 }
 _SHOWN = ("name", "title", "email")
 

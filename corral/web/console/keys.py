@@ -21,7 +21,7 @@ from corral.web.routes import Routes
 
 route = Routes("console", hidden=True, content=answers.HTML)
 
-_MOST = 500
+_PAGE = 200
 _DAY = 86_400
 _MOST_RATE = 100_000
 _WRONG = f"A number from 1 to {_MOST_RATE:,}, or nothing."
@@ -87,6 +87,12 @@ class Made:
     key: str
 
 
+class Older(msgspec.Struct):
+    """From where on."""
+
+    before: str = ""
+
+
 class NewKey(msgspec.Struct):
     """What the form makes."""
 
@@ -104,9 +110,9 @@ class NewLimit(msgspec.Struct):
 
 
 @route.get("/app/keys", scope="keys:read")
-async def keys_page(call: Call) -> Answer:
+async def keys_page(call: Call, query: Older) -> Answer:
     """List the keys that are not revoked."""
-    return await _page(call)
+    return await _page(call, before=query.before or None)
 
 
 @route.post("/app/keys", scope="keys:write", repeatable=False)
@@ -154,18 +160,20 @@ async def revoke_from_page(call: Call, form: Nothing, key_id: str) -> Answer:
 async def _page(
     call: Call,
     *,
+    before: str | None = None,
     form: NewKey | None = None,
     errors: Mapping[str, str] | None = None,
     made: Made | None = None,
     status: int = 200,
 ) -> Answer:
-    found = await keys.page(call.org_id, limit=_MOST)
+    found = await keys.page(call.org_id, limit=_PAGE + 1, before=before, revoked=False)
+    older = found[_PAGE - 1].id if len(found) > _PAGE else None
     scopes = [scope for scope in ("*", *SCOPES) if call.caller.has(scope) and scope != RUNNER]
     default = await rates.get(call.org_id)
     default = call.settings.rate_limit if default is None else default
     return await page(
         call, "keys.html", "keys", status=status, path="/app/keys",
-        keys=[_view(key, default) for key in found if key.revoked_at is None],
+        keys=[_view(key, default) for key in found[:_PAGE]], before=before, older=older,
         default=_per_minute(default), most=_MOST_RATE, may_limit=may(call, "keys:write", Role.ADMIN),
         may_make=call.caller.has("keys:write"), may_run=call.caller.has(RUNNER),
         form=form or NewKey(scopes=scopes[:1]), errors=errors or {}, made=made, expiries=_EXPIRIES,
@@ -193,4 +201,5 @@ def _is_limit(typed: str) -> bool:
 
 
 def _limit(typed: str) -> int | None:
-    return int(typed.strip()) if typed.strip().isdecimal() else None
+    text = typed.strip()
+    return int(text) if text.isdecimal() and len(text) <= len(str(_MOST_RATE)) else None

@@ -106,7 +106,7 @@ async def change_mcp_from_page(call: Call, form: McpForm, mcp_id: str) -> Answer
     return await _form(call, form, errors, server, status=400)
 
 
-@route.post("/app/mcps/<mcp_id>/rules", scope=_WRITE, role=Role.ADMIN, repeatable=False)
+@route.post("/app/mcps/<mcp_id>/rules", feature="mcp", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def rule_mcp_from_page(call: Call, form: Rules, mcp_id: str) -> Answer:
     """Decide about its tools."""
     decided = rules(form.rules, {"deny": form.deny, "ask": form.ask, "allow": form.allow})

@@ -91,9 +91,11 @@ def restore(archive: Path, data: Path, *, replace: bool, tell: Tell, inspect: In
         fresh = room / _DATABASE
         manifest = _unpack(archive, fresh, tell, inspect)
         with closing(_opened(fresh, "rw")) as connection:
-            connection.execute("CREATE TABLE restored (made_at TEXT NOT NULL)")  # for the server that starts on it
-            connection.execute("INSERT INTO restored VALUES (?)", (manifest.made_at,))
-            connection.commit()
+            # For the server that starts on it. Who was restored before, and not started since, keeps its mark.
+            connection.execute("CREATE TABLE IF NOT EXISTS restored (made_at TEXT NOT NULL)")
+            connection.execute(
+                "INSERT INTO restored SELECT ? WHERE NOT EXISTS (SELECT 1 FROM restored)", (manifest.made_at,)
+            )
         _sync(fresh)
         aside = _keep_aside(data) if current.exists() else None
         fresh.replace(current)

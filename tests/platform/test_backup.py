@@ -97,6 +97,19 @@ def test_a_backup_replaces_nothing_and_a_restore_only_what_it_keeps_aside(data: 
     assert (data / "secret.key").read_text() == "a key"
 
 
+def test_a_restored_database_that_nobody_started_can_be_backed_up_and_restored_again(
+    data: Path, tmp_path: Path
+) -> None:
+    archive, again = tmp_path / "a.zip", tmp_path / "again.zip"
+    first = write(data, archive)
+    restore(archive, data, replace=True)
+    write(data, again)
+    restore(again, data, replace=True)
+    with closing(sqlite3.connect(data / "corral.db")) as connection:
+        # What may have been done since, may have been since the first of the two.
+        assert connection.execute("SELECT made_at FROM restored").fetchall() == [(first.made_at,)]
+
+
 async def test_under_load_a_backup_holds_one_moment_and_nobody_waits_for_it(opened: Path, tmp_path: Path) -> None:
     await database.fetch("CREATE TABLE pairs (a INTEGER, filler TEXT)")
     longest, written, over = 0.0, 0, asyncio.Event()

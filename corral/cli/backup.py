@@ -150,7 +150,7 @@ def _show(out: Terminal, file: Path, manifest: Manifest) -> None:
 
 
 def _bytes(size: int) -> str:
-    return f"{size / 1_000_000:.1f} MB"
+    return f"{size / 1_000_000:.1f} MB" if size >= 1_000_000 else f"{max(size / 1000, 0.1):.1f} KB"
 
 
 @contextmanager

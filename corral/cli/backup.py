@@ -130,6 +130,8 @@ def _refuse_postgres(settings: Settings, instead: str) -> None:
 def _refuse_nowhere(to: Path) -> None:
     if not to.absolute().parent.is_dir():
         raise Misused(f"There is no directory {to.absolute().parent}", field="FILE|DIR")
+    if not (to.suffix or to.exists()):  # or a job's first backup would take the name that all were to be below
+        raise Misused(f"There is no directory {to}", field="FILE|DIR", hint=f"Make it, or name a file: {to}.zip")
 
 
 def _told(file: Path, manifest: Manifest) -> dict[str, Any]:

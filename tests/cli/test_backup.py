@@ -39,6 +39,10 @@ def test_a_running_server_is_backed_up_checked_and_restored(
     assert nowhere.code == 2
     assert "no directory" in nowhere.err
 
+    missing = corral("backup", str(folder / "backups"), server=server)
+    assert missing.code == 2
+    assert "Make it, or name a file" in missing.err
+
     proved = corral("backup", "--check", "--key", str(archive), "--json", server=server)
     assert proved.json()["opened"] == 1
     other = corral("backup", "--check", "--key", str(archive), CORRAL_DATA=str(folder / "other"))

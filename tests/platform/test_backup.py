@@ -192,7 +192,7 @@ def encrypted(archive: bytes) -> bytes:
         lambda whole: whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:],
         lambda _: b"",
         lambda _: b"PK\x03\x04 not really",
-        lambda whole: encrypted(whole),
+        encrypted,
     ],
     ids=["cut off", "a bit", "empty", "something else", "encrypted"],
 )

@@ -71,7 +71,7 @@ def restore(
     from corral.platform import backup as backups
 
     settings = _settings(data)
-    _refuse_postgres(settings, 'pg_restore --clean --if-exists --dbname="$CORRAL_DATABASE_URL" corral.dump')
+    _refuse_postgres(settings, "pg_restore --exit-on-error --no-owner --dbname=URL corral.dump, of an empty database")
     proof = _Proof(settings, wanted=False)
     directory = DataDir(settings.data)
     with directory.locked("corral restore"), _progress() as tell:

@@ -71,7 +71,7 @@ def restore(
     from corral.platform import backup as backups
 
     settings = _settings(data)
-    _refuse_postgres(settings, 'pg_restore --clean --if-exists --dbname="$CORRAL_DATABASE_URL" corral.dump')
+    _refuse_postgres(settings, "pg_restore --exit-on-error --no-owner --dbname=URL corral.dump, of an empty database")
     proof = _Proof(settings, wanted=False)
     directory = DataDir(settings.data)
     with directory.locked("corral restore"), _progress() as tell:
@@ -130,6 +130,8 @@ def _refuse_postgres(settings: Settings, instead: str) -> None:
 def _refuse_nowhere(to: Path) -> None:
     if not to.absolute().parent.is_dir():
         raise Misused(f"There is no directory {to.absolute().parent}", field="FILE|DIR")
+    if not (to.suffix or to.exists()):  # or a job's first backup would take the name that all were to be below
+        raise Misused(f"There is no directory {to}", field="FILE|DIR", hint=f"Make it, or name a file: {to}.zip")
 
 
 def _told(file: Path, manifest: Manifest) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def _show(out: Terminal, file: Path, manifest: Manifest) -> None:
 
 
 def _bytes(size: int) -> str:
-    return f"{size / 1_000_000:.1f} MB"
+    return f"{size / 1_000_000:.1f} MB" if size >= 1_000_000 else f"{max(size / 1000, 0.1):.1f} KB"
 
 
 @contextmanager

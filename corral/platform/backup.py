@@ -24,7 +24,7 @@ from typing import IO
 import msgspec
 
 import corral
-from corral.base.errors import BadRequest, Conflict
+from corral.base.errors import BadRequest, Conflict, CorralError
 from corral.platform.database import APPS
 
 if sys.platform != "win32":
@@ -39,6 +39,7 @@ _ROOM = ".corral-backup-"
 _YOUNG = 10.0
 _PIECE = 1024 * 1024
 _MOST_MANIFEST = 1024 * 1024
+_ENCRYPTED = 1  # of a part's flags
 
 #: Called with what is being done, and how much of it is.
 Tell = Callable[[str, float], None]
@@ -62,7 +63,7 @@ def write(database: Path, archive: Path, *, tell: Tell, inspect: Inspect) -> Man
     """Make an archive of a database that others may be writing to. Conflict: there is something by that name."""
     if archive.exists():
         raise Conflict(f"{archive} is there already; a backup replaces nothing")
-    with _room(archive.parent) as room:
+    with _room(archive.parent) as room, _told_of(database):
         made_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         copy = room / _DATABASE
         _copy(database, copy, tell)
@@ -75,7 +76,7 @@ def write(database: Path, archive: Path, *, tell: Tell, inspect: Inspect) -> Man
 
 def check(archive: Path, *, tell: Tell, inspect: Inspect) -> Manifest:
     """Read all of an archive; BadRequest if it is not whole, or not one that this Corral can restore."""
-    with tempfile.TemporaryDirectory(prefix=_ROOM) as folder:
+    with tempfile.TemporaryDirectory(prefix=_ROOM) as folder, _told_of(archive):
         return _unpack(archive, Path(folder) / _DATABASE, tell, inspect)
 
 
@@ -87,13 +88,15 @@ def restore(archive: Path, data: Path, *, replace: bool, tell: Tell, inspect: In
     current = data / _DATABASE
     if current.exists() and not replace:
         raise Conflict(f"{data} has a database already; --replace keeps it aside and takes the backup's")
-    with _room(data) as room:
+    with _room(data) as room, _told_of(archive):
         fresh = room / _DATABASE
         manifest = _unpack(archive, fresh, tell, inspect)
         with closing(_opened(fresh, "rw")) as connection:
-            connection.execute("CREATE TABLE restored (made_at TEXT NOT NULL)")  # for the server that starts on it
-            connection.execute("INSERT INTO restored VALUES (?)", (manifest.made_at,))
-            connection.commit()
+            # For the server that starts on it. Who was restored before, and not started since, keeps its mark.
+            connection.execute("CREATE TABLE IF NOT EXISTS restored (made_at TEXT NOT NULL)")
+            connection.execute(
+                "INSERT INTO restored SELECT ? WHERE NOT EXISTS (SELECT 1 FROM restored)", (manifest.made_at,)
+            )
         _sync(fresh)
         aside = _keep_aside(data) if current.exists() else None
         fresh.replace(current)
@@ -156,6 +159,8 @@ def _unpack(archive: Path, copy: Path, tell: Tell, inspect: Inspect) -> Manifest
 
 def _described(opened: zipfile.ZipFile) -> Manifest:
     """Return the manifest. BadRequest: it was made by a Corral that knows more than this one."""
+    if any(part.compress_type != zipfile.ZIP_DEFLATED or part.flag_bits & _ENCRYPTED for part in opened.infolist()):
+        raise zipfile.BadZipFile("it is packed in another way")
     if opened.getinfo(_MANIFEST).file_size > _MOST_MANIFEST:
         raise zipfile.BadZipFile("its manifest is too long")
     told = opened.read(_MANIFEST)
@@ -246,6 +251,15 @@ def _room(folder: Path) -> Iterator[Path]:
             yield room
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+@contextmanager
+def _told_of(file: Path) -> Iterator[None]:
+    """Say of which file SQLite says so: that it is damaged, or another program's, or that the disk is full."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CorralError(f"{file}: {error}") from error
 
 
 @contextmanager

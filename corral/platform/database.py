@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
 from tortoise import Tortoise
@@ -23,7 +22,7 @@ from corral.base.errors import Unavailable
 from corral.platform import metrics, schema
 from corral.platform.embedded import BUSY_MS, Embedded, add_functions
 from corral.platform.settings import Settings
-from corral.platform.statements import Deadlock, Duplicate, Row, Rows, Statement, Unit, alone, many, sql
+from corral.platform.statements import Duplicate, GaveWay, Row, Rows, Statement, Unit, alone, many, sql
 
 #: One Tortoise app per sub-package with tables, low to high. Names, not imports: the arrows still point down.
 APPS = ("platform", "secrets", "mcp", "usage", "runs", "providers", "agents")
@@ -33,8 +32,8 @@ _MIGRATION_SECONDS = 600.0
 T = TypeVar("T")
 
 __all__ = [
-    "Deadlock",
     "Duplicate",
+    "GaveWay",
     "Row",
     "Rows",
     "Statement",
@@ -107,10 +106,10 @@ def dialect() -> str:
     return "postgres" if _embedded is None else "sqlite"
 
 
-def config(settings: Settings, *, postgres: str = "corral.platform.postgres") -> dict[str, Any]:
-    """Return Tortoise's configuration for the database of these settings, with this client for PostgreSQL."""
+def config(settings: Settings, *, lasts: bool = False) -> dict[str, Any]:
+    """Return Tortoise's configuration for the database of these settings; a migration's connections last."""
     return {
-        "connections": {"default": _connection(settings, postgres)},
+        "connections": {"default": _connection(settings, lasts=lasts)},
         "apps": {
             app: {
                 "models": [f"corral.{app}.models"],
@@ -139,13 +138,13 @@ async def connect(settings: Settings) -> None:
 async def migrate(settings: Settings, *, seconds: float = _MIGRATION_SECONDS) -> list[str]:
     """Apply the migrations that are missing, and return them; one process at a time, which others wait for."""
     with _translated():
-        return await schema.migrate(_lasting(settings), settings.database_url, seconds)
+        return await schema.migrate(config(settings, lasts=True), settings.database_url, seconds)
 
 
 async def pending(settings: Settings) -> list[str]:
     """Return the migrations that are missing, and change nothing."""
     with _translated():
-        return await schema.pending(_lasting(settings))
+        return await schema.pending(config(settings, lasts=True))
 
 
 async def disconnect() -> None:
@@ -192,8 +191,8 @@ def _translated() -> Iterator[None]:
         yield
     except asyncpg.UniqueViolationError as error:
         raise Duplicate(str(error)) from error
-    except asyncpg.DeadlockDetectedError as error:
-        raise Deadlock from error
+    except (asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError) as error:
+        raise GaveWay from error
     except Exception as error:
         if is_outage(error):
             _OUTAGES.add()
@@ -220,12 +219,7 @@ _AWAY = (
 )
 
 
-def _lasting(settings: Settings) -> dict[str, Any]:
-    """Return a configuration whose connections may be held for as long as a migration takes."""
-    return config(settings, postgres="tortoise.backends.asyncpg")
-
-
-def _connection(settings: Settings, postgres: str) -> Any:
+def _connection(settings: Settings, *, lasts: bool) -> Any:
     if settings.is_embedded:
         pragmas = {
             "synchronous": settings.sync,
@@ -237,20 +231,14 @@ def _connection(settings: Settings, postgres: str) -> Any:
             "engine": "tortoise.backends.sqlite",
             "credentials": {"file_path": str(_file(settings)), **pragmas},
         }
-    url = urlsplit(settings.database_url)
-    query = dict(parse_qsl(url.query))
     return {
-        "engine": postgres,
+        "engine": "corral.platform.postgres",
         "credentials": {
-            "host": query.pop("host", url.hostname or "localhost"),
-            "port": url.port or 5432,
-            "user": unquote(url.username or "postgres"),
-            "password": unquote(url.password or ""),
-            "database": url.path.lstrip("/"),
+            "url": settings.database_url,
+            "lasts": lasts,
             "minsize": 1,
             "maxsize": 10,
             "reset": _keep,  # nothing sets session state, and the reset query costs every release a round trip
-            **query,
         },
     }
 

@@ -22,23 +22,34 @@ _RETURN_SECONDS = 5.0
 _HELD_SECONDS = 30.0
 #: The peer's machine is asked after so many quiet seconds, and given up after so many without an answer.
 _QUIET_SECONDS, _DEAD_SECONDS = 10, 15
-#: What PostgreSQL gives up for us, should we be the ones that go without a word: locks of a transaction above all.
+#: What PostgreSQL gives up for us, should we be the ones that go without a word: locks of a transaction above all, and
+#: a statement that we gave up a second before.
 _SERVER = (
-    f"SET idle_in_transaction_session_timeout = '{_HELD_SECONDS:g}s'; SET tcp_keepalives_idle = {_QUIET_SECONDS}; "
-    "SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+    "SET idle_in_transaction_session_timeout = '{held:g}s'; SET statement_timeout = '{given_up:g}s'; "
+    f"SET tcp_keepalives_idle = {_QUIET_SECONDS}; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 )
+#: Of what Tortoise makes a pool with: where the database is, the URL alone says.
+_POOL = ("min_size", "max_size", "connection_class", "loop", "server_settings", "reset")
 
 
 class Client(AsyncpgDBClient):
-    """Lends connections for a while."""
+    """Lends connections: for a while, or for as long as a migration takes."""
+
+    def __init__(self, *, url: str, lasts: bool, **credentials: Any) -> None:
+        """Take the URL as libpq's programs do, and whether connections are lent without limits of time."""
+        super().__init__(**credentials)
+        self._url = url
+        self._lasts = lasts
 
     async def create_pool(self, **kwargs: Any) -> asyncpg.Pool:
         """Make the pool, of connections that notice when their peer is gone."""
-        return await asyncpg.create_pool(None, timeout=CONNECT_SECONDS, init=_prepare, **kwargs)
+        init = None if self._lasts else _prepare
+        chosen = {name: kwargs[name] for name in _POOL}
+        return await asyncpg.create_pool(self._url, timeout=CONNECT_SECONDS, init=init, **chosen)
 
     def acquire_connection(self) -> Any:
         """Return a context in which there is a connection."""
-        return _Lent(self, self._pool_init_lock)
+        return super().acquire_connection() if self._lasts else _Lent(self, self._pool_init_lock)
 
 
 class _Lent(PoolConnectionWrapper[Any]):
@@ -63,7 +74,7 @@ class _Lent(PoolConnectionWrapper[Any]):
 
 async def _prepare(connection: asyncpg.Connection) -> None:
     """Have both sides ask after each other while nothing is said."""
-    await connection.execute(_SERVER)
+    await connection.execute(_SERVER.format(held=_HELD_SECONDS, given_up=_HELD_SECONDS + 1))
     transport = connection._transport  # noqa: SLF001 - asyncpg offers no way to its socket
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family == getattr(socket, "AF_UNIX", None):

@@ -11,11 +11,15 @@ from typing import Any
 import asyncpg
 from tortoise import Tortoise
 from tortoise.connection import get_connection
-from tortoise.migrations.api.migrate import migrate as tortoise_migrate
-from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.exceptions import OperationalError
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget, PlanStep
+from tortoise.migrations.graph import MigrationKey
+from tortoise.migrations.loader import MigrationLoader
+from tortoise.migrations.recorder import MigrationRecorder
 
 from corral.base.errors import Unavailable
 from corral.base.logs import get_logger
+from corral.platform.migrating import DialectSql
 
 log = get_logger()
 
@@ -30,8 +34,8 @@ async def pending(config: dict[str, Any]) -> list[str]:
     """Return the migrations that are missing, in their order: `runs.0003_agents`. Nothing is changed."""
     await Tortoise.init(config=config, init_connections=False)
     try:
-        executor = MigrationExecutor(get_connection("default"), config["apps"])
-        plan = await executor.plan([MigrationTarget(app, "__latest__") for app in config["apps"]])
+        executor = _Executor(config["apps"])
+        plan = await executor.plan(executor.latest)
         await _warn_of_newer(executor)
     finally:
         await Tortoise.close_connections()
@@ -50,10 +54,46 @@ async def migrate(config: dict[str, Any], lock_url: str, seconds: float) -> list
 
     async with _locked(lock_url, seconds):
         try:
-            await tortoise_migrate(config=config, progress=note)
+            await Tortoise.init(config=config, init_connections=False)
+            executor = _Executor(config["apps"])
+            await executor.migrate(executor.latest, progress=note)
         finally:
             await Tortoise.close_connections()
     return applied
+
+
+class _Recorder(MigrationRecorder):
+    """Knows what was applied; who applies it notes that."""
+
+    async def applied_migrations(self) -> list[MigrationKey]:
+        """Read what was; an outage is none of 'nothing yet'."""
+        try:
+            _, rows = await self.connection.execute_query("SELECT app, name FROM tortoise_migrations ORDER BY id")
+        except OperationalError:  # there is no table yet
+            return []
+        return [MigrationKey(app_label=row["app"], name=row["name"]) for row in rows]
+
+    async def record_applied(self, app: str, name: str) -> None:
+        """It has been, in the transaction that applied it."""
+
+
+class _Executor(MigrationExecutor):
+    """Notes each migration in the transaction that applies it: who is killed leaves both or neither."""
+
+    def __init__(self, apps: dict[str, Any]) -> None:
+        super().__init__(get_connection("default"), apps)
+        self.recorder = _Recorder(self.connection)
+        self.loader = MigrationLoader(apps, self.recorder, load=False)
+        self.latest = [MigrationTarget(app, "__latest__") for app in apps]
+
+    def _migration_plan(self, *args: Any) -> list[PlanStep]:
+        plan = super()._migration_plan(*args)
+        for step in plan:
+            migration = step.migration
+            values = f"'{migration.app_label}', '{migration.name}', CURRENT_TIMESTAMP"
+            noted = [f"INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ({values})"]  # noqa: S608 - ours
+            migration.operations = [*migration.operations, DialectSql(sqlite=noted, postgres=noted)]
+        return plan
 
 
 async def _warn_of_newer(executor: MigrationExecutor) -> None:

@@ -67,7 +67,8 @@ class Presence:
         if self._is_alone:
             return [mine]
         rows = await database.fetch(
-            f"SELECT id, name, version, started_at, seen_at FROM servers WHERE id <> $1 ORDER BY id LIMIT {_LISTED}",  # noqa: S608
+            f"SELECT id, name, version, started_at, seen_at FROM servers WHERE id <> $1 "  # noqa: S608
+            f"ORDER BY seen_at DESC LIMIT {_LISTED}",
             self.id,
         )
         others = [

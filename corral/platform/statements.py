@@ -12,8 +12,11 @@ class Duplicate(CorralError):
     """A row with this unique value exists."""
 
 
-class Deadlock(Unavailable):
-    """Two transactions waited for each other, and this one gave way: it may be tried again at once."""
+class GaveWay(Unavailable):
+    """The transaction gave way to another, and may be tried again at once.
+
+    Two waited for each other, or a migration has changed a table that a statement had been prepared for.
+    """
 
 
 class Row(Protocol):

@@ -8,7 +8,7 @@ from typing import TypeVar
 from corral import bus
 from corral.bus import Data
 from corral.platform import database
-from corral.platform.database import Deadlock, Unit
+from corral.platform.database import GaveWay, Unit
 from corral.platform.metrics import Count
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ async def decide(unit: Callable[[Hints], Unit[T]]) -> T:
         hints = Hints()
         try:
             result = await database.commit(unit(hints))
-        except Deadlock:
+        except GaveWay:
             if not left:
                 raise
         else:

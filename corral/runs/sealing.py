@@ -20,7 +20,8 @@ from corral.platform.database import Row, Rows, Unit, sql
 from corral.runs import packs
 from corral.wire.events import ENDS_RUN, SPOKE, EventType
 
-Do = Callable[[Row], Awaitable[None]]
+#: What is done to a run, until it is done or it is so late by the monotonic clock.
+Do = Callable[[Row, float], Awaitable[None]]
 
 _DAY_MS = 86_400_000
 #: Seconds of work in one round, and runs that are looked for at a time.
@@ -61,22 +62,23 @@ class Sealing:
             await _work(_SEALED, self._keep_ms, let_go, until)
 
 
-async def seal(run: Row) -> None:
-    """Pack the log of a run that has ended, unless that was continued meanwhile."""
+async def seal(run: Row, until: float) -> None:
+    """Pack the log of a run that has ended, unless that was continued meanwhile; the next round goes on."""
     last = await database.scan(
         f"SELECT max(seq) AS seq FROM events WHERE run_no = $1 AND type IN ({_SPOKE}) GROUP BY attempt",  # noqa: S608 - constants
         run["no"],
     )
     kept = ", ".join(str(row["seq"]) for row in last) or "0"
     goes = f"type NOT IN ({_STAY}) AND seq NOT IN ({kept})"
-    while True:
+    while time.monotonic() < until:
         rows = await database.scan(
             "SELECT seq, org_id, attempt, n, type, payload, created_at FROM events "  # noqa: S608 - constants and integers
             f"WHERE run_no = $1 AND {goes} ORDER BY seq LIMIT {_EVENTS}",
             run["no"],
         )
         if not rows:
-            break
+            await database.fetch(_DONE, run["no"], run["ended_at"])
+            return
         piece = _piece(rows)
         data = await asyncio.to_thread(packs.pack, piece)
         try:
@@ -84,13 +86,12 @@ async def seal(run: Row) -> None:
                 return
         except _AnotherWasQuicker:
             continue
-    await database.fetch("UPDATE runs SET is_sealed = TRUE WHERE no = $1 AND ended_at = $2", run["no"], run["ended_at"])
 
 
-async def let_go(run: Row) -> None:
+async def let_go(run: Row, until: float) -> None:
     """Delete the packed log of a run, and say so where it begins."""
     more = True
-    while more:
+    while more and time.monotonic() < until:
         more = await database.commit(_let_go(run["no"], run["before"]))
         await asyncio.sleep(0)
 
@@ -101,7 +102,7 @@ async def _work(due: str, age_ms: int, do: Do, until: float) -> None:
         runs = list(await database.fetch(due, age_ms, _RUNS))
         random.shuffle(runs)
         for run in runs:
-            await do(run)
+            await do(run, until)
             await asyncio.sleep(0)
             if time.monotonic() >= until:
                 return
@@ -180,6 +181,7 @@ def _let_go(run_no: int, before: int) -> Unit[bool]:
     return True
 
 
+_DONE = "UPDATE runs SET is_sealed = TRUE WHERE no = $1 AND ended_at = $2"
 #: The first so many that ended longer ago than so many ms.
 _UNSEALED = (
     "SELECT no, ended_at FROM runs WHERE ended_at IS NOT NULL AND ended_at < now_ms() - $1 AND NOT is_sealed "

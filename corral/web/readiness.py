@@ -65,7 +65,9 @@ class Prober:
         """Return how it is now."""
         async with self._looking:
             if self._last is None or time.monotonic() - self._last[0] > _FRESH:
-                self._last = (time.monotonic(), await self._look())
+                seen = await self._look()
+                # As of its end: whoever has waited for it meanwhile need not wait for another, which may take as long.
+                self._last = (time.monotonic(), seen)
             found = self._last[1]
         if self._server.is_leaving:  # which nobody is told a second too late
             checks = [self._serving(), *found.checks[1:]]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import zipfile
 from pathlib import Path
 
 from tests.cli.conftest import Command
-from tests.conftest import ServerMaker
+from tests.conftest import REPOSITORY, ServerMaker
+from tests.support.postgres import Postgres
 
 VALUE = "a-value-that-is-in-no-backup"
 
@@ -38,12 +42,18 @@ def test_a_running_server_is_backed_up_checked_and_restored(
     assert nowhere.code == 2
     assert "no directory" in nowhere.err
 
+    missing = corral("backup", str(folder / "backups"), server=server)
+    assert missing.code == 2
+    assert "Make it, or name a file" in missing.err
+
     proved = corral("backup", "--check", "--key", str(archive), "--json", server=server)
     assert proved.json()["opened"] == 1
     other = corral("backup", "--check", "--key", str(archive), CORRAL_DATA=str(folder / "other"))
     assert other.code == 1
     assert f"sealed under the master key {told['manifest']['keys'][0]}, and here is none" in other.err
-    assert "is whole" in corral("backup", "--check", str(archive), CORRAL_DATA=str(folder / "other")).out
+    shown = corral("backup", "--check", str(archive), CORRAL_DATA=str(folder / "other")).out
+    assert "is whole" in shown
+    assert re.search(r"size +[1-9]\d*\.\d [KM]B, of a database of [1-9]", shown)
 
     busy = corral("restore", str(archive), "--replace", server=server)
     assert busy.code == 1
@@ -73,3 +83,25 @@ def test_with_postgresql_its_own_tools_are_named(corral: Command, folder: Path) 
         done = corral(*arguments, CORRAL_DATABASE_URL=url, CORRAL_DATA=str(folder))
         assert done.code == 2
         assert f"Use them: {tool}" in done.err
+
+
+def test_a_dump_of_the_version_before_is_restored_as_the_docs_say_and_brought_up_to_date(
+    corral: Command, folder: Path, postgres: Postgres, migrated_postgres_url: str
+) -> None:
+    url, mine = migrated_postgres_url, migrated_postgres_url.rpartition("/")[2]
+    restored = f"{mine}_restored"
+    there = url.replace(mine, restored)
+    (block,) = re.findall(r"```\n(pg_dump.*?)```", (REPOSITORY / "docs" / "backup.md").read_text(), flags=re.DOTALL)
+    block = re.sub(r"RESTORED=\S+", f"RESTORED={there}", block).replace(" corral_restored", f" {restored}")
+    env = {**os.environ, "CORRAL_DATABASE_URL": url, "PATH": f"{postgres.binaries}:{os.environ['PATH']}"}
+    postgres.sql("DROP TABLE servers", mine)
+    postgres.sql("DELETE FROM tortoise_migrations WHERE name = '0007_servers'", mine)
+    try:
+        done = subprocess.run(
+            ["sh", "-ec", block], env=env, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert corral("migrate", CORRAL_DATABASE_URL=there).out.startswith("applied platform.0007_servers")
+        assert "2026-05-04" in postgres.sql("SELECT made_at FROM restored", restored)
+    finally:
+        postgres.sql(f"DROP DATABASE IF EXISTS {restored} WITH (FORCE)")

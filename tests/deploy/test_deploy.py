@@ -248,6 +248,7 @@ def test_systemd_understands_the_units(name: str, folder: Path) -> None:
     )  # fmt: skip
     ours = [line for line in done.stderr.splitlines() if name in line]
     assert (done.returncode, ours) == (0, []), done.stderr
+    assert "StartLimitIntervalSec=0" in text.splitlines()  # it comes back, however long what it needs is away
     for wall in ("NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "CapabilityBoundingSet="):
         assert wall in text.splitlines()
     assert not SECRET.search(text)

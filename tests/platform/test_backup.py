@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.base.errors import BadRequest, Conflict
+from corral.base.errors import BadRequest, Conflict, CorralError
 from corral.platform import backup, database
 from corral.platform.backup import Manifest
 from corral.platform.database import Unit, sql
@@ -97,6 +98,19 @@ def test_a_backup_replaces_nothing_and_a_restore_only_what_it_keeps_aside(data: 
     assert (data / "secret.key").read_text() == "a key"
 
 
+def test_a_restored_database_that_nobody_started_can_be_backed_up_and_restored_again(
+    data: Path, tmp_path: Path
+) -> None:
+    archive, again = tmp_path / "a.zip", tmp_path / "again.zip"
+    first = write(data, archive)
+    restore(archive, data, replace=True)
+    write(data, again)
+    restore(again, data, replace=True)
+    with closing(sqlite3.connect(data / "corral.db")) as connection:
+        # What may have been done since, may have been since the first of the two.
+        assert connection.execute("SELECT made_at FROM restored").fetchall() == [(first.made_at,)]
+
+
 async def test_under_load_a_backup_holds_one_moment_and_nobody_waits_for_it(opened: Path, tmp_path: Path) -> None:
     await database.fetch("CREATE TABLE pairs (a INTEGER, filler TEXT)")
     longest, written, over = 0.0, 0, asyncio.Event()
@@ -166,6 +180,11 @@ def test_what_was_deleted_is_in_no_backup(data: Path, tmp_path: Path) -> None:
         assert b"forget-this" not in packed.read("corral.db")
 
 
+def encrypted(archive: bytes) -> bytes:
+    """As if each part were."""
+    return re.sub(rb"(PK\x01\x02....)\x00", b"\\1\x01", archive, flags=re.DOTALL)
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -173,8 +192,9 @@ def test_what_was_deleted_is_in_no_backup(data: Path, tmp_path: Path) -> None:
         lambda whole: whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:],
         lambda _: b"",
         lambda _: b"PK\x03\x04 not really",
+        encrypted,
     ],
-    ids=["cut off", "a bit", "empty", "something else"],
+    ids=["cut off", "a bit", "empty", "something else", "encrypted"],
 )
 def test_a_damaged_archive_is_found_out_before_anything_is_touched(data: Path, tmp_path: Path, harm: object) -> None:
     archive = tmp_path / "a.zip"
@@ -186,6 +206,18 @@ def test_a_damaged_archive_is_found_out_before_anything_is_touched(data: Path, t
         restore(archive, data, replace=True)
     assert sorted(path.name for path in data.iterdir() if path.suffix not in {".db-wal", ".db-shm"}) == ["corral.db"]
     assert orgs(data) == ["first"]
+
+
+def test_a_database_that_cannot_be_copied_is_named(data: Path, tmp_path: Path) -> None:
+    os.truncate(data / "corral.db", 5000)
+    with pytest.raises(CorralError, match=r"corral\.db: database disk image is malformed"):
+        write(data, tmp_path / "a.zip")
+    (data / "corral.db").unlink()
+    with closing(sqlite3.connect(data / "corral.db")) as connection:
+        connection.execute("CREATE TABLE of_another_program (a INTEGER)")
+    with pytest.raises(CorralError, match=r"corral\.db: no such table"):
+        write(data, tmp_path / "a.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_a_backup_of_a_newer_corral_is_refused_and_one_of_an_older_migrated(data: Path, tmp_path: Path) -> None:

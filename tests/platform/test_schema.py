@@ -12,7 +12,9 @@ from types import SimpleNamespace
 import pytest
 from tortoise.fields import Field
 from tortoise.migrations import operations as ops
+from tortoise.migrations.executor import MigrationExecutor
 
+from corral.base.errors import Unavailable
 from corral.platform import database, schema
 from corral.platform.database import APPS
 from corral.platform.migrating import DialectSql
@@ -84,3 +86,29 @@ async def test_a_server_starts_on_a_database_of_a_newer_version(
         assert await database.now()
     finally:
         await database.disconnect()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_who_is_killed_between_two_migrations_leaves_none_half_done(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = request.getfixturevalue("postgres_url") if kind == "postgres" else ""
+    settings = Settings(data=tmp_path, database_url=url)
+    missing = await database.pending(settings)
+    done = iter(range(5))
+
+    def killed(_self: object, _progress: object, what: str, _key: object) -> None:
+        if what == "apply_done" and next(done) == 3:
+            raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MigrationExecutor, "_emit", killed)
+        with pytest.raises(SystemExit):
+            await database.migrate(settings)
+    assert await database.pending(settings) == missing[4:]
+    assert await database.migrate(settings) == missing[4:]
+
+
+async def test_of_a_database_that_is_away_nobody_says_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        await database.pending(Settings(data=tmp_path, database_url="postgres://corral@127.0.0.1:1/corral"))

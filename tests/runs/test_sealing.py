@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count as count_up
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -116,6 +118,32 @@ async def test_a_packed_run_is_followed_up_and_deleted_like_any(world: World, mo
     assert child.session_id == "s-1"
     await deleting.delete(world.org_id, run.id, "user:me")
     assert await count("events", run) == await count("event_packs", run) == await count("remains", run) == 0
+
+
+async def test_a_log_too_long_for_one_round_is_packed_and_let_go_over_several(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "_EVENTS", 7)
+    monkeypatch.setattr(sealing, "_PACKS", 1)
+    run, _ = await ended(world, await world.runner())
+    log = await feed.events(run.no)
+    await age(run, 31)
+    times = count_up()
+    monkeypatch.setattr(sealing, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(sealing, "_SECONDS", 5)
+    packs = []
+    while not (await world.run(run.id)).is_sealed:
+        await Sealing(7, 0).run_once(0)
+        packs.append(await count("event_packs", run))
+    assert packs == sorted(packs)
+    assert len(packs) > 1
+    assert await feed.events(run.no) == log
+    rounds = 0
+    while await count("event_packs", run):
+        await Sealing(0, 30).run_once(0)
+        rounds += 1
+    assert rounds > 1
+    assert [event.type for event in await feed.events(run.no)][:2] == ["log.let_go", "run.started"]
 
 
 async def test_a_run_that_is_continued_while_it_is_packed_is_left_as_it_is(

@@ -69,6 +69,12 @@ def test_the_token_opens_nothing_else(running: Running) -> None:
     assert answer.status_code == 401
 
 
+def test_a_token_that_is_no_text_is_not_the_right_one(running: Running) -> None:
+    headers = {b"Authorization": b"Bearer " + TOKEN.encode() + b"\xff"}
+    with running.api(None) as nobody:
+        assert nobody.client.get("/api/metrics", headers=headers).status_code == 401
+
+
 def test_another_orgs_owner_may_not_read_them(running: Running) -> None:
     token = keys.PREFIX + "of-an-org-that-runs-no-servers"
 

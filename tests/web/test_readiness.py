@@ -139,3 +139,25 @@ def test_however_many_ask_the_database_is_asked_once_a_second(running: Running) 
     finally:
         prober._look = look  # type: ignore[method-assign]
     assert looks == 1
+
+
+def test_a_database_that_hangs_keeps_nobody_for_longer_than_the_first(running: Running) -> None:
+    prober, looks = running.server.prober, 0
+    look = prober._look
+
+    async def hanging() -> Any:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(1.2)
+        return await look()
+
+    async def crowd() -> None:
+        prober._last = None
+        await asyncio.gather(*(prober.look() for _ in range(5)))
+
+    prober._look = hanging  # type: ignore[method-assign]
+    try:
+        running.do(crowd())
+    finally:
+        prober._look = look  # type: ignore[method-assign]
+    assert looks == 1

@@ -61,6 +61,8 @@ def test_the_page_is_for_admins_and_others_are_not_led_to_it(person: Callable[[s
         page = someone.get("/app/system")
         assert "Background work of this server" in page
         assert "Tables" in page
+        assert ">1 h</td>" in page
+        assert ">3600 s<" not in page
         assert 'href="/app/system"' in someone.get("/app/runs")
     for role in ("member", "viewer"):
         someone = person(role)
@@ -100,7 +102,13 @@ def test_servers_of_one_database_see_each_other_come_and_go(running: Running) ->
         assert [(one.id, one.is_there) for one in await first.all()] == [(first.id, True), (second.id, True)]
         await fetch("UPDATE servers SET seen_at = now_ms() - 60000 WHERE id = $1", second.id)
         assert [one.is_there for one in await first.all()] == [True, False]
-        await fetch("UPDATE servers SET seen_at = now_ms() - 7200000 WHERE id = $1", second.id)
+        await fetch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) "
+            "INSERT INTO servers (id, name, version, started_at, seen_at) "
+            "SELECT '00' || i, 'one that fails at each start', '1', 0, now_ms() - 600000 FROM n"
+        )
+        assert second.id in {one.id for one in await first.all()}
+        await fetch("UPDATE servers SET seen_at = now_ms() - 7200000 WHERE id <> $1", first.id)
         await first.beat(0.0)
         assert [one.id for one in await first.all()] == [first.id]
         await second.beat(0.0)

@@ -35,7 +35,7 @@ async def system_page(call: Call) -> Answer:
         system=found, database=_database(found), bus=ENGINES[found.bus], queue=_queue(found.queue),
         checks=[(CHECKS[check.name], check) for check in found.checks],
         servers=[(one, _ms(one.started_at), _ms(one.seen_at)) for one in found.servers],
-        loops=[(loop, *_how(loop)) for loop in found.loops],
+        loops=[(loop, _every(loop.every_seconds), *_how(loop)) for loop in found.loops],
         started_at=_ms(found.started_at), lag=f"{found.event_loop_lag_ms:g} ms",
     )  # fmt: skip
 
@@ -69,6 +69,11 @@ def _how(loop: LoopView) -> tuple[str, str, int | None]:
     elif loop.rounds == 0:
         status, word = "queued", "Not yet"
     return status, word, _ms(loop.last_success_at) if loop.last_success_at else None
+
+
+def _every(seconds: float) -> str:
+    size, unit = next(((size, unit) for size, unit in ((3600, "h"), (60, "m")) if seconds >= size), (1, "s"))
+    return f"{seconds / size:g} {unit}"
 
 
 def _ms(moment: str) -> int:

@@ -15,12 +15,14 @@ from corral.cli import options
 from corral.cli.client import Client
 from corral.cli.connect import connected
 from corral.cli.errors import Misused
+from corral.cli.naming import short
 from corral.cli.spans import span
-from corral.cli.terminal import ago, stderr, stdout
+from corral.cli.terminal import Terminal, ago, stderr, stdout
 
 _WHEN = "a day, as 2026-11-01, a moment, as 2026-11-01T08:00:00Z, or how long ago, as 12h"
 _KNOWN = ("key:", "user:", "run:", "runner:")
 _SYSTEM = ("operator", "corral", "nobody")
+_ID_LENGTH = 36
 
 
 def audit(
@@ -66,14 +68,15 @@ def audit(
 
 
 def _show(lines: list[dict[str, Any]]) -> None:
-    stdout().table(
+    out = stdout()
+    out.table(
         ["WHEN", "WHO", "ACTION", "TARGET", "FROM"],
         [
             [
                 f"{ago(line['at'])} ago",
-                line["actor_name"] or line["actor"],
+                line["actor_name"] or _id(line["actor"], out),
                 line["action"],
-                _target(line),
+                f"{line['target_kind']} {line['target_name'] or _id(line['target_id'], out)}",
                 line["address"] or "–",
             ]
             for line in lines
@@ -81,9 +84,13 @@ def _show(lines: list[dict[str, Any]]) -> None:
     )
 
 
-def _target(line: dict[str, Any]) -> str:
-    named = line["detail"].get("name") or line["detail"].get("title")
-    return f"{line['target_kind']} {named or line['target_id']}"
+def _id(told: str, out: Terminal) -> str:
+    """Return an id as it is listed, also one that its kind stands before: `run …1f3a9c20`."""
+    kind, _, id_ = told.rpartition(":")
+    shown = short(id_, out) if len(id_) == _ID_LENGTH else id_
+    if not kind:
+        return shown
+    return f"{kind} {shown}" if out.is_terminal else told
 
 
 def _export(asked: dict[str, str | None], output: Path | None, data: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from corral.base.errors import CorralError
 
 OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+_NOT_VALID = 400
 
 
 class CommandError(CorralError):
@@ -36,5 +37,7 @@ class Refused(CommandError):
     def __init__(self, message: str, *, status: int, body: object = None, hint: str = "") -> None:
         """Take the server's own sentence."""
         super().__init__(message, hint=hint)
+        if status == _NOT_VALID:  # what was typed is wrong, whoever noticed
+            self.exit_code = USAGE
         self.status = status
         self.body = body

@@ -15,6 +15,9 @@ from corral.cli.naming import key_id, short
 from corral.cli.spans import span
 from corral.cli.terminal import ago, stderr, stdout
 
+#: The most requests a minute that can be asked for.
+_MOST = 100_000
+
 app = typer.Typer(help="Make, list and revoke API keys.", invoke_without_command=True)
 
 
@@ -36,7 +39,7 @@ def create(
         bool, typer.Option("--runner", help="For a runner: it does a runner's work, and nothing else.")
     ] = False,
     expires: Annotated[str | None, typer.Option(help="When it ends by itself: 12h, 30d, 8w.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Requests a minute. Default: the org's.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, max=_MOST, help="Requests a minute. Default: the org's.")] = None,
     as_json: options.Json = False,
     data: options.Data = None,
 ) -> None:
@@ -93,7 +96,7 @@ def limit(
     data: options.Data = None,
 ) -> None:
     """Say how often a key may call; every server goes by it within a second."""
-    body = {"rate_limit": None if rate == "default" else whole(rate, "N")}
+    body = {"rate_limit": None if rate == "default" else whole(rate, "N", least=1)}
     with connected(data) as client:
         answer = client.patch(f"/api/v1/keys/{segment(key_id(client, key))}", body)
     if as_json:
@@ -117,11 +120,17 @@ def revoke(
         stdout().line("Revoked.", "green")
 
 
-def whole(text: str, field: str) -> int:
-    """Read a number that somebody typed."""
-    if not text.isdecimal():
-        raise Misused(f"{field} must be a whole number or `default`, not {text!r}", field=field)
-    return int(text)
+def whole(text: str, field: str, *, least: int) -> int:
+    """Read a limit that somebody typed. That there is none at all, which is 0, is for operators to say."""
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(_MOST)) and least <= int(text) <= _MOST:
+        return int(text)
+    raise Misused(
+        f"{field} must be a whole number from {least} to {_MOST:,}, or `default`, not {text}",
+        hint="0 lifts an org’s limit, which is for operators: --org ORG, on the server’s machine."
+        if text == "0"
+        else "",
+        field=field,
+    )
 
 
 def rate_of(rate: int | None) -> str:

@@ -12,12 +12,12 @@ from corral.cli.client import Client, segment
 from corral.cli.connect import connected
 from corral.cli.naming import only, person_id, short
 from corral.cli.terminal import Terminal, ago, stderr, stdout
+from corral.platform.access import Role
 
 app = typer.Typer(help="Show who is in the org, invite, change roles and remove.", invoke_without_command=True)
 invitations = typer.Typer(help="List invitations and revoke them.", invoke_without_command=True)
 
 _Who = Annotated[str, typer.Argument(metavar="WHO", help="An email, a name, or enough of an id.", show_default=False)]
-_ROLES = "owner, admin, member or viewer"
 
 
 @app.callback()
@@ -48,9 +48,9 @@ def list_(limit: options.Limit = 1000, as_json: options.Json = False, data: opti
 @app.command()
 def invite(
     email: Annotated[
-        str | None, typer.Argument(metavar="[EMAIL]", help="Whom it is for. Without one: whoever has the link.")
+        str | None, typer.Argument(metavar="EMAIL", help="Whom it is for. Without one: whoever has the link.")
     ] = None,
-    role: Annotated[str, typer.Option(help=f"What they will be: {_ROLES}.")] = "member",
+    role: Annotated[Role, typer.Option(help="What they will be.")] = Role.MEMBER,
     days: Annotated[float, typer.Option(help="Until it expires.")] = 7.0,
     as_json: options.Json = False,
     data: options.Data = None,
@@ -68,7 +68,7 @@ def invite(
 @app.command()
 def role(
     who: _Who,
-    role: Annotated[str, typer.Argument(metavar="ROLE", help=f"What they are from now on: {_ROLES}.")],
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="What they are from now on.", show_default=False)],
     as_json: options.Json = False,
     data: options.Data = None,
 ) -> None:

@@ -82,7 +82,7 @@ def set_limit(
     data: options.Data = None,
 ) -> None:
     """Say how often each of the org's keys may call that has no limit of its own."""
-    number = None if rate == "default" else whole(rate, "N")
+    number = None if rate == "default" else whole(rate, "N", least=1 if org is None else 0)
     if org is None:
         with connected(data) as client:
             _show(client.patch("/api/v1/limits", {"rate_limit": number}), as_json=as_json)

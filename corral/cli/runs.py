@@ -139,7 +139,7 @@ def continue_(
     id: options.RunId,
     message: Annotated[
         str | None,
-        typer.Argument(metavar="[MESSAGE]", help="What to go on with; - reads it from standard input."),
+        typer.Argument(metavar="MESSAGE", help="What to go on with; - reads it from standard input."),
     ] = None,
     follow: options.Follow = False,
     as_json: options.Json = False,

@@ -24,6 +24,8 @@ _STYLES = {
 #: What a terminal would obey rather than show; line breaks and tabs stay.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _GAP = "  "
+#: Columns that a cut cell keeps at least: the end of an id, with its ellipsis.
+_NARROWEST = 10
 
 #: A status in the colour it has in the console.
 STATUS_STYLE = {
@@ -90,14 +92,13 @@ class Terminal:
             self.line(self.paint(name.ljust(width), "dim") + self.paint(value, STATUS_STYLE.get(value, "")))
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Write aligned columns; the last one is cut where the terminal ends."""
+        """Write aligned columns; on a terminal they are cut so that a row is a line."""
         cells = [list(headers), *([one_line(cell) for cell in row] for row in rows)]
         widths = [max(len(row[n]) for row in cells) for n in range(len(headers))]
+        if self.width:
+            widths = _fitting(widths, self.width - len(_GAP) * (len(widths) - 1))
         for number, row in enumerate(cells):
-            padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            if self.width:
-                room = self.width - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
-                padded[-1] = cut(row[-1], max(room, 10))
+            padded = [cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)]
             if number:
                 padded = [self.paint(text, STATUS_STYLE.get(cell, "")) for text, cell in zip(padded, row, strict=True)]
             self.line(_GAP.join(padded).rstrip(), "" if number else "dim")
@@ -126,6 +127,15 @@ def one_line(text: str) -> str:
 def cut(text: str, width: int) -> str:
     """Return at most `width` characters, the last one an ellipsis if some are missing."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _fitting(widths: Sequence[int], room: int) -> list[int]:
+    """Return widths that there is room for: the last column gives way first, then whichever is the widest."""
+    *others, last = widths
+    fitting = [*others, max(min(last, room - sum(others)), min(last, _NARROWEST))]
+    while sum(fitting) > room and max(fitting) > _NARROWEST:
+        fitting[fitting.index(max(fitting))] -= 1
+    return fitting
 
 
 def ago(moment: str | None, *, now: datetime | None = None) -> str:

@@ -31,6 +31,7 @@ def show(started: Started, *, runner_env: Mapping[str, str] | None, notes: tuple
     _fact(out, "Console", started.link)
     out.line("           (signs you in once; `corral sign-in` prints another)", "dim")
     if started.new_key:
+        out.line("           (set an email and a password in its Profile, to sign in without a link)", "dim")
         _fact(out, "API key", started.new_key)
         out.line("           (shown only now; `corral keys create` makes others)", "dim")
     if runner_env is not None:

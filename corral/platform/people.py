@@ -66,6 +66,11 @@ async def leave(by: Principal) -> None:
     await remove(by.org_id, by.user_id, by)
 
 
+async def is_last_owner(by: Principal) -> bool:
+    """Tell whether the org would be left without an owner, did the caller leave."""
+    return by.role == Role.OWNER and not await fetch(_OTHER_OWNERS, by.org_id, by.user_id)
+
+
 def admit(org_id: int, user_id: str, role: Role) -> Unit[None]:
     """Let somebody into the org. Raises Conflict if they are in it, Forbidden if its plan has no seat left."""
     yield from orgs.lock(org_id)
@@ -161,9 +166,7 @@ def _outranks(by: Principal, role: Role) -> Unit[None]:
 
 
 def _keep_an_owner(org_id: int, user_id: str) -> Unit[None]:
-    others = yield sql(
-        "SELECT 1 FROM members WHERE org_id = $1 AND role = 'owner' AND user_id <> $2 LIMIT 1", org_id, user_id
-    )
+    others = yield sql(_OTHER_OWNERS, org_id, user_id)
     if not others:
         raise Conflict("This is the org's last owner; make somebody else an owner first")
 
@@ -196,6 +199,7 @@ def _keep_old_columns(user_id: str) -> Unit[None]:
         yield sql("UPDATE users SET role = 'viewer' WHERE id = $1", user_id)
 
 
+_OTHER_OWNERS = "SELECT 1 FROM members WHERE org_id = $1 AND role = 'owner' AND user_id <> $2 LIMIT 1"
 #: What makes an invitation one that may still be accepted.
 OPEN = "accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now_ms()"
 #: How many seats are taken in an org, `$1`: by people, and by whom it has invited.

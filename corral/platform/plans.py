@@ -36,6 +36,10 @@ FEATURES = {
 }
 
 
+class Full(Forbidden):
+    """The org has as many as its plan allows."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What an org has booked."""
 
@@ -125,7 +129,7 @@ def within(org_id: int, what: str, count: str, *args: Any) -> Unit[None]:
         return
     rows = yield sql(count, org_id, *args)
     if rows[0]["n"] >= allowed[1]:
-        raise Forbidden(over(allowed[0], what))
+        raise Full(over(allowed[0], what))
 
 
 def over(plan: Plan, what: str) -> str:

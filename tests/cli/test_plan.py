@@ -73,7 +73,10 @@ def test_an_org_has_a_limit_and_the_operator_may_lift_it(corral: Command, make_s
     server = make_server(env={"CORRAL_RATE_LIMIT": "90"})
     assert corral("limits", server=server).out == "90 requests a minute for each key (the server's default).\n"
     assert corral("limits", "set", "80", server=server).out == "80 requests a minute for each key (the org's own).\n"
-    assert corral("limits", "set", "0", server=server).code == 1  # for operators
+    refused = corral("limits", "set", "0", server=server)
+    assert refused.code == 2
+    assert "N must be a whole number from 1" in refused.err
+    assert "for operators" in refused.err
     assert corral("limits", "set", "0", "--org", "Corral", server=server).out == (
         "Corral: any number of requests a minute for each key.\n"
     )

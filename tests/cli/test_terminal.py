@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 from datetime import UTC, datetime
+
+import pytest
 
 from corral.cli.terminal import Terminal, ago, cut
 
@@ -12,6 +16,18 @@ def test_a_table_is_aligned_and_uncut_in_a_pipe() -> None:
     stream = io.StringIO()
     Terminal(stream).table(["ID", "WHAT"], [["1", "a" * 300], ["22", "b\nc"]])
     assert stream.getvalue() == f"ID  WHAT\n1   {'a' * 300}\n22  b c\n"
+
+
+def test_a_row_is_a_line_of_the_terminal_whichever_column_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 24)))
+    stream = io.StringIO()
+    stream.isatty = lambda: True  # type: ignore[method-assign]
+    Terminal(stream).table(["WHO", "WHAT", "FROM"], [["a" * 60, "key.created", "127.0.0.1"], ["b", "c", "d" * 90]])
+    lines = [re.sub(r"\x1b\[\d*m", "", line) for line in stream.getvalue().splitlines()]
+    assert max(map(len, lines)) <= 40
+    assert "key.created" in lines[1]
+    assert "…" in lines[1]
+    assert lines[2].endswith("…")
 
 
 def test_no_colour_where_there_is_no_terminal() -> None:

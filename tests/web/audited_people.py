@@ -32,6 +32,7 @@ PEOPLE = {
     "POST /app/invitation/accept": "member.joined",
     "POST /app/invitation/join": "member.joined",
     "POST /app/orgs/new": "org.created",
+    "POST /app/orgs/rename": "org.changed",
     "POST /app/orgs/switch": "sign_in.switched",
     "POST /app/people/<user_id>/remove": "member.removed",
     "POST /app/people/<user_id>/role": "member.changed",
@@ -175,6 +176,7 @@ def requests(of: Company) -> dict[str, Callable[[], httpx.Response]]:
             of.member(), "/app/invitation/join", token=of.invitation(of.second_org()[1])["token"]
         ),
         "POST /app/orgs/new": lambda: Person(of.running, "owner").post("/app/orgs/new", name="Third"),
+        "POST /app/orgs/rename": lambda: owner.post("/app/orgs/rename", name=f"Corral {uuid.uuid4()}"),
         "POST /app/orgs/switch": switched_by_form,
         "POST /app/people/<user_id>/remove": lambda: owner.post(f"/app/people/{id_of(of.member())}/remove"),
         "POST /app/people/<user_id>/role": lambda: owner.post(f"/app/people/{id_of(of.member())}/role", role="viewer"),

@@ -196,6 +196,8 @@ POST   /app/people/invitations/<invitation_id>/revoke  people:write    admin   4
 POST   /app/orgs/switch                                people:read     viewer  403
 GET    /app/orgs/new                                   people:read     viewer  200
 POST   /app/orgs/new                                   people:read     viewer  403
+GET    /app/orgs/rename                                people:write    owner   200
+POST   /app/orgs/rename                                people:write    owner   400
 GET    /app/profile                                    people:read     viewer  403
 POST   /app/profile                                    people:read     viewer  403
 POST   /app/profile/password                           people:read     viewer  403

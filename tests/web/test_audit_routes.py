@@ -65,6 +65,7 @@ def test_signing_in_and_out_is_written_down_as_the_persons_doing(running: Runnin
     ended = person.post("/app/sign-out")
     (line,) = lines(seeds.api, ended.headers["x-request-id"])
     assert (line["action"], line["target_id"]) == ("sign_in.ended", line["actor"].removeprefix("user:"))
+    assert line["target_name"] == "member"
     link = running.do(sign_in.make_link(1, line["target_id"]))
     begun = person.client.post("/app/sign-in", data={"token": link.token})
     (line,) = lines(seeds.api, begun.headers["x-request-id"])

@@ -14,7 +14,7 @@ from corral.platform.audit import Line, Only
 from corral.web.answers import Answer
 from corral.web.api.paging import MOST, Id, Limit
 from corral.web.call import Call
-from corral.web.present.audit import HEADERS, LineView, line_row, line_view
+from corral.web.present.audit import HEADERS, LineView, line_row, line_view, target
 from corral.web.present.csv import as_csv, stream_csv, wants_csv
 from corral.web.routes import Routes
 
@@ -100,7 +100,7 @@ async def _all(call: Call, query: AuditAsked) -> AsyncIterator[list[list[object]
 
 
 async def _views(call: Call, some: Sequence[Line]) -> list[LineView]:
-    names = await actors(call.org_id, (line.actor for line in some))
+    names = await actors(call.org_id, (who for line in some for who in (line.actor, target(line))))
     return [line_view(line, names) for line in some]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
-from corral.platform import accounts, invitations, orgs, people
+from corral.platform import accounts, invitations, orgs, people, plans
 from corral.platform.access import Role
 from corral.platform.invitations import Invitation
 from corral.platform.people import Person
@@ -98,7 +98,11 @@ async def invite_from_page(call: Call, form: Invite) -> Answer:
         made, token = await invitations.create(
             call.caller, role=Role(form.role), email=form.email.strip() or None, days=float(form.days)
         )
-    except (BadRequest, Conflict, Forbidden) as error:
+    except plans.Full as error:
+        return await _page(call, form=form, problem=error.message, is_full=True, status=403)
+    except Forbidden as error:
+        return await _page(call, form=form, errors={"role": error.message}, status=403)
+    except (BadRequest, Conflict) as error:
         return await _page(call, form=form, errors={error.field or "email": error.message}, status=400)
     return await _page(call, made=Made(made.email, made.role, invitations.url(token, call.settings)))
 
@@ -143,6 +147,7 @@ async def _page(
     errors: Mapping[str, str] | None = None,
     made: Made | None = None,
     problem: str = "",
+    is_full: bool = False,
     status: int = 200,
 ) -> Answer:
     found = await people.page(call.org_id, limit=_MOST + 1, before=before)
@@ -159,6 +164,7 @@ async def _page(
         invitations=[InvitationView(one, names.get(one.invited_by, "an API key")) for one in open_ones],
         may_change=may_change, roles=[(role, MEANS[role]) for role in Role if role in given], days=_DAYS,
         form=form or Invite(role=Role.MEMBER.value), errors=errors or {}, made=made, problem=problem,
+        is_full=is_full, may_rename=may(call, "people:write", Role.OWNER),
     )  # fmt: skip
 
 

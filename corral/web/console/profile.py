@@ -117,4 +117,5 @@ async def _page(
         problem=problem, identities=await coming.connected(user_id), shortest=passwords.SHORTEST,
         provider=call.server.sign_on.options if call.server.sign_on is not None else None,
         needs_current=await passwords.needs_current(call.caller), role=call.caller.role.value,
+        is_last_owner=await people.is_last_owner(call.caller),
     )  # fmt: skip

@@ -21,6 +21,7 @@ class LineView(msgspec.Struct, kw_only=True):
     action: str  #: as key.created
     target_kind: str
     target_id: str
+    target_name: str | None  #: what that is called, or was then; null for what has no name
     address: str | None  #: of the caller; null for what the server does by itself
     request_id: str | None
     detail: dict[str, Any]  #: names, and what changed `from` what `to` what
@@ -36,6 +37,7 @@ def line_view(line: Line, names: Mapping[str, str]) -> LineView:
         action=line.action,
         target_kind=line.target_kind,
         target_id=line.target_id,
+        target_name=_called(line, names),
         address=line.address,
         request_id=line.request_id,
         detail=line.detail,
@@ -49,3 +51,13 @@ def line_row(view: LineView) -> list[object]:
     """Return a line's cells; its detail is JSON in one of them."""
     cells = msgspec.structs.asdict(view)
     return [*list(cells.values())[:-1], msgspec.json.encode(view.detail).decode()]
+
+
+def target(line: Line) -> str:
+    """Return what was changed, by the name that `names` have for people and keys."""
+    return f"{line.target_kind}:{line.target_id}"
+
+
+def _called(line: Line, names: Mapping[str, str]) -> str | None:
+    told = (line.detail.get(name) for name in ("name", "title", "email"))
+    return next((str(one) for one in told if one), None) or names.get(target(line))

@@ -99,9 +99,9 @@ async def invite_from_page(call: Call, form: Invite) -> Answer:
             call.caller, role=Role(form.role), email=form.email.strip() or None, days=float(form.days)
         )
     except plans.Full as error:
-        return await _page(call, form=form, problem=error.message, is_full=True, status=403)
+        return await _page(call, form=form, problem=error.message, is_full=True, status=400)
     except Forbidden as error:
-        return await _page(call, form=form, errors={"role": error.message}, status=403)
+        return await _page(call, form=form, errors={"role": error.message}, status=400)
     except (BadRequest, Conflict) as error:
         return await _page(call, form=form, errors={error.field or "email": error.message}, status=400)
     return await _page(call, made=Made(made.email, made.role, invitations.url(token, call.settings)))

@@ -76,6 +76,7 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = ", ".join(Budget.__struct_fields__)
+_HARD = Budget.__struct_fields__.index("hard")
 
 #: org → whose → budgets, as they were within the last second or two.
 _known: dict[int, dict[Whose, list[Budget]]] = {}
@@ -227,7 +228,9 @@ async def remove(org_id: int, budget_id: str) -> None:
 
 def from_row(row: Row) -> Budget:
     """Return the budget of a row."""
-    return Budget(*[bool(row[name]) if name == "hard" else row[name] for name in Budget.__struct_fields__])
+    values: list[Any] = [row[name] for name in Budget.__struct_fields__]
+    values[_HARD] = bool(values[_HARD])
+    return Budget(*values)
 
 
 def _dollars(fields: Mapping[str, Any]) -> dict[str, Any]:

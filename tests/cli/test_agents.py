@@ -161,7 +161,7 @@ def test_what_is_wrong_with_an_agent_is_the_servers_sentence(studio: Studio) -> 
     boss = studio.agent("Ada")
     below = studio.agent("Bo", manager=boss["id"])
     circle = studio.corral("agents", "edit", boss["name"], "--manager", below["name"])
-    assert circle.code == 1
+    assert circle.code == 2
     assert "circle" in circle.err
     assert studio.corral("agents", "edit", boss["name"]).code == 2
 

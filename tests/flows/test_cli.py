@@ -90,7 +90,7 @@ def test_a_run_is_paused_and_continued_and_its_follower_sees_both(cli: Cli) -> N
     assert f"corral continue {run}" in err
     out = cli.run("continue", run, "%say Three", "--follow")
     assert ("Three" in out, "Two" in out) == (True, False)  # what is followed begins where it goes on
-    cli.run("continue", run, code=1)
+    cli.run("continue", run, code=2)
     assert "message" in cli.err
 
 
@@ -110,5 +110,5 @@ def test_a_wrong_key_and_a_missing_server_are_said_plainly(cli: Cli) -> None:
 
 
 def test_a_run_outside_the_allowed_directories_is_refused_by_name(cli: Cli) -> None:
-    cli.run("run", "hi", "--cwd", "/etc", code=1)
+    cli.run("run", "hi", "--cwd", "/etc", code=2)
     assert "cwd" in cli.err

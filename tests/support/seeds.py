@@ -202,6 +202,7 @@ class Seeds:
             "POST /api/messages/{id}/replay": lambda: Request({"id": self.dead_message()}),
             "PATCH /api/me": lambda: Request({}, {"name": "Seed"}, session=newcomer(self.api).session),
             "PUT /api/me/password": self.password,
+            "POST /api/v1/sign-in-links": lambda: Request({}, key=newcomer(self.api, "owner").by_key().key),
             "POST /api/me/leave": lambda: Request({}, session=newcomer(self.api).session),
             **{f"{verb} /api/people/{{id}}": self.of_person for verb in ("GET", "DELETE")},
             "PATCH /api/people/{id}": lambda: Request({"id": newcomer(self.api).id}, {"role": "viewer"}),

@@ -44,7 +44,8 @@ FILTERS = {
 #: What differs between two answers although they tell the same.
 _VARIES = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\d{4}-\d\d-\d\dT[\d:.]+Z?|crl_live_\w+|\"id\":\d+,\"name\":\"other\""
-    r"|(?<=datetime=\")[^\"]+|\b\d+ (s|min|ms) ago\b|\b[\d.]+ (ms|s)\b|(?<=_ms\":)[\d.]+"
+    r"|<time[^>]*>[^<]*</time>|\b\d+ (s|min|ms) ago\b|\b[\d.]+ (ms|s)\b|(?<=_ms\":)[\d.]+"
+    r"|(?<=data-label=\"used\">)never|; it was last used "  # which is written down a little later
 )
 _orgs = count(900)
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 import asyncpg
@@ -16,6 +17,7 @@ from tortoise.migrations.executor import MigrationExecutor, MigrationTarget, Pla
 from tortoise.migrations.graph import MigrationKey
 from tortoise.migrations.loader import MigrationLoader
 from tortoise.migrations.recorder import MigrationRecorder
+from tortoise.migrations.schema_generator.state import State
 
 from corral.base.errors import Unavailable
 from corral.base.logs import get_logger
@@ -77,6 +79,19 @@ class _Recorder(MigrationRecorder):
         """It has been, in the transaction that applied it."""
 
 
+class _State(State):
+    """What models are like between two operations, at no cost: a copy has the same classes.
+
+    Operations make a class anew to change it, and so does Tortoise for a copy: all of them, for each operation.
+    """
+
+    def clone(self) -> State:
+        """Return a copy that what is done to this one leaves as it is."""
+        apps = copy(self.apps)
+        apps.apps = {app: dict(models) for app, models in self.apps.apps.items()}
+        return _State(models={name: model.clone() for name, model in self.models.items()}, apps=apps)
+
+
 class _Executor(MigrationExecutor):
     """Notes each migration in the transaction that applies it: who is killed leaves both or neither."""
 
@@ -85,6 +100,10 @@ class _Executor(MigrationExecutor):
         self.recorder = _Recorder(self.connection)
         self.loader = MigrationLoader(apps, self.recorder, load=False)
         self.latest = [MigrationTarget(app, "__latest__") for app in apps]
+
+    async def _project_state(self, applied: set[MigrationKey], **upto: Any) -> State:
+        state = await super()._project_state(applied, **upto)
+        return _State(models=state.models, apps=state.apps)
 
     def _migration_plan(self, *args: Any) -> list[PlanStep]:
         plan = super()._migration_plan(*args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from pathlib import Path
 
 import httpx
 
@@ -88,10 +89,14 @@ def test_without_a_database_there_is_nobody_to_make_a_link_for(corral: Command) 
     assert "no database" in refused.err
 
 
-def test_the_first_owner_gets_an_email_by_the_link_of_the_first_start(corral: Command, hand_server: Server) -> None:
-    owner = redeemed(corral("sign-in", server=hand_server).out)
-    email = f"{uuid.uuid4().hex[:10]}@example.com"
-    assert owner.patch("/api/me", body={"email": email}).status_code == 200
-    assert owner.put("/api/me/password", body={"password": PASSWORD}).status_code == 200
-    signed_in = hand_server.api(None).post("/api/sign-ins", body={"email": email, "password": PASSWORD})
-    assert Browser(hand_server.url, session_of(signed_in)).get("/api/me").json()["role"] == "owner"
+def test_the_first_owner_gets_an_email_by_the_link_of_the_first_start(corral: Command, tmp_path: Path) -> None:
+    server = Server(tmp_path / "server").start()
+    try:
+        owner = redeemed(corral("sign-in", server=server).out)
+        email = f"{uuid.uuid4().hex[:10]}@example.com"
+        assert owner.patch("/api/me", body={"email": email}).status_code == 200
+        assert owner.put("/api/me/password", body={"password": PASSWORD}).status_code == 200
+        signed_in = server.api(None).post("/api/sign-ins", body={"email": email, "password": PASSWORD})
+        assert Browser(server.url, session_of(signed_in)).get("/api/me").json()["role"] == "owner"
+    finally:
+        server.stop()

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from corral.platform import sign_in
+from corral.platform.access import CALL_TOOLS
 from corral.platform.database import fetch
 from corral.web.app import routes
 from tests.support.http import JSON, Api
@@ -45,7 +46,7 @@ def test_a_call_of_the_api_is_written_down_with_its_change(seeds: Seeds, label: 
     assert answer.is_success, answer.text
     (line,) = [one for one in lines(api, answer.headers["x-request-id"]) if one["action"] == audited.API[label]]
     assert line["address"] == "127.0.0.1"
-    assert line["actor"].startswith("run:" if good.key else "key:")
+    assert line["actor"].startswith("run:" if route.scope == CALL_TOOLS else "key:")
 
 
 @pytest.mark.parametrize(

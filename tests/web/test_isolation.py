@@ -45,8 +45,10 @@ FILTERS = {
 _VARIES = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\d{4}-\d\d-\d\dT[\d:.]+Z?|crl_live_\w+|\"id\":\d+,\"name\":\"other\""
     r"|<time[^>]*>[^<]*</time>|\b\d+ (s|min|ms) ago\b|\b[\d.]+ (ms|s)\b|(?<=_ms\":)[\d.]+"
-    r"|(?<=data-label=\"used\">)never|; it was last used "  # which is written down a little later
+    r"|(?<=data-label=\"used\">)never"
 )
+#: When a key was last used is written down a little later.
+_USED = re.compile("; it was last used <time[^>]*>[^<]*</time>")
 _orgs = count(900)
 
 
@@ -167,7 +169,7 @@ def read(api: Api, path: str, **query: str) -> tuple[int, str]:
 
 def alike(told: tuple[int, str]) -> tuple[int, str]:
     """Leave out what differs between two answers that tell the same."""
-    return told[0], _VARIES.sub("…", told[1])
+    return told[0], _VARIES.sub("…", _USED.sub("", told[1]))
 
 
 def about(route: Route, ids: dict[str, list[str]]) -> Iterator[str]:

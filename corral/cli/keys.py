@@ -18,6 +18,9 @@ from corral.cli.terminal import ago, stderr, stdout
 #: The most requests a minute that can be asked for.
 _MOST = 100_000
 
+#: What a limit is called in a sentence, where none of one's own is set.
+THE_DEFAULT = "the default number of"
+
 app = typer.Typer(help="Make, list and revoke API keys.", invoke_without_command=True)
 
 
@@ -46,6 +49,8 @@ def create(
     """Make a key. It is shown once: only its hash is kept."""
     if runner and scope:
         raise Misused("--runner takes no --scope: such a key does a runner's work, and nothing else", field="scope")
+    if runner and limit is not None:
+        raise Misused("--runner takes no --limit: what a runner's key may call is not counted", field="limit")
     body: dict[str, Any] = {"name": name, "scopes": ["runner"] if runner else scope or ["*"]}
     if limit is not None:
         body["rate_limit"] = limit
@@ -80,7 +85,7 @@ def list_(as_json: options.Json = False, data: options.Data = None) -> None:
                 key["prefix"],
                 _used(key),
                 _state(key),
-                rate_of(key["rateLimit"]),
+                "–" if key["scopes"] == ["runner"] else rate_of(key["rateLimit"]),
                 " ".join(key["scopes"]),
             ]
             for key in answer["data"]
@@ -102,7 +107,7 @@ def limit(
     if as_json:
         stdout().json(answer)
     else:
-        stdout().line(f"{answer['name']}: {rate_of(answer['rateLimit'])} requests a minute.", "green")
+        stdout().line(f"{answer['name']}: {rate_of(answer['rateLimit'], THE_DEFAULT)} requests a minute.", "green")
 
 
 @app.command()
@@ -133,9 +138,9 @@ def whole(text: str, field: str, *, least: int) -> int:
     )
 
 
-def rate_of(rate: int | None) -> str:
-    """Return a limit of requests a minute for people."""
-    return "default" if rate is None else "any number of" if rate == 0 else f"{rate:,}"
+def rate_of(rate: int | None, default: str = "default") -> str:
+    """Return a limit of requests a minute for people; `default` is the word where there is none of one's own."""
+    return default if rate is None else "any number of" if rate == 0 else f"{rate:,}"
 
 
 def _used(key: dict[str, Any]) -> str:

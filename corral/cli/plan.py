@@ -8,7 +8,7 @@ import typer
 
 from corral.cli import options
 from corral.cli.connect import connected
-from corral.cli.keys import rate_of, whole
+from corral.cli.keys import THE_DEFAULT, rate_of, whole
 from corral.cli.operating import operate, org_of
 from corral.cli.terminal import stdout
 
@@ -60,7 +60,9 @@ def set_(
     if as_json:
         stdout().json({"org": org, "plan": given})
     else:
-        stdout().line(f"{org} has the plan {given}. Running servers go by it within a second.", "green")
+        # Which plan that is, the servers' file says, and the one that is read here may be another or none.
+        which = "the default plan" if name == "default" else f"the plan {given}"
+        stdout().line(f"{org} has {which}. Running servers go by it within a second.", "green")
 
 
 @limits.callback()
@@ -97,7 +99,7 @@ def set_limit(
     if as_json:
         stdout().json({"org": org, "rate_limit": number})
     else:
-        stdout().line(f"{org}: {rate_of(number)} requests a minute for each key.", "green")
+        stdout().line(f"{org}: {rate_of(number, THE_DEFAULT)} requests a minute for each key.", "green")
 
 
 def _show(told: dict[str, Any], *, as_json: bool) -> None:

@@ -203,7 +203,7 @@ def _reason(what: str, type_: Any, value: object) -> str:
         return "must not be blank"
     if found := _BOUND.match(what):
         word = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than"}[found["how"]]
-        return f"must be {word} {found['n']}, not {_shown(value)}"
+        return f"must be {word} {found['n'].removesuffix('.0')}, not {_shown(value)}"
     if "matching regex" in what:
         pattern = what.partition("regex ")[2].strip("'")
         return f"{_PATTERNS.get(pattern, f'must match {pattern}')}, not {_shown(value)}"

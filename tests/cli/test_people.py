@@ -79,6 +79,8 @@ def test_the_operator_makes_a_link_for_anybody_whether_a_server_runs_or_not(
     assert again.id == ada.id
     changed = again.put("/api/me/password", body={"password": "remembered again"})  # without the one before
     assert changed.status_code == 200, changed.text
+    (line,) = corral("audit", "--action", "sign_in_link.created", "--limit", "1", "--json", server=hand_server).json()
+    assert (line["actor"], line["target_id"]) == ("operator", again.id)
     nobody = corral("sign-in", "--for", "nobody@example.com", server=hand_server)
     assert (nobody.code, "no account with the email" in nobody.err) == (1, True)
 

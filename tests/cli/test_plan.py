@@ -38,6 +38,8 @@ def test_an_operator_gives_an_org_a_plan_while_its_server_runs(
         "org": "1",
         "plan": "self-hosted",
     }
+    default = corral("plan", "set", "1", "default", server=server)  # without the file: it cannot say which that is
+    assert default.out == "1 has the default plan. Running servers go by it within a second.\n"
     unknown = corral("plan", "set", "1", "gold", server=server, **plans)
     assert unknown.code == 2
     assert "there are free, self-hosted" in unknown.err
@@ -59,12 +61,18 @@ def test_a_key_is_made_for_a_runner_and_others_are_given_limits(corral: Command,
     made = corral("keys", "create", "a machine", "--runner", "--json", server=hand_server).json()
     assert made["scopes"] == ["runner"]
     assert corral("keys", "create", "x", "--runner", "--scope", "runs:read", server=hand_server).code == 2
+    assert corral("keys", "create", "x", "--runner", "--limit", "7", server=hand_server).code == 2
+    (row,) = [line for line in corral("keys", server=hand_server).out.splitlines() if " a machine " in line]
+    assert row.split()[-2:] == ["–", "runner"]  # a runner's calls are not counted
     assert corral("keys", "create", "slow", "--limit", "7", server=hand_server).code == 0
     changed = corral("keys", "limit", "slow", "9", server=hand_server)
     assert changed.out == "slow: 9 requests a minute.\n", changed.err
     (row,) = [line for line in corral("keys", server=hand_server).out.splitlines() if " slow " in line]
     assert " 9 " in row
     assert corral("keys", "limit", "slow", "default", "--json", server=hand_server).json()["rateLimit"] is None
+    assert corral("keys", "limit", "slow", "default", server=hand_server).out == (
+        "slow: the default number of requests a minute.\n"
+    )
     assert corral("keys", "limit", "slow", "many", server=hand_server).code == 2
     assert corral("keys", "limit", "nobody", "3", server=hand_server).code == 1
 

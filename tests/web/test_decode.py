@@ -29,6 +29,7 @@ class Body(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     inner_list: list[Inner] = []
     env: dict[str, str] = {}
     decision: Literal["allow", "deny"] = "allow"
+    days: Annotated[float, msgspec.Meta(le=30)] = 7
 
 
 class Answer(msgspec.Struct, rename="camel"):
@@ -73,6 +74,7 @@ def test_fields_that_only_answers_have_are_ignored_in_either_spelling() -> None:
         ({"someText": "x", "decision": "maybe"}, "decision", "one of allow, deny, not 'maybe'"),
         ({"someText": "x", "max_turns": 0}, "max_turns", "at least 1, not 0"),
         ({"someText": "x", "maxTurns": 11}, "maxTurns", "at most 10"),
+        ({"someText": "x", "days": 30.5}, "days", "must be at most 30, not 30.5"),
         ({"someText": "x", "maxTurns": "3"}, "maxTurns", "a whole number or null, not '3'"),
         ({"someText": "x", "maxTurns": 1.5}, "maxTurns", "a whole number or null, not 1.5"),
         ({"someText": "x", "maxTurns": 10**30}, "maxTurns", "at most 10"),

@@ -16,7 +16,7 @@ from corral.cli.log import Log
 from corral.cli.naming import run_id, runner_id, short
 from corral.cli.reading import text_of
 from corral.cli.terminal import STATUS_STYLE, Terminal, ago, one_line, stderr, stdout
-from corral.wire.runs import ENDED, PermissionMode
+from corral.wire.runs import ENDED, PermissionMode, RunStatus
 
 #: The token classes of a run, and what they are called in a line.
 _CLASSES = {
@@ -68,7 +68,7 @@ def followup(
 
 
 def runs(
-    status: Annotated[str | None, typer.Option(help="Only these: queued, running, waiting, …")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only these.", case_sensitive=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 20,
     as_json: options.Json = False,
     data: options.Data = None,
@@ -82,7 +82,7 @@ def runs(
         return
     if not answer["data"]:
         no_runs = 'No runs yet. Launch one: corral run "say hello" --follow'
-        stderr().line(f"No run is {status.lower()}." if status else no_runs)
+        stderr().line(f"No run is {status}." if status else no_runs)
         return
     out.table(
         ["RUN", "STATUS", "AGE", "RUNNER", "DIRECTORY", "PROMPT"],

@@ -87,6 +87,10 @@ class Principal:
         """Tell whether `scope` is allowed; `*` itself needs everything."""
         return scope in self.scopes
 
+    def may(self, scope: str, least: Role = Role.VIEWER) -> bool:
+        """Tell whether they may do what needs this scope and at least this role, as `require` would."""
+        return self.has(scope) and self.role.covers(least)
+
 
 def scopes_of(role: Role) -> frozenset[str]:
     """Return everything a person of this role may do."""

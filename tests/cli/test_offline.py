@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from corral.cli import app
+from corral.wire.runs import RunStatus
 from tests.cli.conftest import Command
 from tests.conftest import ServerMaker
 from tests.support.processes import base_env
@@ -62,6 +63,9 @@ def test_a_url_without_a_key_says_what_is_missing(corral: Command) -> None:
 def test_a_command_that_is_not_called_right_exits_2(corral: Command) -> None:
     assert corral("run", "x", "--mode", "yolo").code == 2
     assert corral("keys", "create", "x", "--expires", "soon").code == 2
+    refused = corral("runs", "--status", "asleep")
+    assert refused.code == 2
+    assert all(status in refused.err for status in RunStatus)
 
 
 def test_help_and_version(corral: Command) -> None:

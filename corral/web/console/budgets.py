@@ -21,7 +21,7 @@ from corral.web.api import budgets as api
 from corral.web.api.budgets import ChangeBudget, SetBudget
 from corral.web.call import Call
 from corral.web.console.budget_views import PERIODS, BudgetView, budget_view, stopped
-from corral.web.console.page import back_to, may, page
+from corral.web.console.page import back_to, page
 from corral.web.console.run_views import title
 from corral.web.console.run_views import views as run_views
 from corral.web.console.runs import said
@@ -80,7 +80,7 @@ async def budgets_page(call: Call) -> Answer:
     found.sort(key=lambda one: (_ORDER[one.told.level], -one.told.percent))
     used = sum(one.told.level == "100" for one in found)
     return await page(
-        call, "budgets.html", "budgets", budgets=found, may_change=_may(call),
+        call, "budgets.html", "budgets", budgets=found,
         summary=f"{len(found)} budget{'s' if len(found) != 1 else ''}" + (f" · {used} used up" if used else ""),
     )  # fmt: skip
 
@@ -163,10 +163,6 @@ async def delete_budget_from_page(call: Call, form: Nothing, budget_id: str) -> 
 _NO_AMOUNT = f"An amount in dollars from {_LEAST} to {_MOST:,}."
 
 
-def _may(call: Call) -> bool:
-    return may(call, _WRITE, Role.ADMIN)
-
-
 def _problems(form: BudgetForm) -> dict[str, str]:
     errors = {}
     if form.scope not in {scope for scope, *_ in _SCOPES}:
@@ -223,7 +219,7 @@ async def _show(call: Call, budget: Budget, *, problem: str | None = None, statu
     return await page(
         call, "budget.html", "budgets", status=status, path=f"/app/budgets/{budget.id}",
         budget=shown, limit=_typed(budget.limit_micros), runs=await run_views(call.org_id, runs), problem=problem,
-        command=_command(budget, shown.told.target_name), may_change=_may(call),
+        command=_command(budget, shown.told.target_name),
     )  # fmt: skip
 
 

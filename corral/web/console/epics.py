@@ -44,7 +44,7 @@ async def make_epic_from_page(call: Call, form: EpicForm) -> Answer:
     return redirect("/app/epics")
 
 
-@route.get("/app/epics/<epic_id>", scope="tasks:read")
+@route.get("/app/epics/<epic_id>", scope="tasks:write")
 async def epic_page(call: Call, epic_id: str) -> Answer:
     """Show the form that changes an epic."""
     epic = await epics.get(call.org_id, epic_id)

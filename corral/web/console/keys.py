@@ -15,7 +15,7 @@ from corral.platform.keys import Key
 from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
-from corral.web.console.page import back_to, may, page
+from corral.web.console.page import back_to, page
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
 
@@ -174,8 +174,7 @@ async def _page(
     return await page(
         call, "keys.html", "keys", status=status, path="/app/keys",
         keys=[_view(key, default) for key in found[:_PAGE]], before=before, older=older,
-        default=_per_minute(default), most=_MOST_RATE, may_limit=may(call, "keys:write", Role.ADMIN),
-        may_make=call.caller.has("keys:write"), may_run=call.caller.has(RUNNER),
+        default=_per_minute(default), most=_MOST_RATE,
         form=form or NewKey(scopes=scopes[:1]), errors=errors or {}, made=made, expiries=_EXPIRIES,
         scopes=[Scope(scope, _LABELS.get(scope, scope)) for scope in scopes],
     )  # fmt: skip

@@ -19,7 +19,7 @@ from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import mcp_views
 from corral.web.console.mcp_form import McpForm, fields, filled, problems, rules
-from corral.web.console.page import back_to, may, page
+from corral.web.console.page import back_to, page
 from corral.web.console.runs import said
 from corral.web.console.secret_views import address
 from corral.web.console.sign_in import Nothing
@@ -53,7 +53,7 @@ async def mcps_page(call: Call) -> Answer:
     found = await mcp_views.views(call.org_id)
     failing = sum(one.ok is False for one in found)
     return await page(
-        call, "mcps.html", "mcps", servers=found, may_change=_may(call),
+        call, "mcps.html", "mcps", servers=found,
         summary=f"{len(found)} server{'s' if len(found) != 1 else ''}" + (f" · {failing} failing" if failing else ""),
     )  # fmt: skip
 
@@ -136,10 +136,6 @@ async def delete_mcp_from_page(call: Call, form: Nothing, mcp_id: str) -> Answer
     return redirect("/app/mcps")
 
 
-def _may(call: Call) -> bool:
-    return may(call, _WRITE, Role.ADMIN)
-
-
 def _told(error: CorralError) -> dict[str, str]:
     """Return what is wrong, beside the field that holds it: `env.NAME` is a line of env."""
     field = (error.field or "name").partition(".")[0]
@@ -159,7 +155,6 @@ async def _show(call: Call, mcp_id: str, trial: Trial, *, problem: str | None = 
         secrets={key: address("one", key) if key in stored else "/app/secrets" for key in render.references(server)},
         others=mcp_views.others(server), rulings=mcp_views.RULINGS, agents=agents, trial=trial,
         runners=await runners.page(call.org_id), command=_command(server, chosen), problem=problem,
-        may_change=_may(call),
     )  # fmt: skip
 
 

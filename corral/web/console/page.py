@@ -49,11 +49,6 @@ def away_to(call: Call, path: str) -> Answer:
     return redirect(path)
 
 
-def may(call: Call, scope: str, role: Role) -> bool:
-    """Tell whether the caller may use a form: who may not is shown none."""
-    return call.caller.has(scope) and call.caller.role.covers(role)
-
-
 def own(call: Call) -> str:
     """Return the id of whoever is signed in, on a route that is for persons only."""
     assert call.caller.user_id is not None, "nobody signs in without an account"
@@ -99,6 +94,7 @@ async def _shell(caller: Principal, request: Request, here: str, path: str) -> S
         csrf=csrf.token(caller) if caller.sign_in is not None else "",
         pending=await approvals.count_pending(caller.org_id) + await budget_views.count_stopping(caller),
         nav=tuple(item for item in NAV if caller.role.covers(item.least)),
+        may=caller.may,
     )
 
 

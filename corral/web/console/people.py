@@ -15,7 +15,7 @@ from corral.platform.people import Person
 from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
-from corral.web.console.page import back_to, may, page
+from corral.web.console.page import back_to, page
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
 
@@ -151,7 +151,7 @@ async def _page(
     status: int = 200,
 ) -> Answer:
     found = await people.page(call.org_id, limit=_MOST + 1, before=before)
-    may_change = may(call, "people:write", Role.ADMIN)
+    may_change = call.caller.may("people:write")
     open_ones = await invitations.page(call.org_id, limit=_MOST, open_only=True) if may_change else []
     names = await orgs.people(call.org_id) if open_ones else {}
     given = _given(call)
@@ -162,9 +162,9 @@ async def _page(
         people=[_view(call, person, may_change=may_change) for person in found[:_MOST]],
         older=f"/app/people?before={found[_MOST - 1].id}" if len(found) > _MOST else "", before=before,
         invitations=[InvitationView(one, names.get(one.invited_by, "an API key")) for one in open_ones],
-        may_change=may_change, roles=[(role, MEANS[role]) for role in Role if role in given], days=_DAYS,
+        roles=[(role, MEANS[role]) for role in Role if role in given], days=_DAYS,
         form=form or Invite(role=Role.MEMBER.value), errors=errors or {}, made=made, problem=problem,
-        is_full=is_full, may_rename=may(call, "people:write", Role.OWNER),
+        is_full=is_full,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import price_form
-from corral.web.console.page import may, page
+from corral.web.console.page import page
 from corral.web.console.price_form import RATES, PriceForm, filled, price_of
 from corral.web.console.runs import said
 from corral.web.routes import Routes
@@ -130,7 +130,6 @@ async def _show(call: Call, query: PricesQuery, *, problem: str | None = None, s
         is_present=book.version == present.version, version=book.version, rates=RATES,
         own=_views(book.own, book, today), builtin=_views(book.builtin, book, today),
         unpriced=sorted(lost, key=lambda one: one.priced), people=people,
-        may_change=may(call, "usage:write", Role.ADMIN),
         versions=await pricelists.versions(call.org_id, limit=_VERSIONS),
     )  # fmt: skip
 

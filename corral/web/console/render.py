@@ -71,6 +71,7 @@ class Shell:
     org_id: int = 0
     orgs: Sequence[Org] = ()  #: those to switch between, if there are several
     may_make_orgs: bool = False
+    may: Callable[..., bool] = lambda *_: False  #: what is behind a scope (and a role): who may not is offered nothing
 
 
 def render(template: str, shell: Shell, **values: Any) -> str:
@@ -78,7 +79,7 @@ def render(template: str, shell: Shell, **values: Any) -> str:
     return (
         _environment()
         .get_template(template)
-        .render(shell=shell, here=shell.path, csrf=_csrf_field(shell.csrf), asset=asset, **values)
+        .render(shell=shell, here=shell.path, may=shell.may, csrf=_csrf_field(shell.csrf), asset=asset, **values)
     )
 
 

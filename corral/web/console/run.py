@@ -11,7 +11,6 @@ import msgspec
 from corral.agents import needs
 from corral.base.errors import BadRequest, Conflict
 from corral.platform import orgs
-from corral.platform.access import Role
 from corral.runs import admission, approvals, deleting, life, pausing, queue, reads
 from corral.runs.life import Span
 from corral.runs.models import Run
@@ -19,7 +18,7 @@ from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
 from corral.web.console.cards import card
-from corral.web.console.page import away_to, back_to, may, page
+from corral.web.console.page import away_to, back_to, page
 from corral.web.console.run_views import agent_name, usage, view
 from corral.web.console.secret_views import address
 from corral.web.console.sign_in import Nothing
@@ -156,7 +155,7 @@ def remedy(call: Call, run: Run | None) -> Remedy | None:
     if run is None or run.status not in {RunStatus.QUEUED, RunStatus.PAUSED}:
         return None
     if key := needs.lacked(run.hold):
-        return Remedy(address("new", key), "Store it") if may(call, "secrets:write", Role.ADMIN) else None
+        return Remedy(address("new", key), "Store it") if call.caller.may("secrets:write") else None
     reason = msgspec.json.decode(run.reason) if run.reason else {}
     if (run.hold or "").startswith(admission.HELD) or reason.get("code") == admission.CODE:
         return Remedy("/app/budgets", "See the budgets") if call.caller.has("usage:read") else None

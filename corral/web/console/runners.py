@@ -46,7 +46,7 @@ async def runners_page(call: Call) -> Answer:
     return await page(call, "runners.html", "runners", runners=found, summary=f"{online} of {len(found)} online")
 
 
-@route.get("/app/runners/new", scope="runners:read")
+@route.get("/app/runners/new", scope="keys:write")
 async def new_runner_page(call: Call) -> Answer:
     """Ask what the new machine is called and where it may work."""
     return await _form(call, NewRunner(), {})

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import msgspec
 
 from corral.base.errors import BadRequest, CorralError
-from corral.platform.access import Role
 from corral.runs import queue, reads, runners
 from corral.runs.models import Run
 from corral.runs.queue import Launch
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console.page import may, page
+from corral.web.console.page import page
 from corral.web.console.run_views import views
 from corral.web.console.runner_views import RunnerView, runner_view
 from corral.web.routes import Routes
@@ -121,8 +120,6 @@ async def runs_page(call: Call, query: RunsQuery) -> Answer:
         filters=[_chip(one, counts, current=one is chosen) for one in FILTERS],
         runs=await views(call.org_id, shown),
         nothing=chosen.nothing,
-        may_launch=may(call, "runs:write", Role.MEMBER),
-        may_make_keys=may(call, "keys:write", Role.ADMIN),
         newest=_path(chosen) if query.before else None,
         older=_path(chosen, shown[-1].id) if len(found) > _PAGE else None,
         runners_online=any(machine.online for machine in machines),

@@ -18,7 +18,7 @@ from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import secret_views
-from corral.web.console.page import may, page
+from corral.web.console.page import page
 from corral.web.console.runs import said
 from corral.web.console.secret_views import SecretView
 from corral.web.routes import Routes
@@ -55,7 +55,7 @@ async def secrets_page(call: Call) -> Answer:
     found = await secret_views.views(call.org_id)
     needs = await secret_views.needs(call.org_id)
     return await page(
-        call, "secrets.html", "secrets", secrets=found, needs=needs, may_change=_may(call),
+        call, "secrets.html", "secrets", secrets=found, needs=needs,
         summary=f"{len(found)} stored" + (f" · {len(needs)} missing" if needs else ""),
     )  # fmt: skip
 
@@ -109,10 +109,6 @@ def _command(verb: str, key: str, agent: str | None) -> str:
     return shlex.join(["corral", "secrets", verb, key, *(["--agent", agent] if agent else [])])
 
 
-def _may(call: Call) -> bool:
-    return may(call, "secrets:write", Role.ADMIN)
-
-
 async def _problems(org_id: int, form: SecretForm) -> dict[str, str]:
     errors = {}
     if not re.fullmatch(vault.NAME.strip("^$"), form.key):
@@ -157,5 +153,5 @@ async def _show(
         call, "secret.html", "secrets", path=secret.path,
         secret=secret, uses=await secret_views.uses(call.org_id, found[:_USES]), older=older, before=before,
         needs=[need for need in await secret_views.needs(call.org_id) if need.key == secret.key],
-        command=_command("uses", secret.key, secret.agent), stored=stored, warning=warning, may_change=_may(call),
+        command=_command("uses", secret.key, secret.agent), stored=stored, warning=warning,
     )  # fmt: skip

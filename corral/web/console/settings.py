@@ -105,5 +105,5 @@ async def _show(
 ) -> Answer:
     return await page(
         call, "settings.html", "settings", status=status, path="/app/settings", form=form, errors=errors, saved=saved,
-        governors=GOVERNORS, choices=DELEGATE_TO, may_change=call.caller.role.covers(Role.ADMIN),
+        governors=GOVERNORS, choices=DELEGATE_TO,
     )  # fmt: skip

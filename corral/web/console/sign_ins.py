@@ -13,7 +13,7 @@ from corral.web import answers
 from corral.web.answers import Answer
 from corral.web.call import Call
 from corral.web.console import browsers
-from corral.web.console.page import SIGN_IN, away_to, back_to, may, page
+from corral.web.console.page import SIGN_IN, away_to, back_to, page
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
 
@@ -43,7 +43,7 @@ class Older(msgspec.Struct):
 async def sign_ins_page(call: Call, query: Older) -> Answer:
     """List where the caller is signed in, and for admins who else is in this org."""
     mine = await sign_ins.own(call.caller, limit=_MOST)
-    is_admin = may(call, "people:write", Role.ADMIN)
+    is_admin = call.caller.may("people:write")
     found = await sign_ins.of_org(call.caller, limit=_MOST + 1, before=query.before) if is_admin else []
     others = [one for one in found[:_MOST] if one.user_id != call.caller.user_id]
     return await page(

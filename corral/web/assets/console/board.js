@@ -1,48 +1,16 @@
 // Cards of the board move by drag and drop, by the keyboard and by a menu: all three send the one form of #move-dialog.
+// Who may not move them has no such form, and the arrow keys only.
 const dialog = document.querySelector("#move-dialog");
 let held = null; // the card that has to have the focus again once the board has been merged
 
 if (dialog) {
-  const form = dialog.querySelector("form");
-  form.addEventListener("submit", () => dialog.close());
-
-  const choose = (card) => {
-    const button = card.querySelector("[data-move]");
-    form.elements.task.value = button.dataset.move;
-    form.querySelector("[data-move-title]").textContent = button.dataset.title;
-    for (const choice of form.querySelectorAll("button[name=status]")) choice.disabled = choice.value === button.dataset.state;
-    held = card.id;
-  };
-  const move = (card, state) => {
-    choose(card);
-    const choice = form.querySelector(`button[name=status][value="${state}"]`);
-    if (choice && !choice.disabled) form.requestSubmit(choice);
-  };
+  dialog.querySelector("form").addEventListener("submit", () => dialog.close());
 
   document.addEventListener("click", ({ target }) => {
     const button = target.closest("[data-move]");
     if (!button) return;
     choose(button.closest("[data-card]"));
     dialog.showModal();
-  });
-
-  document.addEventListener("keydown", (event) => {
-    const card = event.target.closest?.("[data-card]");
-    if (!card || event.metaKey || event.ctrlKey || event.altKey) return;
-    if (event.key === "Enter" && event.target === card) return card.querySelector("[data-open]").click();
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    const along = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    if (!step && !along) return;
-    event.preventDefault();
-    const columns = [...document.querySelectorAll("[data-column]")];
-    const at = columns.indexOf(card.closest("[data-column]"));
-    const cards = [...columns[at].querySelectorAll("[data-card]")];
-    if (along) return cards[cards.indexOf(card) + along]?.focus();
-    if (event.shiftKey) return columns[at + step] && move(card, beyond(columns, at, step));
-    for (let next = at + step; columns[next]; next += step) {
-      const found = columns[next].querySelectorAll("[data-card]");
-      if (found.length) return found[Math.min(cards.indexOf(card), found.length - 1)].focus();
-    }
   });
 
   // --- with the pointer
@@ -72,6 +40,40 @@ if (dialog) {
   document.addEventListener("htmx:after:swap", () => {
     if (held && document.activeElement === document.body) document.getElementById(held)?.focus();
   });
+}
+
+document.addEventListener("keydown", (event) => {
+  const card = event.target.closest?.("[data-card]");
+  if (!card || event.metaKey || event.ctrlKey || event.altKey) return;
+  if (event.key === "Enter" && event.target === card) return card.querySelector("[data-open]").click();
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const along = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (!step && !along) return;
+  event.preventDefault();
+  const columns = [...document.querySelectorAll("[data-column]")];
+  const at = columns.indexOf(card.closest("[data-column]"));
+  const cards = [...columns[at].querySelectorAll("[data-card]")];
+  if (along) return cards[cards.indexOf(card) + along]?.focus();
+  if (event.shiftKey) return dialog && columns[at + step] && move(card, beyond(columns, at, step));
+  for (let next = at + step; columns[next]; next += step) {
+    const found = columns[next].querySelectorAll("[data-card]");
+    if (found.length) return found[Math.min(cards.indexOf(card), found.length - 1)].focus();
+  }
+});
+
+function choose(card) {
+  const form = dialog.querySelector("form");
+  const button = card.querySelector("[data-move]");
+  form.elements.task.value = button.dataset.move;
+  form.querySelector("[data-move-title]").textContent = button.dataset.title;
+  for (const choice of form.querySelectorAll("button[name=status]")) choice.disabled = choice.value === button.dataset.state;
+  held = card.id;
+}
+
+function move(card, state) {
+  choose(card);
+  const choice = dialog.querySelector(`button[name=status][value="${state}"]`);
+  if (choice && !choice.disabled) choice.form.requestSubmit(choice);
 }
 
 // Nobody puts a task into waiting: the keyboard steps over that column.

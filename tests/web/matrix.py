@@ -152,7 +152,7 @@ POST   /app/tasks/<task_id>/start                      tasks:write     member  4
 POST   /app/tasks/<task_id>/cancel                     tasks:write     member  404
 GET    /app/epics                                      tasks:read      viewer  200
 POST   /app/epics                                      tasks:write     member  400
-GET    /app/epics/<epic_id>                            tasks:read      viewer  404
+GET    /app/epics/<epic_id>                            tasks:write     member  404
 POST   /app/epics/<epic_id>                            tasks:write     member  404
 POST   /app/epics/<epic_id>/delete                     tasks:write     member  404
 GET    /app/bus                                        messages:read   viewer  200
@@ -162,7 +162,7 @@ GET    /app/messages/new                               messages:write  member  2
 POST   /app/messages                                   messages:write  member  400
 POST   /app/messages/<message_id>/replay               messages:write  member  404
 GET    /app/runners                                    runners:read    viewer  200
-GET    /app/runners/new                                runners:read    viewer  200
+GET    /app/runners/new                                keys:write      admin   200
 POST   /app/runners/new                                keys:write      admin   400
 GET    /app/runners/connected                          runners:read    viewer  200
 GET    /app/runners/<runner_id>                        runners:read    viewer  404

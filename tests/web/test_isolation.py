@@ -46,7 +46,7 @@ _VARIES = re.compile(
     r"|(?<=data-label=\"used\">)never"
 )
 #: When a key was last used is written down a little later.
-_USED = re.compile("; it was last used <time[^>]*>[^<]*</time>")
+_USED = re.compile('; it was last used <time[^>]*>[^<]*</time>|"lastUsedAt":(null|"[^"]*")')
 _orgs = count(900)
 
 

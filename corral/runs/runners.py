@@ -100,19 +100,23 @@ async def get(org_id: int, name: str | int) -> Machine:
 
 async def no(org_id: int, name: str | int) -> int:
     """Return the `no` of the runner with this number or uid, as runs have it; NotFound if the org has none."""
-    column, value = naming(name)
-    rows = await database.fetch(f"SELECT no FROM runners WHERE org_id = $1 AND {column} = $2", org_id, value)  # noqa: S608
-    if not rows:
-        raise NotFound(f"There is no runner {name} here")
-    return int(rows[0]["no"])
+    return (await _numbers(org_id, name))[0]
 
 
 async def _number(org_id: int, before: str) -> int:
-    column, value = naming(before)
-    rows = await database.fetch(f"SELECT number FROM runners WHERE org_id = $1 AND {column} = $2", org_id, value)  # noqa: S608
+    try:
+        return (await _numbers(org_id, before))[1]
+    except NotFound as error:
+        raise BadRequest(f"before: there is no runner {before} here", field="before") from error
+
+
+async def _numbers(org_id: int, name: str | int) -> tuple[int, int]:
+    """Return the `no` of a runner and the number people see."""
+    column, value = naming(name)
+    rows = await database.fetch(f"SELECT no, number FROM runners WHERE org_id = $1 AND {column} = $2", org_id, value)  # noqa: S608
     if not rows:
-        raise BadRequest(f"before: there is no runner {before} here", field="before")
-    return int(rows[0]["number"])
+        raise NotFound(f"There is no runner {name} here")
+    return rows[0]["no"], rows[0]["number"]
 
 
 def naming(name: str | int) -> tuple[str, str | int]:

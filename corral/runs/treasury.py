@@ -62,7 +62,7 @@ async def _look_after(org_id: int) -> None:
     rows = await database.fetch("SELECT run_no FROM reservations WHERE org_id = $1", org_id)
     now = await meter.count(org_id, run_nos=[row["run_no"] for row in rows])
     known = budgets.known(org_id)
-    books = await database.commit(admission.read(org_id, known, now or await database.now()))
+    books = await database.commit(admission.read(org_id, known, now))
     for standing in books.standings:
         await alerts.tell(standing.budget, standing.spent, standing.now)
     books.standings = [standing for standing in books.standings if standing.budget.hard]

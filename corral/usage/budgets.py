@@ -105,8 +105,7 @@ def orgs() -> list[int]:
 def known(org_id: int) -> list[Budget]:
     """Return the org's budgets, oldest first."""
     found = [budget for some in _known.get(org_id, {}).values() for budget in some]
-    found.sort(key=lambda budget: budget.no)
-    return found
+    return sorted(found, key=lambda budget: budget.no)
 
 
 def whose(account: Account) -> Iterator[Whose]:

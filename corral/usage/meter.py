@@ -79,14 +79,14 @@ def forget() -> None:
 async def count(org_id: int, also: Sequence[Budget] = (), run_nos: Collection[int] | None = None) -> int:
     """Make the sums that the org's budgets and these runs ask for, and let them go on to the newest settled line.
 
-    Returns the database's time, or 0 of an org without budgets.
+    Returns the database's time, as of which they are.
     """
     async with _counting[org_id]:
+        now = await database.now()
         asked = {budget.no: budget for budget in (*budgets.known(org_id), *also)}
         if not asked:
             _counted.pop(org_id, None)
-            return 0
-        now = await database.now()
+            return now
         settled = now - _SETTLED[database.dialect()]
         counted = _counted.get(org_id)
         if counted is None or time.monotonic() - counted.since > _FRESH:

@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -113,7 +113,7 @@ def test_servers_get_their_secrets_and_nobody_else_sees_them(worker: Worker, htt
     ]
     worker.start(turns, agent=AGENT, mcp_servers=servers)
     worker.wait_event("agent.tool_result", count=2)
-    seen = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below(worker.process.pid)]
+    seen = commands_below(worker.process.pid)
     assert len(seen) >= 2
     assert not any(SECRET.encode() in arguments for arguments in seen)
     assert not [file for file in worker.private.iterdir() if file.is_file()]  # not even until its end
@@ -236,8 +236,19 @@ def over_http(folder: Path, *args: str) -> Iterator[str]:
         process.stop()
 
 
-def below(pid: int) -> list[int]:
-    """The processes under one."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [*children, *(deeper for child in children for deeper in below(child))]
+def commands_below(pid: int) -> list[bytes]:
+    """The command lines of the processes under one, but of what ends meanwhile."""
+    found: list[bytes] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in children_of(task):
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    found.append(Path(f"/proc/{child}/cmdline").read_bytes())
+                found += commands_below(child)
+    return found
+
+
+def children_of(task: Path) -> list[int]:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return [int(child) for child in (task / "children").read_text().split()]
+    return []

@@ -16,7 +16,7 @@ from tests.mcp import probe
 from tests.support import bad_mcp
 from tests.support.http import JSON
 from tests.support.model import Model
-from tests.support.processes import Process, base_env, free_port
+from tests.support.processes import Process, base_env, free_port, is_alive
 from tests.support.waiting import eventually
 
 
@@ -102,12 +102,12 @@ def test_a_run_keeps_its_servers_while_they_are_changed_and_deleted(company: Com
     assert changed.status_code == 200, changed.text
     company.api.post("/api/approvals/:id", asked["id"], body={"decision": "allow"}).raise_for_status()
     assert pids(company.result(task)) == [first]  # it asked, as it was told at its start
-    eventually(lambda: not probe.is_alive(first), what="the connection is not kept for others")
+    eventually(lambda: not is_alive(first), what="the connection is not kept for others")
     (second,) = pids(company.result(company.task(agent, tell)))
     assert second != first
 
     company.api.delete("/api/mcps/:id", server["id"]).raise_for_status()
-    eventually(lambda: not probe.is_alive(second), what="nothing is left of a server that is gone")
+    eventually(lambda: not is_alive(second), what="nothing is left of a server that is gone")
     assert "no tool near__tell" in company.result(company.task(agent, tell))
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from corral.wire.agents import McpServer
 from tests.support import bad_mcp, mcp_server
-from tests.support.processes import Process, base_env, free_port
+from tests.support.processes import Process, base_env, free_port, is_alive
 from tests.support.waiting import eventually
 
 GOOD, BAD = mcp_server, bad_mcp
@@ -75,10 +75,3 @@ def start(process: Process, port: int) -> None:
 
     process.start()
     eventually(answers, what="the MCP server listens")
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -135,10 +135,3 @@ async def until(condition: Callable[[], T], *, within: float = 20.0) -> T:
                 if value := condition():
                     return value
             await asyncio.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except OSError:
-        return False

@@ -13,8 +13,9 @@ from corral.runner.session import NotWelcomeError
 from corral.runner.settings import Settings
 from corral.wire.runner import Assignment, Cli
 from corral.wire.runs import Engine
-from tests.runner.conftest import Running, command, is_alive, until
+from tests.runner.conftest import Running, command, until
 from tests.runner.fake_server import FakeServer, error, refuse_nothing
+from tests.support.processes import is_alive
 
 Assign = Callable[..., Assignment]
 

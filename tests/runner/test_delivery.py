@@ -11,8 +11,9 @@ from corral.runner.settings import Settings
 from corral.runner.stopping import Phase
 from corral.wire.events import EventBatch
 from corral.wire.runner import Assignment, Held
-from tests.runner.conftest import Running, command, is_alive, until
+from tests.runner.conftest import Running, command, until
 from tests.runner.fake_server import FakeServer, error, refuse_nothing
+from tests.support.processes import is_alive
 
 Assign = Callable[..., Assignment]
 

@@ -11,8 +11,9 @@ from corral.runner import spool
 from corral.runner.settings import Settings
 from corral.wire.events import EventType
 from corral.wire.runner import Assignment, Held
-from tests.runner.conftest import Running, is_alive, until
+from tests.runner.conftest import Running, until
 from tests.runner.fake_server import FakeServer
+from tests.support.processes import is_alive
 
 Assign = Callable[..., Assignment]
 

@@ -11,8 +11,9 @@ from corral.runner import job as job_module
 from corral.runner.stopping import Phase
 from corral.wire.runner import Assignment, Held
 from corral.wire.runs import Engine
-from tests.runner.conftest import Running, command, is_alive, until
+from tests.runner.conftest import Running, command, until
 from tests.runner.fake_server import FakeServer
+from tests.support.processes import is_alive
 
 Assign = Callable[..., Assignment]
 

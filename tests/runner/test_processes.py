@@ -13,8 +13,9 @@ import pytest
 
 from corral.runner.settings import Settings
 from corral.wire.runner import Assignment
-from tests.runner.conftest import command, is_alive, until
+from tests.runner.conftest import command, until
 from tests.runner.fake_server import FakeServer, error
+from tests.support.processes import is_alive
 from tests.support.waiting import PATIENCE
 
 Assign = Callable[..., Assignment]

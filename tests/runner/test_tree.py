@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from corral.runner import tree
-from tests.runner.conftest import is_alive
+from tests.support.processes import is_alive
 
 
 async def start(script: str, **env: str) -> tuple[asyncio.subprocess.Process, list[int]]:

@@ -177,7 +177,7 @@ def is_alive(pid: int) -> bool:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return sys.platform != "linux"
-    return stat.rpartition(")")[2].split()[0] != "Z"
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
 def gone(pid: int, within: float = 10.0) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final, Literal
+
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.support.http import Api
@@ -11,6 +14,7 @@ from tests.support.waiting import PATIENCE
 #: What a browser writes by itself when a server is away or says no; everything else is a mistake of ours.
 _EXPECTED = ("Failed to load resource", "net::ERR_", "TypeError: Failed to fetch")
 _OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 PHONE = 390
 DESK = 1440
 
@@ -57,6 +61,12 @@ class Console:
         """How many pixels the page is wider than the window."""
         wider: int = self.page.evaluate(_OVERFLOW)
         return wider
+
+    def themes(self) -> Iterator[str]:
+        """Show the page as who likes it light sees it, and then as who likes it dark does."""
+        for theme in THEMES:
+            self.page.emulate_media(color_scheme=theme)
+            yield theme
 
     def close(self) -> None:
         self.context.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,9 +124,8 @@ class Seeds:
         task = self.task()
 
         def cancel() -> None:
-            with contextlib.suppress(httpx.TransportError):  # nobody began it before the server was stopped
-                while self.api.get("/api/tasks/:id", task).json()["run_id"] is None:
-                    time.sleep(0.05)
+            with contextlib.suppress(AssertionError, httpx.TransportError):  # nobody began it
+                eventually(lambda: self.api.get("/api/tasks/:id", task).json()["run_id"], within=20)
                 self.api.post("/api/tasks/:id/cancel", task)
 
         threading.Thread(target=cancel, daemon=True).start()

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from tortoise.connection import get_connection
 
+from corral.base.errors import Unavailable
 from corral.platform.statements import Duplicate, Rows, Unit
 
 T = TypeVar("T")
@@ -94,7 +95,12 @@ async def _in_thread(work: Callable[[sqlite3.Connection], T]) -> T:
     context = copy_context()  # a unit looks up who acts
     async with get_connection("default").acquire_connection() as connection:
         hop = connection._execute(context.run, work, connection._conn)  # noqa: SLF001 - all of it at once
-        return cast("T", await hop)
+        try:
+            return cast("T", await hop)
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                raise Unavailable("Another process keeps the database locked; try again shortly") from error
+            raise
 
 
 def _begin_and_drive(connection: sqlite3.Connection, unit: Unit[T]) -> T:

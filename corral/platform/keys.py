@@ -71,8 +71,8 @@ async def create(
 ) -> tuple[Key, str]:
     """Make a key of `org_id`; return it and its token, which is shown now and never again.
 
-    Nobody (`by`) hands out more than they have. `expires_in` is in seconds from now,
-    `expires_at` a moment in ms; one of them at most. `token` is chosen by operators only.
+    Nobody (`by`) hands out more than they have: what a key makes ends when that does, or before. `expires_in` is in
+    seconds from now, `expires_at` a moment in ms; one of them at most. `token` is chosen by operators only.
     """
     if not 0 < len(name) <= _NAME_LONGEST:
         raise BadRequest(f"name must have 1 to {_NAME_LONGEST} characters", field="name")
@@ -80,10 +80,9 @@ async def create(
     token = token or PREFIX + new_token(32)
     owner = user_id or (by.user_id if by else None)
     expiry = (expires_at, None if expires_in is None else int(expires_in * 1000))
-    unit = _create(
-        org_id, name=name, scopes=stored, user_id=owner, token=token, expiry=expiry, id_=id_, rate_limit=rate_limit
-    )
-    return await commit(unit), token
+    new = insert(org_id, name=name, scopes=stored, user_id=owner, token=token, id_=id_)
+    maker = by.key_id if by else None
+    return await commit(_create(new, expiry=expiry, rate_limit=rate_limit, maker=maker)), token
 
 
 async def page(
@@ -254,31 +253,28 @@ def insert(
 
 
 def _create(
-    org_id: int,
-    *,
-    name: str,
-    scopes: str,
-    user_id: str | None,
-    token: str,
-    expiry: tuple[int | None, int | None],
-    id_: str | None,
-    rate_limit: int | None,
+    new: Unit[Key | None], *, expiry: tuple[int | None, int | None], rate_limit: int | None, maker: str | None
 ) -> Unit[Key]:
-    key = yield from insert(org_id, name=name, scopes=scopes, user_id=user_id, token=token, id_=id_)
+    key = yield from new
     if key is None:
         raise BadRequest("This token has been a key before; choose another")
-    if (*expiry, rate_limit) == (None, None, None):
+    end = (yield sql("SELECT expires_at FROM api_keys WHERE id = $1", maker))[0]["expires_at"] if maker else None
+    if (*expiry, rate_limit, end) == (None, None, None, None):
         return key
     at, within = expiry
     rows = yield sql(
-        "UPDATE api_keys SET expires_at = coalesce($2, now_ms() + $3), rate_limit = $4 WHERE id = $1 "  # noqa: S608
+        "UPDATE api_keys SET expires_at = coalesce($2, now_ms() + $3, $5), rate_limit = $4 WHERE id = $1 "  # noqa: S608
         f"RETURNING {_COLUMNS}",
         key.id,
         at,
         within,
         rate_limit,
+        end,
     )
-    return _key(rows[0])
+    made = _key(rows[0])
+    if end is not None and (made.expires_at or 0) > end:
+        raise Forbidden("expires_at (expiresAt): what a key makes ends when that key does, or before; leave it out")
+    return made
 
 
 def _change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Unit[Key]:

@@ -71,7 +71,7 @@ async def make_link_for(email: str) -> Link:
     account = await accounts.find(email)
     if account is None:
         raise NotFound(f"There is no account with the email {email}; `corral people` lists those there are")
-    return await make_link(await commit(_latest_org(account.id)), account.id)
+    return await make_link((await commit(orgs_of(account.id)))[0], account.id)
 
 
 async def redeem(token: str, visit: Visit = Visit()) -> str:
@@ -84,7 +84,7 @@ async def redeem(token: str, visit: Visit = Visit()) -> str:
 def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[int]:
     """Start a session with this token; without an org it looks at the one that the person looked at last. Return it."""
     if org_id is None:
-        org_id = yield from _latest_org(user_id)
+        org_id = (yield from orgs_of(user_id))[0]
     yield sql(
         "INSERT INTO sign_ins (hash, id, org_id, user_id, means, address, agent, created_at, expires_at, last_used_at) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms(), now_ms() + $8, now_ms())",
@@ -187,16 +187,19 @@ def forget() -> None:
     _used.clear()
 
 
-def _latest_org(user_id: str) -> Unit[int]:
-    """Return the org of a person's last session, as long as they are in it; else the one they came into first."""
+def orgs_of(user_id: str) -> Unit[list[int]]:
+    """Return a person's orgs: that of their last session first, then those before, then those never looked at.
+
+    Raises Forbidden if they are in none.
+    """
     rows = yield sql(
         "SELECT m.org_id FROM members m WHERE m.user_id = $1 ORDER BY (SELECT MAX(s.created_at) FROM sign_ins s "
-        "WHERE s.user_id = m.user_id AND s.org_id = m.org_id) DESC NULLS LAST, m.no LIMIT 1",
+        "WHERE s.user_id = m.user_id AND s.org_id = m.org_id) DESC NULLS LAST, m.no",
         user_id,
     )
     if not rows:
         raise Forbidden("This account is in no org any more; it needs an invitation")
-    return int(rows[0]["org_id"])
+    return [int(row["org_id"]) for row in rows]
 
 
 def _make_link(org_id: int, user_id: str, hashed: str, lives: int) -> Unit[int]:

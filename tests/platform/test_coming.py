@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from corral.base.errors import Conflict, Forbidden, NotFound
-from corral.platform import accounts, audit, invitations, orgs, people, sign_in
+from corral.platform import accounts, audit, invitations, orgs, people, plans, sign_in
 from corral.platform.access import Principal, Role
 from corral.platform.audit import Only
+from corral.platform.database import commit
 from corral.platform.orgs import Bootstrapped
+from corral.platform.plans import Plan, Plans
 from corral.platform.sign_on import coming
 from corral.platform.sign_on.errors import Refused
 from corral.platform.sign_on.options import SignOn
@@ -75,6 +77,23 @@ async def test_nobody_unknown_comes_in_unless_the_operator_says_so(org: Bootstra
     assert ada.role is Role.MEMBER
     assert ada.org_id == org.org_id
     assert (await people.get(org.org_id, ada.user_id or "")).name == "Ada"
+
+
+async def test_who_is_in_several_orgs_comes_into_one_whose_plan_lets_them(
+    owner: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, token = await invitations.create(owner, role=Role.MEMBER)
+    user_id = (await seen(await coming.accept(ADA, token, ACME, team.NOWHERE))).user_id or ""
+    elsewhere = await orgs.create("Elsewhere", owner)
+    await commit(people.admit(elsewhere.id, user_id, Role.MEMBER))
+    await team.session(user_id, org_id=elsewhere.id)
+    assert (await came(ADA)).org_id == elsewhere.id
+    free, full = Plan("free", features={"sso": False}), Plan("full")
+    monkeypatch.setattr(plans, "_plans", Plans({"free": free, "full": full}, free))
+    with pytest.raises(Forbidden, match="Your plan, free"):
+        await came(ADA)
+    await plans.set_plan(owner.org_id, "full")
+    assert (await came(ADA)).org_id == owner.org_id
 
 
 async def test_an_unverified_email_leads_to_no_account(org: Bootstrapped) -> None:

@@ -93,6 +93,19 @@ async def test_nobody_hands_out_more_than_they_have(owner: Principal) -> None:
         await keys.create(owner.org_id, name="all", scopes=["*"], by=some)
 
 
+async def test_what_a_key_makes_ends_no_later_than_that_key(owner: Principal) -> None:
+    short, token = await keys.create(owner.org_id, name="short", scopes=["*"], by=owner, expires_in=60)
+    by_short = await keys.authenticate(token)
+    assert by_short is not None
+    made, token = await keys.create(owner.org_id, name="as long", scopes=["runs:read"], by=by_short)
+    assert made.expires_at == short.expires_at
+    sooner, _ = await keys.create(owner.org_id, name="sooner", scopes=["runs:read"], by=by_short, expires_in=5)
+    assert (sooner.expires_at or 0) < (short.expires_at or 0)
+    with pytest.raises(Forbidden, match="ends when that key does"):
+        await keys.create(owner.org_id, name="later", scopes=["runs:read"], by=by_short, expires_in=120)
+    assert "later" not in [key.name for key in await keys.page(owner.org_id, limit=50)]
+
+
 async def test_a_key_loses_what_its_owner_loses(owner: Principal, org: Bootstrapped) -> None:
     _, token = await keys.create(owner.org_id, name="mine", scopes=["*"], by=owner)
     await fetch("UPDATE members SET role = 'viewer' WHERE user_id = $1", org.owner_id)

@@ -82,8 +82,9 @@ def _enter(found: Identity, options: SignOn, session: str, visit: Visit) -> Unit
         user_id = yield from _newcomer(found, options)
     if not is_connected:
         yield from _keep(found, user_id)
-    org_id = yield from sign_in.begin(user_id, session, "oidc", visit)
-    yield from plans.demand(org_id, "sso")
+    theirs = yield from sign_in.orgs_of(user_id)
+    org_id = yield from plans.first(theirs, "sso")
+    yield from sign_in.begin(user_id, session, "oidc", visit, org_id=org_id)
 
 
 def _accept(found: Identity, token: str, options: SignOn, session: str, visit: Visit) -> Unit[None]:

@@ -31,7 +31,7 @@ class CreateKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     name: Name
     scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=50)]  #: `runs:read` and its like, `*`, `runner`
-    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None  #: a key makes none that outlives it
     rate_limit: Rate | None = None  #: requests a minute; null: as the org has it
 
 

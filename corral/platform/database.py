@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, TypeVar, cast
 
 import asyncpg
@@ -20,7 +20,7 @@ from tortoise.exceptions import DBConnectionError
 
 from corral.base.errors import Unavailable
 from corral.platform import metrics, schema
-from corral.platform.embedded import BUSY_MS, Embedded, add_functions
+from corral.platform.embedded import BUSY_MS, Embedded, add_functions, now_ms
 from corral.platform.settings import Settings
 from corral.platform.statements import Duplicate, GaveWay, Row, Rows, Statement, Unit, alone, many, sql
 
@@ -45,8 +45,12 @@ __all__ = [
 
 _COMMITS, _STATEMENTS = metrics.STATEMENTS.of("unit"), metrics.STATEMENTS.of("statement")
 _OUTAGES = metrics.OUTAGES.of()
+#: For how long a look at PostgreSQL's clock is reckoned from.
+_CLOCK_SECONDS = 1.0
 #: The SQLite file of this process, where there is one.
 _embedded: Embedded | None = None
+#: PostgreSQL's clock less this process's monotonic one, in ms, and until when that is believed.
+_clock = 0.0, 0.0
 
 
 async def commit(unit: Unit[T]) -> T:
@@ -83,8 +87,15 @@ async def scan(text: str, *args: Any) -> Rows:
 
 
 async def now() -> int:
-    """Return the time of the database's clock, in ms."""
-    return int((await fetch("SELECT now_ms() AS now"))[0]["now"])
+    """Return the time of the database's clock, in ms, never ahead of it. PostgreSQL is asked once a second."""
+    global _clock  # noqa: PLW0603 - of the one database
+    if _embedded is not None:
+        return now_ms()
+    behind, until = _clock
+    if monotonic() >= until:
+        told = int((await fetch("SELECT now_ms() AS now"))[0]["now"])
+        behind, until = _clock = told - monotonic() * 1000, monotonic() + _CLOCK_SECONDS
+    return int(monotonic() * 1000 + behind)
 
 
 async def checkpoint() -> None:
@@ -149,7 +160,8 @@ async def pending(settings: Settings) -> list[str]:
 
 async def disconnect() -> None:
     """Close every connection of this process."""
-    global _embedded  # noqa: PLW0603
+    global _clock, _embedded  # noqa: PLW0603
+    _clock = 0.0, 0.0
     if _embedded is not None:
         _embedded.close()
         _embedded = None

@@ -87,7 +87,12 @@ class Embedded:
 
 def add_functions(connection: Any) -> Any:
     """Give a connection, of sqlite3 or aiosqlite, what our statements call."""
-    return connection.create_function("now_ms", 0, lambda: time.time_ns() // 1_000_000)
+    return connection.create_function("now_ms", 0, now_ms)
+
+
+def now_ms() -> int:
+    """Return the time of this machine's clock, which is the file's."""
+    return time.time_ns() // 1_000_000
 
 
 async def _in_thread(work: Callable[[sqlite3.Connection], T]) -> T:

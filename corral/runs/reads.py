@@ -59,16 +59,6 @@ async def page(
     return await query.order_by("-no").offset(offset).limit(limit)
 
 
-async def count(org_id: int, *, statuses: Sequence[str] = (), runner_no: int | None = None) -> int:
-    """Return how many runs `page` would list in all."""
-    query = Run.filter(org_id=org_id)
-    if statuses:
-        query = query.filter(status__in=list(statuses))
-    if runner_no is not None:
-        query = query.filter(runner_no=runner_no)
-    return await query.count()
-
-
 async def count_open(org_id: int) -> dict[str, int]:
     """Return how many runs there are in each state that is no end; those that ended are too many to count each time."""
     rows = await database.fetch(

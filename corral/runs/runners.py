@@ -98,25 +98,29 @@ async def get(org_id: int, name: str | int) -> Machine:
     return _machine(rows[0])
 
 
-async def no(org_id: int, name: str | int) -> int:
-    """Return the `no` of the runner with this number or uid, as runs have it; NotFound if the org has none."""
-    return (await _numbers(org_id, name))[0]
+async def runs_on(org_id: int, name: str | int, statuses: Sequence[str] = ()) -> tuple[int, int]:
+    """Return the `no` of the runner with this number or uid, and how many runs it was given: in these states, or all.
+
+    NotFound if the org has no such runner.
+    """
+    column, value = naming(name)
+    which = f" AND status IN ({', '.join(f'${n}' for n, _ in enumerate(statuses, 3))})" if statuses else ""
+    rows = await database.fetch(
+        f"SELECT r.no, (SELECT count(*) FROM runs WHERE org_id = $1 AND runner_no = r.no{which}) AS runs "  # noqa: S608
+        f"FROM runners r WHERE r.org_id = $1 AND r.{column} = $2",
+        org_id, value, *statuses,
+    )  # fmt: skip
+    if not rows:
+        raise NotFound(f"There is no runner {name} here")
+    return rows[0]["no"], rows[0]["runs"]
 
 
 async def _number(org_id: int, before: str) -> int:
-    try:
-        return (await _numbers(org_id, before))[1]
-    except NotFound as error:
-        raise BadRequest(f"before: there is no runner {before} here", field="before") from error
-
-
-async def _numbers(org_id: int, name: str | int) -> tuple[int, int]:
-    """Return the `no` of a runner and the number people see."""
-    column, value = naming(name)
-    rows = await database.fetch(f"SELECT no, number FROM runners WHERE org_id = $1 AND {column} = $2", org_id, value)  # noqa: S608
+    column, value = naming(before)
+    rows = await database.fetch(f"SELECT number FROM runners WHERE org_id = $1 AND {column} = $2", org_id, value)  # noqa: S608
     if not rows:
-        raise NotFound(f"There is no runner {name} here")
-    return rows[0]["no"], rows[0]["number"]
+        raise BadRequest(f"before: there is no runner {before} here", field="before")
+    return int(rows[0]["number"])
 
 
 def naming(name: str | int) -> tuple[str, str | int]:

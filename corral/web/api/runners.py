@@ -55,10 +55,9 @@ async def get_runner(call: Call, id: str) -> RunnerDetail:
 async def list_pods(call: Call, id: str, query: PodsAsked) -> PodPage:
     """List the pods on a runner, newest first."""
     statuses = stored_for_pod(query.status)
-    runner_no = await runners.no(call.org_id, id)
+    runner_no, total = await runners.runs_on(call.org_id, id, statuses)
     limit = min(query.limit, _PODS_MOST)
     runs = await reads.page(call.org_id, runner_no=runner_no, statuses=statuses, limit=limit, offset=query.offset)
-    total = await reads.count(call.org_id, runner_no=runner_no, statuses=statuses)
     return PodPage([pod_view(run) for run in runs], total, limit, query.offset)
 
 

@@ -178,6 +178,7 @@ def _serve(control: socket.socket, template: Path) -> list[str]:
             shutil.rmtree(template, ignore_errors=True)
             os._exit(0)
         arguments, env, cwd = json.loads(_exactly(control, int.from_bytes(head, "big")))
+        _load_sdks(arguments, env)
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -220,6 +221,22 @@ def _become(env: dict[str, str], cwd: str, streams: Sequence[int]) -> None:
     os.chdir(cwd)
     sys.path[0] = cwd
     time.tzset()
+
+
+#: What servers load when they first talk to a model, by what names the model's server; seconds each.
+_SDKS = {"ANTHROPIC_BASE_URL": ("anthropic", "mcp"), "OPENAI_BASE_URL": ("openai",)}
+
+
+def _load_sdks(arguments: Sequence[str], env: Mapping[str, str]) -> None:
+    """Load what a server is going to load, once it is asked for: most workers' servers talk to no model."""
+    wanted = [name for known, names in _SDKS.items() if known in env for name in names if name not in sys.modules]
+    if arguments[:1] != ["serve"] or not wanted:
+        return
+    for name in wanted:
+        importlib.import_module(name)
+    assert threading.active_count() == 1, threading.enumerate()
+    gc.collect()
+    gc.freeze()
 
 
 def _exactly(control: socket.socket, count: int) -> bytes:

@@ -11,7 +11,6 @@ import pty
 import re
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command, Done
+from tests.support import warm
 from tests.support.model import Model
 from tests.support.processes import Process, base_env
 from tests.support.runner import claude_env
@@ -47,36 +47,32 @@ def work(up: Server, request: pytest.FixtureRequest) -> str:
     return str(made)
 
 
-def test_without_follow_stdout_is_the_id_alone(corral: Command, up: Server, work: str) -> None:
+def test_without_follow_stdout_is_the_id_alone_and_json_is_a_document_or_a_line_an_event(
+    corral: Command, up: Server, work: str
+) -> None:
     done = corral("run", "%say hi", "--cwd", work, server=up)
     assert done.code == 0
     assert re.fullmatch(r"[0-9a-f-]{36}\n", done.out)
-    assert corral("logs", done.out.strip(), "--follow", server=up).code == 0
-
-
-def test_a_prompt_may_come_from_standard_input(corral: Command, up: Server, work: str) -> None:
-    done = corral("run", "-", "--cwd", work, "--follow", server=up, stdin="%say read from a pipe\n")
-    assert done.code == 0
-    assert "read from a pipe" in done.out
-
-
-def test_json_is_a_document_or_a_line_an_event(corral: Command, up: Server, work: str) -> None:
-    run = corral("run", "%say hi", "--cwd", work, "--json", server=up).json()
-    lines = corral("logs", run["id"], "--follow", "--json", server=up).out.splitlines()
+    run = done.out.strip()
+    lines = corral("logs", run, "--follow", "--json", server=up).out.splitlines()
     events = [json.loads(line) for line in lines]
     assert events[0]["event_type"] == "run.created"
     assert events[-1]["event_type"] == "run.completed"
-    assert corral("logs", run["id"], "--json", server=up).json() == [
+    assert corral("logs", run, "--json", server=up).json() == [
         event for event in events if event["event_type"] != "agent.token"
     ]
     listed = corral("runs", "--json", server=up).json()["data"]
-    assert run["id"] in [one["id"] for one in listed]
+    assert run in [one["id"] for one in listed]
     assert work in corral("runs", server=up).out
     assert corral("runners", "--json", server=up).json()["runners"]
 
 
-def test_a_followup_goes_on_and_the_end_of_an_id_names_a_run(corral: Command, up: Server, work: str) -> None:
-    first = corral("run", "%say hi", "--cwd", work, "--json", server=up).json()["id"]
+def test_a_prompt_comes_from_standard_input_a_followup_goes_on_and_the_end_of_an_id_names_a_run(
+    corral: Command, up: Server, work: str
+) -> None:
+    prompt = "%say read from a pipe\n"
+    first = corral("run", "-", "--cwd", work, "--json", server=up, stdin=prompt).json()["id"]
+    assert "read from a pipe" in corral("logs", first, "--follow", server=up).out
     assert corral("logs", first[-8:], "--follow", server=up).code == 0
     done = corral("followup", first[-8:], "%say still here", "--follow", server=up)
     assert corral("runs", "--limit", "1", "--json", server=up).json()["data"][0]["parentRunId"] == first
@@ -161,15 +157,9 @@ def test_at_a_terminal_an_approval_is_answered_in_place(up: Server, work: str, f
 def typed(server: Server, folder: Path, arguments: list[str], *, when: str, say: str) -> tuple[int, str]:
     """Run a command at a terminal of its own, type `say` once `when` is on screen, and return its end."""
     ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "corral", *arguments],
-        env={**base_env(folder), "CORRAL_DATA": str(server.data), "TERM": "xterm"},
-        cwd=folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
+    env = {**base_env(folder), "CORRAL_DATA": str(server.data), "TERM": "xterm"}
+    with open(theirs, "rb", buffering=0, closefd=False) as terminal:
+        child = warm.origin().fork(arguments, env, folder, (terminal, terminal, terminal))
     os.close(theirs)
     screen, deadline, said = "", time.monotonic() + 40 * PATIENCE, False
     try:
@@ -182,9 +172,9 @@ def typed(server: Server, folder: Path, arguments: list[str], *, when: str, say:
             if not said and when in screen:
                 os.write(ours, say.encode())
                 said = True
-        return child.wait(5), screen
+        return child.wait(5 * PATIENCE), screen
     finally:
-        child.kill()
+        child.send_signal(signal.SIGKILL)
         child.wait()
         os.close(ours)
 

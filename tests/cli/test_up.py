@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import stat
 from pathlib import Path
@@ -39,15 +40,20 @@ def online(server: Server) -> list[dict[str, Any]]:
     return [runner for runner in shown if runner["status"] == "online"]
 
 
-def test_the_first_start_prints_a_way_in_a_key_and_a_call_and_later_ones_a_way_in(make_server: ServerMaker) -> None:
-    server = make_server(command="up", arguments=("--no-runner",), env={"CORRAL_BOOTSTRAP_KEY": ""})
+def test_the_first_start_prints_a_way_in_a_key_and_a_call_and_later_ones_a_way_in(
+    make_server: ServerMaker, folder: Path
+) -> None:
+    server = make_server(command="up", arguments=("--no-runner",), env={"CORRAL_BOOTSTRAP_KEY": ""}, cwd=folder)
     first = printed(server)
     assert LINK.search(first)
     key = KEY.search(first)
     assert key
-    assert "curl -X POST" in first
     assert "\x1b" not in first
     assert httpx.get(f"{server.url}/api/v1/runs", headers={"Authorization": f"Bearer {key[0]}"}).status_code == 200
+    launches_a_run(first)
+    local = server.data / "key"  # the owner's alone, and not the one that is printed
+    assert stat.S_IMODE(local.stat().st_mode) == 0o600
+    assert local.read_text().strip() not in first
     server.process.signal(signal.SIGTERM)
     assert server.process.wait() == 0
     begins = len(first)
@@ -59,41 +65,27 @@ def test_the_first_start_prints_a_way_in_a_key_and_a_call_and_later_ones_a_way_i
     assert not KEY.search(second)
 
 
-def test_the_printed_curl_launches_a_run(make_server: ServerMaker, folder: Path) -> None:
-    import shlex
-
-    server = make_server(command="up", arguments=("--no-runner",), env={"CORRAL_BOOTSTRAP_KEY": ""}, cwd=folder)
-    text = printed(server)
-    words = shlex.split(text[text.index("curl -X") : text.index("Stop with")])
+def launches_a_run(text: str) -> None:
+    """Do what the printed curl does."""
+    words = shlex.split(text[text.index("curl -X POST") : text.index("Stop with")])
     url, body = words[3], words[words.index("-d") + 1]
     headers = dict(words[n + 1].split(": ", 1) for n, word in enumerate(words) if word == "-H")
     answer = httpx.post(url, headers=headers, content=body)
     assert answer.status_code == 201, answer.text
 
 
-def test_the_local_key_is_the_owners_alone_and_not_the_one_printed(make_server: ServerMaker) -> None:
-    server = make_server(command="up", arguments=("--no-runner",), env={"CORRAL_BOOTSTRAP_KEY": ""})
-    path = server.data / "key"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert path.read_text().strip() not in printed(server)
-
-
-def test_a_second_server_in_a_held_directory_is_refused_and_told_of_the_first(
-    make_server: ServerMaker, corral: Command
+def test_a_second_server_in_a_held_directory_or_on_a_port_in_use_is_refused_and_told_why(
+    make_server: ServerMaker, corral: Command, folder: Path
 ) -> None:
     server = make_server(command="up", arguments=("--no-runner",))
     second = corral("up", "--port", "0", server=server)
     assert second.code == 1
     assert server.url in second.err
     assert str(server.process.pid) in second.err
-
-
-def test_a_port_in_use_is_said(make_server: ServerMaker, corral: Command, folder: Path) -> None:
-    server = make_server(command="up", arguments=("--no-runner",))
-    second = corral("up", "--no-runner", "--port", str(server.port), "--data", str(folder / "other"))
-    assert second.code == 2
-    assert str(server.port) in second.err
-    assert "--port" in second.err
+    third = corral("up", "--no-runner", "--port", str(server.port), "--data", str(folder / "other"))
+    assert third.code == 2
+    assert str(server.port) in third.err
+    assert "--port" in third.err
 
 
 def test_what_a_killed_server_left_does_not_stop_the_next(make_server: ServerMaker, corral: Command) -> None:
@@ -122,16 +114,7 @@ def test_a_runner_whose_server_is_killed_ends_too(make_server: ServerMaker) -> N
     gone(runner, within=15)
 
 
-def test_a_runner_that_dies_is_started_again(make_server: ServerMaker) -> None:
-    server = make_server(command="up")
-    first = runner_of(server)
-    os.kill(first, signal.SIGKILL)
-    eventually(lambda: runner_of(server) not in {0, first}, what="another runner")
-    eventually(lambda: online(server), what="the child runner is online")
-    assert "SIGKILL" in server.process.output()
-
-
-def test_the_child_runner_may_work_where_up_was_started_and_knows_no_secret_of_the_server(
+def test_the_child_runner_may_work_where_up_was_started_knows_no_secret_of_the_server_and_is_started_again(
     make_server: ServerMaker, folder: Path
 ) -> None:
     server = make_server(command="up", cwd=folder)
@@ -142,6 +125,12 @@ def test_the_child_runner_may_work_where_up_was_started_and_knows_no_secret_of_t
     assert "CORRAL_BOOTSTRAP_KEY" not in env
     assert os.getsid(pid) != os.getsid(server.process.pid)
     assert runner["name"]
+    assert "pydantic" not in Path(f"/proc/{pid}/maps").read_text()  # nor is there a command line in its memory
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: runner_of(server) not in {0, pid}, what="another runner")
+    eventually(lambda: server.process.output().count("registered") == 2, what="the server knows it")
+    assert online(server)
+    assert "SIGKILL" in server.process.output()
 
 
 def test_allowed_directories_that_are_none_are_refused_at_once(corral: Command, folder: Path) -> None:
@@ -162,20 +151,13 @@ def test_serve_needs_a_database_and_says_so(corral: Command) -> None:
     assert "CORRAL_DATABASE_URL" in done.err
 
 
-def test_many_serve_one_database(make_server: ServerMaker, migrated_postgres_url: str) -> None:
+def test_many_serve_one_database(migrated_postgres_url: str, make_server: ServerMaker) -> None:
     env = {"CORRAL_DATABASE_URL": migrated_postgres_url}
     one, two = make_server(env=env), make_server(env=env)
     with one.api() as api:
         made = api.post("/api/v1/runs", body={"prompt": "hi", "cwd": "/srv"}).raise_for_status().json()
     with two.api(one.key) as api:
         assert api.get("/api/v1/runs/:id", made["id"]).status_code == 200
-
-
-def test_a_runner_by_flags_keeps_no_command_line_in_memory(make_server: ServerMaker, corral: Command) -> None:
-    server = make_server(command="up")
-    eventually(lambda: online(server))
-    maps = Path(f"/proc/{runner_of(server)}/maps").read_text()
-    assert "pydantic" not in maps
 
 
 def test_a_runner_without_directories_does_not_start(corral: Command) -> None:

@@ -17,7 +17,6 @@ from tests.support.http import JSON, Api
 from tests.support.server import Server
 
 RATES = ("--input", "1.5", "--output", "2", "--cache-read", "0.1", "--cache-write", "3")
-MONTH = f"{datetime.now(UTC):%Y-%m}"
 
 
 class Spent:
@@ -33,6 +32,7 @@ class Spent:
             {"source": f"{n}", "model": f"model-{n}", "input_tokens": n, "cost_micros": n * 1_000_000} for n in (1, 2)
         ]
         assert hand.send(self.run, usage=lines)[0] == 200
+        self.month = f"{datetime.now(UTC):%Y-%m}"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("by", ["agent", "model", "day", "team", "epic", "task", "user", "key", "run"])
 def test_a_report_sums_up_by_anything(corral: Command, hand_server: Server, spent: Spent, by: str) -> None:
-    done = corral("usage", "report", "--by", by, "--team", spent.team, "--month", MONTH, server=hand_server)
+    done = corral("usage", "report", "--by", by, "--team", spent.team, "--month", spent.month, server=hand_server)
     assert done.code == 0, done.err
     header, *lines, total = done.out.splitlines()
     assert header.split()[:2] == [by.upper(), "COST"]
@@ -56,12 +56,12 @@ def test_a_report_sums_up_by_anything(corral: Command, hand_server: Server, spen
     names = {
         "agent": spent.agent,
         "model": "model-2",
-        "day": f"{MONTH}-",
+        "day": f"{spent.month}-",
         "team": spent.team,
         "epic": "without an epic",
     }
     assert lines[0].startswith(names.get(by, ""))
-    assert f"{MONTH}-01 to {MONTH}-" in done.err
+    assert f"{spent.month}-01 to {spent.month}-" in done.err
 
 
 def test_without_a_subcommand_the_last_days_are_reported(corral: Command, hand_server: Server, spent: Spent) -> None:
@@ -84,13 +84,13 @@ def test_an_export_is_every_line_once(corral: Command, hand_server: Server, spen
 
 
 def test_a_statement_is_exported_with_its_sums(corral: Command, hand_server: Server, spent: Spent) -> None:
-    done = corral("usage", "export", "--statement", "--month", MONTH, "--team", spent.team, server=hand_server)
+    done = corral("usage", "export", "--statement", "--month", spent.month, "--team", spent.team, server=hand_server)
     assert [(row["model"], row["cost_usd"]) for row in sorted(rows(done.out), key=lambda row: row["model"])] == [
         ("model-1", "1.000000"),
         ("model-2", "2.000000"),
     ]
     bill = corral("usage", "export", "--statement", "--team", spent.team, "--json", server=hand_server).json()
-    assert (bill["month"], bill["team"], bill["cost_usd"]) == (MONTH, spent.team, 3.0)
+    assert (bill["month"], bill["team"], bill["cost_usd"]) == (spent.month, spent.team, 3.0)
 
 
 def test_a_price_is_set_listed_and_taken_back(corral: Command, hand_server: Server) -> None:

@@ -58,7 +58,7 @@ class Stack:
         made = Process(
             name,
             [sys.executable, "-m", "corral", *told["command"]],
-            env={**base_env(self.folder), "PYTHONPATH": str(REPOSITORY), **mapped},
+            env={**base_env(self.folder), **mapped},
             log=self.folder / f"{name}.log",
             cwd=self.folder,
         )
@@ -113,7 +113,9 @@ def test_the_services_of_the_compose_file_work_together_as_processes(stack: Stac
         server = stack.service(name, "server", CORRAL_HOST="127.0.0.1", CORRAL_PORT=str(stack.ports[name]))
         server.start()
     for name in ("server-1", "server-2"):
-        eventually(lambda name=name: is_healthy(stack, name), what=f"the healthcheck of {name} passes")  # type: ignore[misc] # mypy knows no defaults of lambdas
+        url = f"http://127.0.0.1:{stack.ports[name]}/api/health"
+        eventually(lambda url=url: httpx.get(url, trust_env=False).status_code == 200, what=url)  # type: ignore[misc] # mypy knows no defaults of lambdas
+        assert is_healthy(stack, name), name
     stack.nginx().start()
     key = (stack.secrets / "bootstrap_key").read_text()
     certificate = ssl.create_default_context(cafile=stack.secrets / "tls_certificate")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.conftest import REPOSITORY, ServerMaker
+from tests.conftest import ServerMaker
 from tests.flows.company import Company
 from tests.flows.conftest import FleetMaker
+from tests.support import warm
 from tests.support.model import Model
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
 
 def corral(*arguments: str, server: Server) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "corral", *arguments, "--data", str(server.data)],
-        env=server.process.env, cwd=REPOSITORY, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    where = ("--data", str(server.data))
+    done = warm.run((*arguments, *where), env=server.process.env, cwd=server.process.cwd, within=180)
+    assert done.code == 0, done.err
+    return done.out
 
 
 def test_after_a_restore_what_was_at_work_ends_as_its_machine_says_and_is_not_done_again(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from tests.flows.fleet import Fleet
 from tests.support import warm
-from tests.support.waiting import PATIENCE
+from tests.support.processes import Process
 
 
 class Cli:
@@ -27,16 +26,13 @@ class Cli:
             "CORRAL_API_KEY": fleet.server.key,
         }
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "corral", *arguments],
-            env=self.env,
-            cwd=self.fleet.runner.work,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *arguments: str) -> Process:
+        """Begin a command that takes its time."""
+        command = [sys.executable, "-m", "corral", *arguments]
+        log, cwd = Path(self.env["HOME"], "follower.log"), self.fleet.runner.work
+        process = Process("follower", command, env={"PYTHONUNBUFFERED": "1", **self.env}, log=log, cwd=cwd)
+        process.start()
+        return process
 
     def run(self, *arguments: str, code: int | None = 0) -> str:
         """Run a command, hold that it exits with `code`, and return what it printed."""
@@ -69,8 +65,7 @@ def test_a_run_is_cancelled_and_its_follower_exits_1(cli: Cli) -> None:
     follower = cli.start("logs", run, "--follow")
     cli.fleet.wait(run, "RUNNING")
     cli.run("cancel", run)
-    follower.communicate(timeout=30 * PATIENCE)
-    assert follower.returncode == 1
+    assert follower.wait(30) == 1
     cli.run("cancel", run, code=1)
     assert cli.err.strip()
 
@@ -85,9 +80,9 @@ def test_a_run_is_paused_and_continued_and_its_follower_sees_both(cli: Cli) -> N
     assert "paused already" in cli.err
     assert "paused: Paused by a person" in cli.run("logs", run)
     assert cli.run("continue", run, "%say Two").split() == [run]
-    out, err = follower.communicate(timeout=60 * PATIENCE)
-    assert (follower.returncode, "Two" in out) == (0, True)
-    assert f"corral continue {run}" in err
+    assert follower.wait(60) == 0
+    assert "Two" in follower.output()
+    assert f"corral continue {run}" in follower.output()
     out = cli.run("continue", run, "%say Three", "--follow")
     assert ("Three" in out, "Two" in out) == (True, False)  # what is followed begins where it goes on
     cli.run("continue", run, code=2)

@@ -15,7 +15,7 @@ from tests.support.proxy import Proxy
 from tests.support.redis import Redis
 from tests.support.waiting import eventually
 
-STEPS = "%repeat 8 %% %bash echo step-{{turn}}; sleep 0.3 %% %end %% %say all done"
+STEPS = "%repeat 6 %% %bash echo step-{{turn}}; sleep 0.4 %% %end %% %say all done"
 
 
 class Away(Proxy):
@@ -27,14 +27,14 @@ class Away(Proxy):
 
 
 @pytest.fixture
-def away(postgres: Postgres, postgres_url: str) -> Iterator[Away]:
-    proxy = Away(postgres, postgres_url)
+def away(postgres: Postgres, migrated_postgres_url: str) -> Iterator[Away]:
+    proxy = Away(postgres, migrated_postgres_url)
     yield proxy
     proxy.stop()
 
 
 def test_while_the_database_is_away_answers_are_503_and_runs_go_on(
-    make_server: ServerMaker, start_runner: RunnerMaker, model: Model, away: Away
+    away: Away, make_server: ServerMaker, start_runner: RunnerMaker, model: Model
 ) -> None:
     server = make_server(env={"CORRAL_DATABASE_URL": away.url})
     fleet = Fleet(server, start_runner(server), model)
@@ -54,13 +54,13 @@ def test_while_the_database_is_away_answers_are_503_and_runs_go_on(
     fleet.completed(run)
     fleet.hold(run)
     assert len(fleet.payloads(run, "run.started")) == 1
-    assert len(fleet.payloads(run, "agent.tool_result")) == 8
+    assert len(fleet.payloads(run, "agent.tool_result")) == 6
 
 
 def test_redis_may_die_in_the_middle_of_everything(
-    make_server: ServerMaker, start_runner: RunnerMaker, model: Model, postgres_url: str, own_redis: Redis
+    migrated_postgres_url: str, own_redis: Redis, make_server: ServerMaker, start_runner: RunnerMaker, model: Model
 ) -> None:
-    server = make_server(env={"CORRAL_DATABASE_URL": postgres_url, "CORRAL_REDIS_URL": own_redis.url})
+    server = make_server(env={"CORRAL_DATABASE_URL": migrated_postgres_url, "CORRAL_REDIS_URL": own_redis.url})
     fleet = Fleet(server, start_runner(server), model)
     run = fleet.launch(STEPS)
     fleet.wait_event(run, "agent.tool_result")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 
-import pytest
-
 from tests.flows.conftest import FleetMaker
 from tests.flows.fleet import Fleet
 from tests.support.waiting import never
@@ -14,102 +12,6 @@ from tests.support.waiting import never
 
 def fresh() -> str:
     return f"f-{uuid.uuid4().hex[:8]}"
-
-
-def test_default_mode_asks_and_an_allowed_tool_runs(fleet: Fleet) -> None:
-    name = fresh()
-    run = fleet.launch(f"%bash touch {name} %% %say done", mode="default")
-    asked = fleet.asked(run)
-    assert (asked["kind"], asked["tool"], asked["input"]["command"]) == ("tool", "Bash", f"touch {name}")
-    assert asked["cwd"] == str(fleet.runner.work)
-    assert fleet.run(run)["status"] == "WAITING"
-    assert not (fleet.runner.work / name).exists()
-    assert fleet.answer(asked, "allow") == 200
-    assert fleet.answer(asked, "allow") == 409
-    fleet.completed(run)
-    assert (fleet.runner.work / name).exists()
-    assert fleet.payloads(run, "permission.resolved")[0]["decision"] == "allow"
-    assert [one["status"] for one in fleet.approvals(run)] == ["allowed"]
-
-
-def test_a_denied_tool_does_not_run_and_the_agent_is_told_why(fleet: Fleet) -> None:
-    name = fresh()
-    run = fleet.launch(f"%bash touch {name} %% %say It said: {{{{result}}}}", mode="default")
-    asked = fleet.asked(run)
-    assert fleet.answer(asked, "deny", reason="not on a Friday") == 200
-    assert fleet.answer(asked, "allow") == 409
-    fleet.completed(run)
-    assert not (fleet.runner.work / name).exists()
-    assert "not on a Friday" in fleet.text(run)
-
-
-def test_two_parallel_questions_are_two_approvals_answered_apart(fleet: Fleet) -> None:
-    one, two = fresh(), fresh()
-    run = fleet.launch(f"%bash touch {one}\n%bash touch {two}\n%say both done", mode="default")
-    answered = []
-    for _ in range(2):
-        asked = fleet.asked(run)
-        answered.append(asked["input"]["command"])
-        assert fleet.answer(asked, "allow" if one in asked["input"]["command"] else "deny") == 200
-    fleet.completed(run)
-    assert sorted(answered) == sorted([f"touch {one}", f"touch {two}"])
-    assert (fleet.runner.work / one).exists()
-    assert not (fleet.runner.work / two).exists()
-
-
-def test_accept_edits_edits_unasked_but_asks_before_a_command(fleet: Fleet) -> None:
-    name = fresh()
-    write = json.dumps({"file_path": f"{fleet.runner.work}/{name}", "content": "written"})
-    run = fleet.launch(f"%tool Write {write}\n%next\n%bash python3 -c 'print(1)'\n%say done", mode="acceptEdits")
-    asked = fleet.asked(run)
-    assert asked["tool"] == "Bash"
-    assert (fleet.runner.work / name).read_text() == "written"
-    fleet.answer(asked, "allow")
-    fleet.completed(run)
-
-
-def test_bypass_permissions_never_asks(fleet: Fleet) -> None:
-    name = fresh()
-    run = fleet.launch(f"%bash touch {name} %% %say done", mode="bypassPermissions")
-    fleet.completed(run)
-    assert (fleet.runner.work / name).exists()
-    assert fleet.approvals(run) == []
-
-
-def test_dont_ask_denies_instead_of_asking(fleet: Fleet) -> None:
-    name = fresh()
-    run = fleet.launch(f"%bash touch {name} %% %say done", mode="dontAsk")
-    fleet.completed(run)
-    assert not (fleet.runner.work / name).exists()
-    assert fleet.approvals(run) == []
-
-
-def test_plan_mode_asks_for_the_plan_and_runs_nothing_before_it(fleet: Fleet) -> None:
-    name = fresh()
-    plan = json.dumps({"plan": "1. touch a file"})
-    run = fleet.launch(
-        f"%bash touch {name}-early\n%next\n%tool ExitPlanMode {plan}\n%next\n%bash touch {name}\n%say done", mode="plan"
-    )
-    asked = fleet.asked(run)
-    assert (asked["kind"], asked["tool"]) == ("plan", "ExitPlanMode")
-    assert "1. touch a file" in json.dumps(asked["input"])
-    assert not (fleet.runner.work / f"{name}-early").exists()
-    assert fleet.answer(asked, "allow") == 200
-    after = fleet.wait(run, "WAITING", "COMPLETED")
-    if after["status"] == "WAITING":  # the plan is approved, its command is asked for as in default mode
-        asked = fleet.asked(run)
-        assert asked["input"]["command"] == f"touch {name}"
-        fleet.answer(asked, "allow")
-    fleet.completed(run)
-    assert not (fleet.runner.work / f"{name}-early").exists()
-
-
-def test_a_rejected_plan_goes_back_to_the_agent_with_the_reason(fleet: Fleet) -> None:
-    plan = json.dumps({"plan": "1. delete everything"})
-    run = fleet.launch(f"%tool ExitPlanMode {plan}\n%say Understood: {{{{result}}}}", mode="plan")
-    assert fleet.answer(fleet.asked(run), "deny", reason="smaller steps please") == 200
-    fleet.completed(run)
-    assert "smaller steps please" in fleet.text(run)
 
 
 QUESTION = {
@@ -124,15 +26,91 @@ QUESTION = {
 }
 
 
-@pytest.mark.parametrize("mode", ["default", "bypassPermissions"])
-def test_a_question_of_the_agent_is_answered_with_what_was_chosen(fleet: Fleet, mode: str) -> None:
-    run = fleet.launch(f"%tool AskUserQuestion {json.dumps(QUESTION)}\n%say You said: {{{{result}}}}", mode=mode)
+def test_default_mode_asks_for_each_tool_and_does_what_each_answer_says(fleet: Fleet) -> None:
+    """Two tools at once, of which one is allowed and one is not, and then a question of the agent's own."""
+    yes, no = fresh(), fresh()
+    ask = f"%tool AskUserQuestion {json.dumps(QUESTION)}"
+    run = fleet.launch(
+        f"%bash touch {yes}\n%bash touch {no}\n%next\n{ask}\n%say You said: {{{{result}}}}", mode="default"
+    )
+    answered = {}
+    for _ in range(2):
+        asked = fleet.asked(run)
+        command = asked["input"]["command"]
+        answered[command] = asked["id"]
+        assert (asked["kind"], asked["tool"], asked["cwd"]) == ("tool", "Bash", str(fleet.runner.work))
+        assert fleet.run(run)["status"] == "WAITING"
+        assert not (fleet.runner.work / no).exists()
+        answer = ("allow", {}) if yes in command else ("deny", {"reason": "not on a Friday"})
+        assert fleet.answer(asked, answer[0], **answer[1]) == 200
+        assert fleet.answer(asked, "allow") == 409
+    assert answered.keys() == {f"touch {yes}", f"touch {no}"}
+    asked = fleet.asked(run)
+    assert (asked["kind"], asked["input"]["questions"][0]["question"]) == ("question", "Which colour?")
+    assert fleet.answer(asked, "allow", answers={"Which colour?": "Blue"}) == 200
+    fleet.completed(run)
+    assert (fleet.runner.work / yes).exists()
+    assert not (fleet.runner.work / no).exists()
+    assert "Blue" in fleet.text(run)
+    refused = [one["output"] for one in fleet.payloads(run, "agent.tool_result") if one["is_error"]]
+    assert ["not on a Friday" in str(output) for output in refused] == [True]
+    decided = {one["id"]: one["status"] for one in fleet.approvals(run)}
+    assert decided[answered[f"touch {yes}"]] == "allowed"
+    assert decided[answered[f"touch {no}"]] == "denied"
+    assert sorted(one["decision"] for one in fleet.payloads(run, "permission.resolved")) == ["allow", "allow", "deny"]
+
+
+def test_accept_edits_edits_unasked_but_asks_before_a_command(fleet: Fleet) -> None:
+    name = fresh()
+    write = json.dumps({"file_path": f"{fleet.runner.work}/{name}", "content": "written"})
+    run = fleet.launch(f"%tool Write {write}\n%next\n%bash python3 -c 'print(1)'\n%say done", mode="acceptEdits")
+    asked = fleet.asked(run)
+    assert asked["tool"] == "Bash"
+    assert (fleet.runner.work / name).read_text() == "written"
+    fleet.answer(asked, "allow")
+    fleet.completed(run)
+
+
+def test_dont_ask_denies_instead_of_asking(fleet: Fleet) -> None:
+    name = fresh()
+    run = fleet.launch(f"%bash touch {name} %% %say done", mode="dontAsk")
+    fleet.completed(run)
+    assert not (fleet.runner.work / name).exists()
+    assert fleet.approvals(run) == []
+
+
+def test_plan_mode_runs_nothing_before_a_plan_is_allowed_and_says_why_one_was_not(fleet: Fleet) -> None:
+    name = fresh()
+    hasty, careful = (json.dumps({"plan": plan}) for plan in ("1. delete everything", "1. touch a file"))
+    plans = f"%tool ExitPlanMode {hasty}\n%next\n%tool ExitPlanMode {careful}\n%next"
+    run = fleet.launch(f"%bash touch {name}-early\n%next\n{plans}\n%bash touch {name}\n%say done", mode="plan")
+    assert fleet.answer(fleet.asked(run), "deny", reason="smaller steps please") == 200
+    asked = fleet.asked(run)
+    assert "smaller steps please" in str(fleet.payloads(run, "agent.tool_result"))
+    assert (asked["kind"], asked["tool"]) == ("plan", "ExitPlanMode")
+    assert "1. touch a file" in json.dumps(asked["input"])
+    assert not (fleet.runner.work / f"{name}-early").exists()
+    assert fleet.answer(asked, "allow") == 200
+    after = fleet.wait(run, "WAITING", "COMPLETED")
+    if after["status"] == "WAITING":  # the plan is approved, its command is asked for as in default mode
+        asked = fleet.asked(run)
+        assert asked["input"]["command"] == f"touch {name}"
+        fleet.answer(asked, "allow")
+    fleet.completed(run)
+    assert not (fleet.runner.work / f"{name}-early").exists()
+
+
+def test_without_permissions_a_question_of_the_agent_is_still_asked_and_answered(fleet: Fleet) -> None:
+    name = fresh()
+    ask = f"%tool AskUserQuestion {json.dumps(QUESTION)}"
+    run = fleet.launch(f"%bash touch {name}\n%next\n{ask}\n%say You said: {{{{result}}}}", mode="bypassPermissions")
     asked = fleet.asked(run)
     assert asked["kind"] == "question"
-    assert asked["input"]["questions"][0]["question"] == "Which colour?"
+    assert (fleet.runner.work / name).exists()
     assert fleet.answer(asked, "allow", answers={"Which colour?": "Blue"}) == 200
     fleet.completed(run)
     assert "Blue" in fleet.text(run)
+    assert len(fleet.approvals(run)) == 1  # nothing else was asked
 
 
 def test_a_run_that_waits_can_be_cancelled_and_its_question_is_withdrawn(fleet: Fleet) -> None:

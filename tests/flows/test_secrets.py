@@ -108,14 +108,10 @@ class Place:
         self.env, self.dumped = env, dumped
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest) -> Place:
-    """SQLite alone, whose file is among the server's, or PostgreSQL and Redis."""
-    if request.param == "sqlite":
-        return Place({}, dict)
-    postgres: Postgres = request.getfixturevalue("postgres")
-    url: str = request.getfixturevalue("postgres_url")
-    redis: Redis = request.getfixturevalue("own_redis")
+@pytest.fixture
+def place(postgres: Postgres, postgres_url: str, own_redis: Redis) -> Place:
+    """PostgreSQL and Redis. What a server keeps in SQLite is in its directory, and another test looks there."""
+    url, redis = postgres_url, own_redis
     said = listen(redis)
 
     def dumped() -> dict[str, bytes]:
@@ -217,12 +213,13 @@ def look_everywhere(dumped: dict[str, bytes], folders: list[Path], but: Path | N
 
 
 def test_a_transcript_goes_with_the_last_run_of_its_session(
-    make_server: ServerMaker, start_runner: RunnerMaker, model: Model
+    make_server: ServerMaker, start_runner: RunnerMaker, model: Model, folder: Path
 ) -> None:
     company, runner = printing(make_server(), start_runner, model)
     agent = company.agent("Printer", "printing")
-    task = company.task(agent, lines("%bash echo $FLOW_TOKEN", "%say Done"))
+    task = company.task(agent, lines(f"%bash {'; echo; '.join(PRINT.values())}", "%say Done: {{result}}"))
     company.result(task)
+    look_everywhere({}, [folder], but=runner.home)
     first = company.look(task)["run_id"]
     second, third = (company.follow_up(first, lines("%bash echo $FLOW_TOKEN", "%say Done")) for _ in range(2))
     company.completed(second)

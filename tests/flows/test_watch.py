@@ -105,25 +105,16 @@ def test_an_error_of_the_model_fails_the_run_and_says_what_it_was(fleet: Fleet) 
     fleet.hold(run)
 
 
-def test_an_overloaded_model_is_tried_again_and_the_log_says_so(fleet: Fleet) -> None:
-    run = fleet.launch("%error 529 x1 %% %say after all")
-    fleet.completed(run)
-    assert fleet.text(run) == "after all"
-    assert fleet.payloads(run, "session.retry")
-
-
-def test_the_model_that_was_asked_for_is_the_one_that_is_called(fleet: Fleet) -> None:
-    run = fleet.launch("%say ok", model="claude-haiku-4-5")
-    fleet.completed(run)
-    session = fleet.payloads(run, "session.init")[0]["session_id"]
-    assert {one["model"] for one in fleet.model.served(session=session, kind="turn")} == {"claude-haiku-4-5"}
-
-
-def test_text_of_any_kind_survives_the_whole_way(fleet: Fleet) -> None:
+def test_the_model_that_was_asked_for_is_called_again_while_it_is_overloaded_and_any_text_of_it_survives(
+    fleet: Fleet,
+) -> None:
     told = 'ünï 漢字 🐎 \u2028 \\u0000 <b>&amp;</b> "quotes" %percent'
-    run = fleet.launch(f"%say {told}")
+    run = fleet.launch(f"%error 529 x1\n%say {told}", model="claude-haiku-4-5")
     fleet.completed(run)
     assert fleet.text(run) == told
+    assert fleet.payloads(run, "session.retry")
+    session = fleet.payloads(run, "session.init")[0]["session_id"]
+    assert {one["model"] for one in fleet.model.served(session=session, kind="turn")} == {"claude-haiku-4-5"}
 
 
 def test_the_runners_key_never_reaches_the_agent(fleet: Fleet) -> None:

@@ -32,9 +32,9 @@ REPOSITORY = Path(__file__).parents[2]
 #: What the interpreter reads of its environment when it starts: who wants it otherwise starts one.
 _INTERPRETERS = re.compile(r"PYTHON\w*|LANG|LC_\w+|TZ|COVERAGE_\w+")
 #: What nothing reads while it is imported.
-_HARMLESS = re.compile(r"CORRAL_\w+|HOME|PATH|ANTHROPIC_\w+|OPENAI_\w+|OPENROUTER_\w+")
-#: They start processes that look for each other by what the kernel says of their beginning.
-_COLD = {"up", "demo", "runner"}
+_HARMLESS = re.compile(
+    r"CORRAL_\w+|HOME|PATH|ANTHROPIC_\w+|OPENAI_\w+|OPENROUTER_\w+|CLAUDE_\w+|IS_SANDBOX|ALLOWED_DIRS|RUNNER_NAME|TERM"
+)
 
 
 class Ended(NamedTuple):
@@ -123,7 +123,7 @@ def origin() -> Origin:
 
 def suits(command: Sequence[str], env: Mapping[str, str]) -> bool:
     """Whether the command is one of `corral` that may as well be forked."""
-    if list(command[:3]) != [sys.executable, "-m", "corral"] or _COLD & set(command[3:4]):
+    if list(command[:3]) != [sys.executable, "-m", "corral"]:
         return False
     ours = {name: value for name, value in env.items() if _INTERPRETERS.fullmatch(name)}
     rest = env.keys() - ours.keys()
@@ -178,6 +178,7 @@ def _serve(control: socket.socket, template: Path) -> list[str]:
             shutil.rmtree(template, ignore_errors=True)
             os._exit(0)
         arguments, env, cwd = json.loads(_exactly(control, int.from_bytes(head, "big")))
+        _load_sdks(arguments, env)
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -222,6 +223,22 @@ def _become(env: dict[str, str], cwd: str, streams: Sequence[int]) -> None:
     time.tzset()
 
 
+#: What servers load when they first talk to a model, by what names the model's server; seconds each.
+_SDKS = {"ANTHROPIC_BASE_URL": ("anthropic", "mcp"), "OPENAI_BASE_URL": ("openai",)}
+
+
+def _load_sdks(arguments: Sequence[str], env: Mapping[str, str]) -> None:
+    """Load what a server is going to load, once it is asked for: most workers' servers talk to no model."""
+    wanted = [name for known, names in _SDKS.items() if known in env for name in names if name not in sys.modules]
+    if arguments[:1] != ["serve"] or not wanted:
+        return
+    for name in wanted:
+        importlib.import_module(name)
+    assert threading.active_count() == 1, threading.enumerate()
+    gc.collect()
+    gc.freeze()
+
+
 def _exactly(control: socket.socket, count: int) -> bytes:
     read = b""
     while len(read) < count:
@@ -233,7 +250,7 @@ def _exactly(control: socket.socket, count: int) -> bytes:
 
 def _give_tables(arguments: Sequence[str], env: Mapping[str, str], template: Path) -> None:
     """Spare a new server on SQLite its migrations, which take a second: they have tests of their own."""
-    if arguments[:1] != ["serve"] or "--data" not in arguments or "CORRAL_DATABASE_URL" in env:
+    if arguments[:1] not in (["serve"], ["up"]) or "--data" not in arguments or "CORRAL_DATABASE_URL" in env:
         return
     data = Path(arguments[list(arguments).index("--data") + 1])
     if not data.exists():
@@ -246,7 +263,7 @@ def _import() -> Path:
     from corral.platform import database
     from corral.platform.settings import Settings
 
-    for name in ("corral.cli.offline", "corral.cli.serving", "corral.web.app"):
+    for name in ("corral.cli.offline", "corral.cli.demo", "corral.web.app", "corral.runner.main"):
         importlib.import_module(name)
     build()
     template = Path(tempfile.mkdtemp(prefix="corral-tables-"))

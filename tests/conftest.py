@@ -28,6 +28,7 @@ from tests.support.processes import LIVING, end_all
 from tests.support.redis import Redis
 from tests.support.runner import Runner
 from tests.support.server import Server
+from tests.support.waiting import until_after_midnight
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -212,6 +213,7 @@ def make_runner(folder: Path, server: Place, model: Model, **options: Any) -> Ru
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
+    until_after_midnight()
     for process in LIVING:
         process.shown = len(process.output())
 

@@ -26,7 +26,7 @@ def test_what_a_client_asked_for_is_done_although_it_left_and_its_repeat_is_answ
 
     async def slow(*arguments: Any) -> Any:
         reached.set()
-        await asyncio.to_thread(go_on.wait, 10)
+        await asyncio.to_thread(go_on.wait, 60)
         return await real(*arguments)
 
     monkeypatch.setattr(queue, "launch", slow)
@@ -37,7 +37,7 @@ def test_what_a_client_asked_for_is_done_although_it_left_and_its_repeat_is_answ
         f"Content-Length: {len(BODY)}\r\n\r\n".encode()
         + BODY
     )
-    assert reached.wait(10)
+    assert reached.wait(60)
     leaving.close()
     in_flight = full.post("/api/v1/runs", raw=BODY, headers={"Idempotency-Key": "leaves"})
     assert in_flight.status_code == 409

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 
 import pytest
 
 from tests.contract.conftest import ended, launched
 from tests.contract.reference import UUIDV7, assert_shape, curl
+from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
 from tests.support.runner import Runner
 
@@ -167,12 +169,13 @@ def test_runs_are_listed_newest_first_as_data(quiet: Api) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["uid", "number", "digits"])
-def test_a_run_can_be_pinned_to_a_runner_by_either_of_its_ids(api: Api, shared_runner: Runner, spelling: str) -> None:
-    shown = shared(api, shared_runner)
-    named = {"uid": shown["runnerId"], "number": shown["id"], "digits": str(shown["id"])}[spelling]
-    run = launched(api, prompt="%say hi", cwd=str(shared_runner.work), runnerId=named)
-    assert run["runnerId"] == shown["runnerId"]
-    assert ended(api, run["id"])["status"] == "COMPLETED"
+def test_a_run_can_be_pinned_to_a_runner_by_either_of_its_ids(by_hand: Api, spelling: str) -> None:
+    hand = ByHand(by_hand, f"pinned-to-{uuid.uuid4().hex[:8]}")
+    hand.register()
+    named = {"uid": hand.card["uid"], "number": hand.id, "digits": str(hand.id)}[spelling]
+    run = launched(by_hand, prompt="hi", cwd=hand.root, runnerId=named)
+    assert run["runnerId"] == hand.card["uid"]
+    assert hand.claim()["run_id"] == run["id"]
 
 
 def test_a_run_pinned_to_an_unknown_runner_is_refused_by_name(quiet: Api) -> None:

@@ -31,6 +31,8 @@ def test_no_test_begins_right_before_midnight(now: float, slept: list[float], mo
     monkeypatch.setattr(waiting, "time", SimpleNamespace(time=lambda: now, sleep=told.append))
     waiting.until_after_midnight()
     assert told == pytest.approx(slept)
+    waiting.until_after_midnight(of_any_zone=True)
+    assert len(told) == 2 * len(slept)
 
 
 def test_never_fails_as_soon_as_it_happens() -> None:

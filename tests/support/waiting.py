@@ -12,6 +12,8 @@ import httpx
 T = TypeVar("T")
 
 _DAY = 86_400
+#: Time zones are so many seconds apart, or a multiple of that.
+_QUARTER = 900
 
 #: Machines slower than two shared cores stretch all deadlines by this.
 PATIENCE = float(os.environ.get("CORRAL_TEST_PATIENCE", "1"))
@@ -38,12 +40,13 @@ def eventually(condition: Callable[[], T], *, within: float = 30.0, what: str = 
         every = max(every, min(every * 1.2, 0.2))
 
 
-def until_after_midnight(within: float = 30.0) -> None:
+def until_after_midnight(within: float = 30.0, *, of_any_zone: bool = False) -> None:
     """Let midnight (UTC) pass if it comes so soon.
 
     What was done a moment ago is asked of servers as that of this day, week or month, and prices begin with one.
     """
-    left = _DAY - time.time() % _DAY
+    days = _QUARTER if of_any_zone else _DAY
+    left = days - time.time() % days
     if left < within:
         time.sleep(left + 0.1)
 

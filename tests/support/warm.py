@@ -168,10 +168,7 @@ def run(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdin: s
 
 
 def cheapen_passwords() -> None:
-    """Let a password's hash take a millisecond in this process, and not the fifth of a second that each person costs.
-
-    What it takes elsewhere is tested where it is set.
-    """
+    """Let a password's hash take a millisecond here, and not a fifth of a second; what it takes elsewhere has its test."""
     from argon2 import PasswordHasher
 
     from corral.platform import passwords

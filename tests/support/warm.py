@@ -168,7 +168,7 @@ def run(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdin: s
 
 
 def cheapen_passwords() -> None:
-    """Let a password's hash take a millisecond here, and not a fifth of a second; what it takes elsewhere has its test."""
+    """Let a password's hash take a millisecond here, not a fifth of a second; what it takes elsewhere has its test."""
     from argon2 import PasswordHasher
 
     from corral.platform import passwords

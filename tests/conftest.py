@@ -19,7 +19,7 @@ from corral.platform import database
 from corral.platform.settings import Settings
 from tests.support import postgres as postgres_support
 from tests.support import redis as redis_support
-from tests.support import requirement
+from tests.support import requirement, warm
 from tests.support.cluster import Place
 from tests.support.http import Api
 from tests.support.model import Model
@@ -28,12 +28,18 @@ from tests.support.processes import LIVING, end_all
 from tests.support.redis import Redis
 from tests.support.runner import Runner
 from tests.support.server import Server
+from tests.support.waiting import until_after_midnight
 
 REPOSITORY = Path(__file__).parents[1]
 
 # The same examples each time: a failure is about what changed, whoever sees it.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> None:
+    warm.cheapen_passwords()
 
 
 @pytest.fixture(scope="session")
@@ -212,6 +218,7 @@ def make_runner(folder: Path, server: Place, model: Model, **options: Any) -> Ru
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
+    until_after_midnight()
     for process in LIVING:
         process.shown = len(process.output())
 
@@ -237,3 +244,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_sessionfinish() -> None:
     end_all()
+    warm.end()

@@ -55,7 +55,7 @@ async def test_an_answer_is_there_the_moment_it_comes(office: Office) -> None:
     while not await office.messages(type_="task.assigned"):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.005)
     await worked(office)
-    answer = await asyncio.wait_for(waiting, 5)
+    answer = await asyncio.wait_for(waiting, 15)
     assert answer == ToolAnswer(done=True, text="42")
 
 

@@ -141,6 +141,14 @@ def finished(shared_server: Server, shared_runner: Runner) -> JSON:
         return ended(caller, run["id"])
 
 
+def everywhere(condition: Callable[[], object]) -> None:
+    """Wait until it holds at whichever server is asked: the others go by a change within a second, not at once.
+
+    More often in a row than there are servers, because somebody else's request may take one's turn.
+    """
+    eventually(lambda: all(condition() for _ in range(6)), within=5)
+
+
 def launched(api: Api, **fields: Any) -> JSON:
     answer = api.post("/api/v1/runs", body=fields)
     assert answer.status_code == 201, answer.text

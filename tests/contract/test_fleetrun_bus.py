@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 from tests.contract.fleetrun import MESSAGE_FIELDS, UNKNOWN, agent, refused, worker
@@ -88,14 +90,15 @@ def test_the_bus_is_watched_live_and_goes_on_after_the_last_message_seen(quiet: 
     assert set(got[0].json()) >= MESSAGE_FIELDS
     assert {frame.event for frame in got} == {None}
 
-    def rest(after: Frame) -> list[str]:
+    def rest(after: Frame, **more: Any) -> Generator[str]:
         headers = {"Last-Event-ID": after.id or ""}
-        query = {"agent": ada["id"], "seconds": 0.3}
+        query = {"agent": ada["id"], **more}
         with quiet.stream("/api/messages/stream", query=query, headers=headers) as response:
-            return [frame.json()["text"] for frame in frames(response)]
+            yield from (frame.json()["text"] for frame in frames(response))
 
-    assert rest(got[0]) == ["two"]
-    assert rest(got[1]) == []
+    with closing(rest(got[0])) as texts:
+        assert next(texts) == "two"
+    assert list(rest(got[1], seconds=0.3)) == []
     with quiet.stream("/api/messages/stream", headers={"Last-Event-ID": "x"}) as response:
         assert response.status_code == 400
 

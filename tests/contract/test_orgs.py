@@ -61,8 +61,10 @@ def test_the_lists_of_another_org_are_empty(both: tuple[Seeds, Api]) -> None:
     assert len(stranger.get("/api/v1/keys").json()["data"]) == 1
 
 
-def test_a_runner_of_another_org_cannot_be_pinned_and_numbers_count_in_each_org(both: tuple[Seeds, Api]) -> None:
-    seeds, stranger = both
+def test_a_runner_of_another_org_cannot_be_pinned_and_numbers_count_in_each_org(
+    both: tuple[Seeds, Api], hand_server: Server
+) -> None:
+    (seeds, _), stranger = both, second_org(hand_server)
     body = {"prompt": "p", "cwd": "/srv", "runnerId": seeds.hand.card["uid"]}
     assert stranger.post("/api/v1/runs", body=body).status_code == 400
     mine = stranger.post(

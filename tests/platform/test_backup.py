@@ -146,7 +146,7 @@ async def test_under_load_a_backup_holds_one_moment_and_nobody_waits_for_it(open
     await loading
     assert seen == sorted(seen)
     assert seen[-1] > seen[0]
-    assert longest < 2
+    assert longest < 4  # it would be 5 s if a lock were waited for
 
 
 async def test_a_checkpoint_does_not_make_writers_wait_for_a_long_reader(opened: Path) -> None:
@@ -158,7 +158,7 @@ async def test_a_checkpoint_does_not_make_writers_wait_for_a_long_reader(opened:
             await database.fetch("INSERT INTO filler VALUES ($1)", "x" * 1_000_000)
         began = time.monotonic()
         await database.checkpoint()
-        assert time.monotonic() - began < 2.5  # it would be 5 s, in which nobody can write
+        assert time.monotonic() - began < 4  # it would be 5 s, in which nobody can write
         reader.execute("COMMIT")
     await database.fetch("INSERT INTO filler VALUES ('y')")
     await database.checkpoint()

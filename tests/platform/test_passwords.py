@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 import time
 
 import pytest
@@ -21,9 +22,8 @@ GOOD = "correct horse battery"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashing takes a millisecond here; one test looks at what it takes elsewhere."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+def as_here() -> None:
+    """Nobody's password is hashed as all others here; one test looks at what that takes elsewhere."""
     passwords._nobodys.cache_clear()
 
 
@@ -92,14 +92,20 @@ async def test_what_is_stored_is_argon2_of_full_strength() -> None:
     assert (FULL.time_cost, FULL.memory_cost) >= (3, 65536)
 
 
-async def test_hashing_keeps_nobody_waiting(ada: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=2, memory_cost=32768, parallelism=1))
+async def test_hashing_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    others_had_turns = threading.Event()
+
+    class Slow:
+        def hash(self, _password: str) -> str:
+            assert others_had_turns.wait(30)
+            return "hashed"
+
+    monkeypatch.setattr(passwords, "_hasher", Slow())
     work = asyncio.ensure_future(passwords.hashed_of(GOOD))
-    turns = 0
-    while not work.done():
+    for _ in range(50):
         await asyncio.sleep(0)
-        turns += 1
-    assert turns > 50
+    others_had_turns.set()
+    assert await work == "hashed"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ async def test_a_waiting_poll_is_woken_by_a_launch(world: World) -> None:
     waiting = asyncio.create_task(box.poll(wait=20))
     await asyncio.sleep(0)
     run = await world.launch()
-    answer = await asyncio.wait_for(waiting, 5)
+    answer = await asyncio.wait_for(waiting, 15)
     assert [a.run_id for a in answer.assignments] == [run.id]
 
 
@@ -101,7 +101,7 @@ async def test_a_newer_poll_voids_an_older_one_that_still_waits(world: World) ->
     older = asyncio.create_task(box.poll(wait=20))
     await asyncio.sleep(0.05)
     await box.poll()
-    assert (await asyncio.wait_for(older, 5)).void
+    assert (await asyncio.wait_for(older, 15)).void
 
 
 async def test_a_run_claimed_and_never_started_is_queued_again_when_its_runner_goes(world: World) -> None:
@@ -242,7 +242,7 @@ async def test_cancelling_a_live_run_sends_a_command_that_stays_until_its_result
     waiting = asyncio.create_task(box.poll(wait=20))
     await asyncio.sleep(0.05)
     await queue.cancel(world.org_id, run.id, "user:me")
-    answer = await asyncio.wait_for(waiting, 5)
+    answer = await asyncio.wait_for(waiting, 15)
     assert [c.kind for c in answer.commands] == ["cancel"]
     assert [c.kind for c in (await box.poll()).commands] == ["cancel"]
     await world.send(work, 2, (EventType.RUN_CANCELLED, {"message": "done"}))

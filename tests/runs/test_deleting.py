@@ -14,6 +14,7 @@ from corral.runs.outcomes import finish
 from corral.wire.events import EventType, Usage
 from corral.wire.runner import Assignment, Command, CommandKind, CommandResult, CommandStatus, Forget
 from tests.runs.world import Machine, World
+from tests.support.waiting import PATIENCE
 
 BY = "user:me"
 INIT = (EventType.SESSION_INIT, {"session_id": "s-1"})
@@ -127,23 +128,27 @@ async def test_one_that_waits_in_the_queue_is_cancelled_and_deleted_and_who_watc
     run = await world.launch()
     sink = _Sink()
     watching = asyncio.create_task(feed.feeds().watch(run.no, run.id, 0, sink))
-    await asyncio.sleep(0.05)
+    await caught_up(run.no)
     await deleting.delete(world.org_id, run.id, BY)
-    await asyncio.wait_for(watching, 5)
+    await asyncio.wait_for(watching, 15)
     assert b"run.cancelled" in b"".join(sink.heard)
     assert await rows(run.no) == {}
+
+
+async def caught_up(run_no: int) -> None:
+    """Wait until somebody watches this run who has seen all that there is."""
+    async with asyncio.timeout(20 * PATIENCE):
+        while not (run_no in feed.feeds()._feeds and feed.feeds()._feeds[run_no]._live):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
 
 
 async def test_who_watches_a_log_that_is_gone_is_let_go(world: World) -> None:
     run = await world.launch()
     watching = asyncio.create_task(feed.feeds().watch(run.no, run.id, 1, _Sink()))
-    for _ in range(2000):
-        if run.no in feed.feeds()._feeds and feed.feeds()._feeds[run.no]._live:
-            break
-        await asyncio.sleep(0.01)
+    await caught_up(run.no)
     await database.fetch("DELETE FROM runs WHERE no = $1", run.no)  # and the hint was lost
     await feed.feeds().reread()
-    await asyncio.wait_for(watching, 5)
+    await asyncio.wait_for(watching, 15)
 
 
 async def test_what_a_stopped_server_left_of_a_log_another_removes(

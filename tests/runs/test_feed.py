@@ -52,7 +52,7 @@ async def test_every_watcher_gets_every_event_once_in_order_however_late_or_slow
             sinks.append(late := ListSink())
             tasks.append(asyncio.create_task(feed.feeds().watch(run.no, run.id, 3, late)))
     await world.send(work, 40, (EventType.RUN_COMPLETED, {"text": "done"}))
-    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    await asyncio.wait_for(asyncio.gather(*tasks), 20 * PATIENCE)
     for sink in sinks[:3]:
         assert sink.ids() == list(range(1, 42))
     assert late.ids() == list(range(4, 42))
@@ -74,5 +74,5 @@ async def test_a_watcher_gets_what_no_hint_told_of_with_the_next_reread(world: W
     assert sink.ids() == []
     await feed.feeds().reread()
     await world.send(work, 4, (EventType.RUN_COMPLETED, {}))
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 15)
     assert sink.ids() == [3, 4, 5]

@@ -75,7 +75,7 @@ async def test_a_packed_log_reads_as_before_from_any_place_in_any_portion(
     assert await feed.events(run.no, before=20, after=11, limit=100) == [e for e in log if 11 < e.seq < 20]
     assert [event async for page in logs.pages(run.no, limit=20) for event in page] == log[:20]
     sink = Sink()
-    await asyncio.wait_for(feed.feeds().watch(run.no, run.id, 0, sink), 10)
+    await asyncio.wait_for(feed.feeds().watch(run.no, run.id, 0, sink), 30)
     shown = b"".join(sink.heard)
     assert [f"id: {event.seq}\n".encode() in shown for event in log] == [True] * len(log)
 
@@ -219,7 +219,7 @@ async def test_a_log_is_let_go_after_its_time_and_says_so_and_what_it_cost_stays
     assert (await world.run(failed.id)).reason is not None
     assert await count("event_packs", run) == 0
     sink = Sink()
-    await asyncio.wait_for(feed.feeds().watch(run.no, run.id, 0, sink), 10)
+    await asyncio.wait_for(feed.feeds().watch(run.no, run.id, 0, sink), 30)
     assert b"run.completed" in b"".join(sink.heard)
     await Sealing(7, 30).run_once(0)
     assert await feed.events(run.no) == log

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.support.processes import Process, base_env, free_port
 from tests.support.requirement import missing, package_folder
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ class Postgres:
             [self.binaries / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url(database)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60 * PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -48,7 +48,7 @@ class Postgres:
 
     def dump(self, url: str) -> bytes:
         """All that is in a database, as COPY writes it."""
-        done = subprocess.run([self.binaries / "pg_dump", url], capture_output=True, timeout=60, check=False)
+        done = subprocess.run([self.binaries / "pg_dump", url], capture_output=True, timeout=60 * PATIENCE, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -175,7 +175,7 @@ def prepare(binaries: Path, settings: Sequence[str]) -> tuple[Path, int, list[st
         [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
         **user,
     )
     port = free_port()

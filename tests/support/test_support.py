@@ -3,10 +3,12 @@
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.conftest import migrate
+from tests.support import waiting
 from tests.support.model import Model
 from tests.support.postgres import Postgres
 from tests.support.processes import Process, base_env, gone
@@ -21,6 +23,16 @@ def test_eventually_says_what_it_waited_for_and_what_it_saw() -> None:
 
 def crescent() -> bool:
     raise AssertionError("crescent")
+
+
+@pytest.mark.parametrize(("now", "slept"), [(86_399.0, [1.1]), (86_400.0, []), (43_200.0, [])])
+def test_no_test_begins_right_before_midnight(now: float, slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(time=lambda: now, sleep=told.append))
+    waiting.until_after_midnight()
+    assert told == pytest.approx(slept)
+    waiting.until_after_midnight(of_any_zone=True)
+    assert len(told) == 2 * len(slept)
 
 
 def test_never_fails_as_soon_as_it_happens() -> None:

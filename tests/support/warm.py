@@ -108,6 +108,11 @@ class Origin:
         os.close(tell)
         return Forked(pid, told)
 
+    def end(self) -> None:
+        """End it, and what it forked; wait until it has."""
+        self._control.close()
+        self._process.wait(10 * PATIENCE)
+
 
 _origin: Origin | None = None
 _making = threading.Lock()
@@ -119,6 +124,15 @@ def origin() -> Origin:
         if _origin is None:
             _origin = Origin()
         return _origin
+
+
+def end() -> None:
+    """End the process that is forked from, if there is one."""
+    global _origin  # noqa: PLW0603 - see above
+    with _making:
+        if _origin is not None:
+            _origin.end()
+            _origin = None
 
 
 def suits(command: Sequence[str], env: Mapping[str, str]) -> bool:
@@ -153,6 +167,15 @@ def run(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdin: s
         return Ended(code, out.read().decode(), err.read().decode())
 
 
+def cheapen_passwords() -> None:
+    """Let a password's hash take a millisecond here, not a fifth of a second; what it takes elsewhere has its test."""
+    from argon2 import PasswordHasher
+
+    from corral.platform import passwords
+
+    passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+
+
 # In the process that is forked from
 
 
@@ -175,6 +198,7 @@ def _serve(control: socket.socket, template: Path) -> list[str]:
         if not head:
             for pid in living:
                 os.kill(pid, signal.SIGKILL)
+            _reap(living, 0)  # who comes after us may be a container's init, which does not
             shutil.rmtree(template, ignore_errors=True)
             os._exit(0)
         arguments, env, cwd = json.loads(_exactly(control, int.from_bytes(head, "big")))
@@ -195,9 +219,10 @@ def _serve(control: socket.socket, template: Path) -> list[str]:
         control.sendall(pid.to_bytes(4, "big"))
 
 
-def _reap(living: dict[int, int]) -> None:
+def _reap(living: dict[int, int], options: int = os.WNOHANG) -> None:
+    """Tell how those ended that have; with other options, wait until all have."""
     while living:
-        pid, status = os.waitpid(-1, os.WNOHANG)
+        pid, status = os.waitpid(-1, options)
         if not pid:
             return
         told = living.pop(pid)
@@ -266,6 +291,7 @@ def _import() -> Path:
     for name in ("corral.cli.offline", "corral.cli.demo", "corral.web.app", "corral.runner.main"):
         importlib.import_module(name)
     build()
+    cheapen_passwords()
     template = Path(tempfile.mkdtemp(prefix="corral-tables-"))
 
     async def migrate() -> None:

@@ -10,6 +10,7 @@ from corral.platform import sign_in
 from corral.platform.access import CALL_TOOLS
 from corral.platform.database import fetch
 from corral.web.app import routes
+from tests.support.by_hand import ByHand
 from tests.support.http import JSON, Api
 from tests.support.seeds import Seeds
 from tests.web import audited, audited_people
@@ -101,13 +102,15 @@ def test_what_runners_tell_in_the_course_of_a_run_leaves_no_line(seeds: Seeds, l
 
 def test_what_changes_nothing_and_what_is_refused_leaves_no_line(seeds: Seeds) -> None:
     api, key, agent = seeds.api, seeds.key(), seeds.agent()
+    machine = ByHand(api, "registered-twice")
+    machine.register()
     api.delete("/api/v1/keys/:id", key)
     depth = api.get("/api/v1/policy").json()["max_depth"]
     quiet = [
         api.delete("/api/v1/keys/:id", key),
         api.patch("/api/v1/policy", body={"max_depth": depth}),
         api.patch("/api/agents/:id", agent, body={"name": "Seed"}),
-        api.post("/api/v1/runners/register", body=seeds.hand.card),
+        api.post("/api/v1/runners/register", body=machine.card),
         api.post("/api/v1/runs", body={"prompt": "p"}),
         api.post("/api/runs/:id/cancel", seeds.ended),
         api.post("/api/agents", body={"name": "incomplete"}),

@@ -24,7 +24,7 @@ def browser(running: Running) -> Iterator[httpx.Client]:
         return await sign_in.redeem((await sign_in.make_link(first.org_id, first.owner_id)).token)
 
     cookies = {COOKIE: running.do(signed_in())}
-    with httpx.Client(base_url=running.server.settings.url, cookies=cookies) as client:
+    with httpx.Client(base_url=running.server.settings.url, cookies=cookies, trust_env=False, timeout=60) as client:
         yield client
 
 

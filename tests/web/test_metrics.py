@@ -58,14 +58,16 @@ def test_the_operators_token_and_an_owners_full_key_may_read_them(running: Runni
         with running.api(key) as other:
             assert other.get("/api/metrics").status_code == status
     unreadable = {b"Authorization": b"Bearer \xff"}
-    assert httpx.get(f"{running.server.settings.url}/api/metrics", headers=unreadable).status_code == 401
+    assert httpx.get(f"{running.server.settings.url}/api/metrics", headers=unreadable, timeout=60).status_code == 401
 
 
 def test_the_token_opens_nothing_else(running: Running) -> None:
     with running.api(TOKEN) as prometheus:
         for path in ("/api/v1/runs", "/api/me", "/api/v1/system", "/api/v1/keys"):
             assert prometheus.get(path).status_code == 401
-    answer = httpx.get(running.server.settings.url + "/api/metrics", headers=[(b"Authorization", b"Bearer \xff")])
+    answer = httpx.get(
+        running.server.settings.url + "/api/metrics", headers=[(b"Authorization", b"Bearer \xff")], timeout=60
+    )
     assert answer.status_code == 401
 
 

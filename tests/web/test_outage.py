@@ -101,7 +101,7 @@ def test_an_outage_of_the_database_is_a_503_and_passes(tmp_path: Path, line: Lin
             assert api.get("/api/health").status_code == 200
             line.mend()
             eventually(lambda: api.get("/api/v1/runs").status_code == 200, within=15)
-            assert api.get("/api/v1/runs/:id", run).status_code == 200
+            eventually(lambda: api.get("/api/v1/runs/:id", run).status_code == 200, within=15)
             works(api)
     finally:
         running.stop()
@@ -146,7 +146,8 @@ CALLS = [
 
 
 def works(api: Api) -> None:
-    assert api.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).status_code == 201
+    """Connections of before the outage may still be found broken, one after the other."""
+    eventually(lambda: api.post("/api/v1/runs", body={"prompt": "p", "cwd": "/srv"}).status_code == 201, within=15)
 
 
 def test_without_the_database_or_redis_it_is_not_ready_and_with_them_it_is_again(
@@ -165,7 +166,6 @@ def test_without_the_database_or_redis_it_is_not_ready_and_with_them_it_is_again
         eventually(lambda: looked(running)[0] == 200, within=15)
         assert own_redis.process is not None
         own_redis.process.kill()
-        # Connections of before the outage may still be found broken, one after the other.
         eventually(lambda: says(running, "bus") == "Redis does not answer: hints come late", within=15)
         eventually(lambda: looked(running, exclude="bus")[0] == 200, within=15)
         own_redis.process.start()

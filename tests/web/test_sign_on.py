@@ -96,17 +96,17 @@ def test_a_way_back_is_gone_once(browser: httpx.Client, oidc: Oidc) -> None:
     assert again.status_code == 403
     assert "did not begin this sign-in" in again.text
     # Also if somebody has kept the cookie: the provider gives a code out once.
-    with_cookie = httpx.get(url, headers={"Cookie": f"{COOKIE}={kept}"}, trust_env=False)
+    with_cookie = httpx.get(url, headers={"Cookie": f"{COOKIE}={kept}"}, trust_env=False, timeout=60)
     assert with_cookie.status_code == 403
     assert "cannot be trusted" in with_cookie.text
 
 
 def test_an_answer_to_another_browser_signs_nobody_in(browser: httpx.Client, oidc: Oidc) -> None:
     url = oidc.answer(left(browser), "eve@example.org")
-    assert httpx.get(url, trust_env=False).status_code == 403
+    assert httpx.get(url, trust_env=False, timeout=60).status_code == 403
     left(browser)  # another one, with a state of its own
     assert browser.get(url).status_code == 403
-    forged = httpx.get(url, headers={"Cookie": f"{COOKIE}=eyJzdGF0ZSI6IngifQ.aaaa.bbbb"}, trust_env=False)
+    forged = httpx.get(url, headers={"Cookie": f"{COOKIE}=eyJzdGF0ZSI6IngifQ.aaaa.bbbb"}, trust_env=False, timeout=60)
     assert forged.status_code == 403
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -95,6 +96,37 @@ def stranger(running: Running) -> Iterator[Api]:
         yield caller
 
 
+@pytest.fixture(scope="module")
+def full(running: Running) -> Iterator[Api]:
+    with running.api() as caller:
+        yield caller
+
+
+@pytest.fixture(scope="module")
+def nobody(running: Running) -> Iterator[Api]:
+    with running.api(None) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="module")
+def unknown(running: Running) -> Iterator[Api]:
+    with running.api("crl_live_unknown") as caller:
+        yield caller
+
+
+@pytest.fixture(scope="module")
+def lacking(full: Api) -> Callable[[str | None], Api]:
+    """Return a caller with every scope but one."""
+
+    @cache
+    def caller(lacks: str | None) -> Api:
+        also = {"runners:write"} if lacks == RUNNER else set[str]()
+        others = [scope for scope in SCOPES if scope not in {lacks, RUNNER, *also}]
+        return full.as_key(full.post("/api/v1/keys", body={"name": "k", "scopes": others}).json()["key"])
+
+    return caller
+
+
 def test_what_is_open_is_what_the_contract_opens() -> None:
     assert {named(route) for route in ALL if route.open} == OPEN
 
@@ -122,28 +154,23 @@ def test_every_post_takes_an_idempotency_key_but_the_runner_protocol() -> None:
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=named)
-def test_without_a_key_nothing_is_reached(running: Running, route: Route) -> None:
-    with running.api(None) as nobody, running.api("crl_live_unknown") as unknown:
-        for api in (nobody, unknown):
-            answer = send(api, route, content=b"{not json")
-            if route.hidden:
-                assert answer.status_code in (303, 401)
-            else:
-                assert answer.status_code == 401
-                assert answer.headers["WWW-Authenticate"] == "Bearer"
+def test_without_a_key_nothing_is_reached(nobody: Api, unknown: Api, route: Route) -> None:
+    for api in (nobody, unknown):
+        answer = send(api, route, content=b"{not json")
+        if route.hidden:
+            assert answer.status_code in (303, 401)
+        else:
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("route", [route for route in GUARDED if named(route) not in ANYBODY], ids=named)
 def test_without_its_scope_a_route_is_refused_before_the_body_is_read(
-    running: Running, full: Api, route: Route
+    lacking: Callable[[str | None], Api], route: Route
 ) -> None:
-    also = {"runners:write"} if route.scope == RUNNER else set[str]()
-    others = [scope for scope in SCOPES if scope not in {route.scope, RUNNER, *also}]
-    key = full.post("/api/v1/keys", body={"name": "k", "scopes": others}).json()["key"]
-    with running.api(key) as poor:
-        answer = send(poor, route, content=b"{not json")
-        assert answer.status_code == 403, answer.text
-        assert str(route.scope) in answer.text
+    answer = send(lacking(route.scope), route, content=b"{not json")
+    assert answer.status_code == 403, answer.text
+    assert str(route.scope) in answer.text
 
 
 @pytest.mark.parametrize("route", [route for route in GUARDED if "<id>" in route.path], ids=named)
@@ -179,24 +206,22 @@ def test_head_answers_as_get_does_without_a_body(full: Api, route: Route) -> Non
 
 
 @pytest.mark.parametrize("route", ALL, ids=named)
-def test_every_answer_carries_the_security_headers_and_its_request_id(running: Running, route: Route) -> None:
-    with running.api() as full, running.api(None) as nobody:
-        for api in (full, nobody):
-            if route.content == "text/event-stream" and api is full:
-                continue
-            headers = send(api, route, content=b"{}").headers
-            assert "default-src 'none'" in headers["Content-Security-Policy"]
-            assert "unsafe" not in headers["Content-Security-Policy"]
-            assert headers["X-Content-Type-Options"] == "nosniff"
-            assert headers["Referrer-Policy"] == "no-referrer"
-            assert headers["X-Request-Id"]
+def test_every_answer_carries_the_security_headers_and_its_request_id(full: Api, nobody: Api, route: Route) -> None:
+    for api in (full, nobody):
+        if route.content == "text/event-stream" and api is full:
+            continue
+        headers = send(api, route, content=b"{}").headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["X-Request-Id"]
 
 
-def test_a_path_of_nobody_is_401_without_a_key_and_404_with_one(running: Running, full: Api) -> None:
-    with running.api(None) as nobody:
-        for path in ("/nothing", "/api", "/api/nothing", "/api/v1/nothing", "/runners/1/2/3", "/api/runs/x/y/z"):
-            assert nobody.call("GET", path).status_code == 401, path
-            assert full.call("GET", path).status_code == 404, path
-        assert nobody.call("GET", "/static/nothing.js").status_code == 404
-        assert nobody.call("GET", "/static/..%2f..%2fapp.py").status_code == 404
-        assert nobody.call("GET", "/static/" + "a" * 3000).status_code == 404
+def test_a_path_of_nobody_is_401_without_a_key_and_404_with_one(nobody: Api, full: Api) -> None:
+    for path in ("/nothing", "/api", "/api/nothing", "/api/v1/nothing", "/runners/1/2/3", "/api/runs/x/y/z"):
+        assert nobody.call("GET", path).status_code == 401, path
+        assert full.call("GET", path).status_code == 404, path
+    assert nobody.call("GET", "/static/nothing.js").status_code == 404
+    assert nobody.call("GET", "/static/..%2f..%2fapp.py").status_code == 404
+    assert nobody.call("GET", "/static/" + "a" * 3000).status_code == 404

@@ -26,7 +26,7 @@ from tests.agents.office import PERSON
 from tests.agents.soak import TABLE, Server
 from tests.support.redis import Redis
 
-MESSAGES = 6_000
+MESSAGES = 20_000
 RECEIVERS = 40
 SENDERS = 4
 #: Notes that come at once, after which something comes that begins a run.
@@ -35,7 +35,7 @@ RUNS = MESSAGES // (TOGETHER + 1)
 #: A server is killed so often; sooner after so many messages, and not before so many.
 SECONDS, MOST, LEAST = 5.0, MESSAGES // 5, MESSAGES // 10
 #: So many may wait to be handled.
-AHEAD = 1_000
+AHEAD = 3_000
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def frames(response: httpx.Response) -> Iterator[Frame]:
     data: list[str] = []
     id_: str | None = None
     event: str | None = None
-    for line in response.iter_lines():
+    for line in _lines(response):
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
@@ -135,6 +135,14 @@ def frames(response: httpx.Response) -> Iterator[Frame]:
             id_ = value
         elif name == "event":
             event = value
+
+
+def _lines(response: httpx.Response) -> Iterator[str]:
+    """Lines as a stream has them: httpx also ends one at a U+2028, which an event may hold."""
+    begun = ""
+    for text in response.iter_text():
+        *whole, begun = (begun + text).split("\n")
+        yield from (line.removesuffix("\r") for line in whole)
 
 
 def follow(api: Api, path: str, run_id: str, *, after: int = 0, within: float = 60.0) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""`corral` processes that begin with their modules imported: forked from one process a worker that has imported them.
+"""Processes of ours that begin with their modules imported: forked from one process a worker that has imported them.
 
 Imports and migrations are most of what commands and starts of servers cost, and the same each time. What is forked
 has a session, environment, folder and standard streams of its own, and ends as any process does.
@@ -33,6 +33,8 @@ REPOSITORY = Path(__file__).parents[2]
 _INTERPRETERS = re.compile(r"PYTHON\w*|LANG|LC_\w+|TZ|COVERAGE_\w+")
 #: What nothing reads while it is imported.
 _HARMLESS = re.compile(r"CORRAL_\w+|HOME|PATH|ANTHROPIC_\w+|OPENAI_\w+|OPENROUTER_\w+")
+#: What may be begun: the command, and what drives Claude Code.
+CORRAL, CLAUDE = "corral.cli.app", "corral.runner.engines.claude"
 #: They start processes that look for each other by what the kernel says of their beginning.
 _COLD = {"up", "demo", "runner"}
 
@@ -75,6 +77,9 @@ class Forked:
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
 
 class Origin:
     """The process that has imported everything. It ends with the one that made it, and all it forked with it."""
@@ -95,11 +100,17 @@ class Origin:
             )
 
     def fork(
-        self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, streams: tuple[IO[bytes], ...]
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        streams: tuple[IO[bytes], ...],
+        *,
+        module: str = CORRAL,
     ) -> Forked:
-        """Start a command with these three streams."""
+        """Start a module's `main` with these three streams."""
         told, tell = os.pipe()
-        asked = json.dumps([list(arguments), dict(env), str(cwd)]).encode()
+        asked = json.dumps([[module, *arguments], dict(env), str(cwd)]).encode()
         with self._asking:
             fds = [*(stream.fileno() for stream in streams), tell]
             socket.send_fds(self._control, [len(asked).to_bytes(4, "big")], fds)
@@ -157,7 +168,7 @@ def run(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdin: s
 
 
 def _serve(control: socket.socket, template: Path) -> list[str]:
-    """Fork for as long as somebody may ask. Returns in the forked process alone: with its arguments."""
+    """Fork for as long as somebody may ask. Returns in the forked process alone: with its module and arguments."""
     control.set_inheritable(False)
     woken, wake = socket.socketpair()
     wake.setblocking(False)
@@ -186,7 +197,7 @@ def _serve(control: socket.socket, template: Path) -> list[str]:
             for fd in (fds[3], *living.values()):
                 os.close(fd)
             _become(env, cwd, fds[:3])
-            _give_tables(arguments, env, template)
+            _give_tables(arguments[1:], env, template)
             return [str(one) for one in arguments]
         living[pid] = fds[3]
         for fd in fds[:3]:
@@ -246,7 +257,7 @@ def _import() -> Path:
     from corral.platform import database
     from corral.platform.settings import Settings
 
-    for name in ("corral.cli.offline", "corral.cli.serving", "corral.web.app"):
+    for name in ("corral.cli.offline", "corral.cli.serving", "corral.web.app", CLAUDE):
         importlib.import_module(name)
     build()
     template = Path(tempfile.mkdtemp(prefix="corral-tables-"))
@@ -267,7 +278,6 @@ def _import() -> Path:
 
 if __name__ == "__main__":
     _template = _import()
-    sys.argv = ["corral", *_serve(socket.socket(fileno=int(sys.argv[1])), _template)]
-    from corral.cli.app import main
-
-    main()
+    _module, *_arguments = _serve(socket.socket(fileno=int(sys.argv[1])), _template)
+    sys.argv = ["corral", *_arguments]
+    importlib.import_module(_module).main()

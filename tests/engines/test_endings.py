@@ -92,7 +92,7 @@ def test_a_worker_whose_job_is_gone_ends_the_tree_and_itself(worker: Worker, how
         worker.close()
     else:
         worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(60 * PATIENCE) == 0
     assert not any(is_alive(pid) for pid in pids)
 
 
@@ -107,5 +107,5 @@ def test_even_a_killed_worker_takes_claude_code_along(worker: Worker) -> None:
 def test_a_spare_that_is_no_longer_needed_just_ends(worker: Worker) -> None:
     worker.wait_line("ready")
     worker.close()
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(60 * PATIENCE) == 0
     assert worker.lines == [{"line": "ready"}]

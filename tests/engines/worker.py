@@ -102,7 +102,7 @@ class Worker:
             self.process.wait(within * PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it did not end within {within:g} s: {self.told()}") from None
-        self._reader.join(5)
+        self._reader.join(5 * PATIENCE)
         endings = [e for e in self.events() if e["type"] in ENDINGS]
         assert len(endings) == 1, self.told()
         assert self.lines[-1] == {"line": "event", **endings[0]}, self.told()
@@ -156,7 +156,7 @@ class Worker:
             if is_alive(pid):
                 os.kill(pid, 9)
         self.process.wait()
-        self._reader.join(5)
+        self._reader.join(5 * PATIENCE)
         self.stdin.close()
         self._stdout.close()
 

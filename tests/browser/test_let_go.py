@@ -20,7 +20,7 @@ def test_the_page_of_a_run_whose_log_was_let_go_says_so_and_shows_its_end(
         run.say("All of it is done.")
         run.complete()
     server.stop()
-    server.process.env["CORRAL_EVENTS_DAYS"] = "0.00001"
+    server.process.env["CORRAL_EVENTS_DAYS"] = "0.000001"
     server.restart()
     with server.api() as api:
         listed = eventually(lambda: let_go(api.get("/api/runs/:id/events", run.id).json()), within=60)

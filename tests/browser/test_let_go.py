@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.browser.conftest import ConsoleMaker
-from tests.browser.logs import Scripted
+from tests.browser.logs import Scripted, chatter
 from tests.conftest import ServerMaker
 from tests.support.waiting import eventually
 
@@ -16,15 +16,14 @@ def test_the_page_of_a_run_whose_log_was_let_go_says_so_and_shows_its_end(
     server = make_server()
     with server.api() as api:
         run = Scripted(api, "let-go")
-        for number in range(150):
-            run.tool("Bash", {"command": f"echo {number}"}, f"printed {number}")
+        run.add(*chatter(300))
         run.say("All of it is done.")
         run.complete()
     server.stop()
-    server.process.env["CORRAL_EVENTS_DAYS"] = "0.00001"
+    server.process.env["CORRAL_EVENTS_DAYS"] = "0.000001"
     server.restart()
     with server.api() as api:
-        listed = eventually(lambda: let_go(api.get("/api/runs/:id/events", run.id).json()))
+        listed = eventually(lambda: let_go(api.get("/api/runs/:id/events", run.id).json()), within=60)
     assert [event["event_type"] for event in listed] == [
         "log.let_go", "run.started", "session.init", "agent.message", "run.completed",
     ]  # fmt: skip

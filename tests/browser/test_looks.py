@@ -79,12 +79,37 @@ def supplied(api: Api, agent: str) -> list[str]:
     return [secret, secret.replace("one", "new"), *own, *(f"{path}/edit" for path in own)]
 
 
-@pytest.mark.parametrize("width", [PHONE, DESK])
-def test_no_page_is_wider_than_its_window_and_all_text_can_be_read_in_light_and_dark(
-    open_console: ConsoleMaker, shared_server: Server, run: Scripted, team: list[str], width: int
+def test_every_page_fits_its_window_can_be_read_in_light_and_dark_names_its_controls_and_has_a_strict_policy(
+    console: Console, run: Scripted, team: list[str]
 ) -> None:
-    console = open_console(shared_server, width=width)
     for path in (*PAGES, run.path, *team):
+        page = console.page
+        answer = page.goto(path)
+        assert answer is not None
+        assert_strict(path, answer.headers, answer.text())
+        expect(console.heading()).to_have_count(1)
+        if path == run.path:
+            expect(page.locator(".ask")).to_be_visible()
+            expect(page.locator(".ev").first).to_be_visible()
+        if page.locator("[data-plot]").count():
+            expect(page.locator("#top-runs a.row").first).to_be_visible()
+        assert page.get_attribute("html", "lang") == "en"
+        for width in (DESK, PHONE):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate(_NAMELESS) == [], f"{path} at {width}"
+            assert page.evaluate(_IDS_TWICE) == [], f"{path} at {width}"
+            assert_readable(console, f"{path} at {width}")
+        page.set_viewport_size({"width": DESK, "height": 900})
+    away = console.page.request.get("/app/sign-in")
+    assert_strict("/app/sign-in", away.headers, away.text())
+    run.complete()
+
+
+def test_what_scripts_draw_fits_where_the_window_was_small_from_the_beginning(
+    open_console: ConsoleMaker, shared_server: Server, run: Scripted, team: list[str]
+) -> None:
+    console = open_console(shared_server, width=PHONE)
+    for path in (run.path, "/app/usage", "/app/agents?show=chart", "/app/board", team[0]):
         page = console.goto(path)
         expect(console.heading()).to_be_visible()
         if path == run.path:
@@ -92,20 +117,20 @@ def test_no_page_is_wider_than_its_window_and_all_text_can_be_read_in_light_and_
             expect(page.locator(".ev").first).to_be_visible()
         if page.locator("[data-plot]").count():
             expect(page.locator("#top-runs a.row").first).to_be_visible()
-        for theme in console.themes():
-            assert console.overflow() <= 0, f"{path} is {console.overflow()} px too wide at {width}"
-            assert page.evaluate(_TOO_FAINT) == [], f"{path} in {theme}"
+        assert_readable(console, f"{path} on a phone")
     run.complete()
 
 
-def test_every_control_has_a_name_and_every_page_one_heading(console: Console, run: Scripted, team: list[str]) -> None:
-    for path in (*PAGES, run.path, *team):
-        page = console.goto(path)
-        expect(console.heading()).to_have_count(1)
-        assert page.evaluate(_NAMELESS) == [], path
-        assert page.evaluate(_IDS_TWICE) == [], path
-        assert page.get_attribute("html", "lang") == "en"
-    run.complete()
+def assert_readable(console: Console, where: str) -> None:
+    for theme in console.themes():
+        assert console.overflow() <= 0, f"{where} is {console.overflow()} px too wide"
+        assert console.page.evaluate(_TOO_FAINT) == [], f"{where} in {theme}"
+
+
+def assert_strict(path: str, headers: dict[str, str], text: str) -> None:
+    assert "default-src 'none'" in headers["content-security-policy"], path
+    assert "unsafe" not in headers["content-security-policy"], path
+    assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?![^>]*\ssrc=)", text), path
 
 
 def test_keys_lead_through_the_console(console: Console, run: Scripted) -> None:
@@ -158,18 +183,6 @@ def test_the_filter_stands_in_the_address_and_the_list_says_why_a_run_is_stuck(c
     api.post("/api/runs/:id/cancel", stuck)
     expect(row).to_have_count(0)
     expect(page).to_have_url(re.compile(r"\?show=queued$"))
-
-
-def test_pages_carry_no_inline_style_or_script_and_a_strict_policy(
-    console: Console, run: Scripted, team: list[str]
-) -> None:
-    for path in (*PAGES, run.path, *team, "/app/sign-in"):
-        answer = console.page.request.get(path)
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-        assert "unsafe" not in answer.headers["content-security-policy"]
-        text = answer.text()
-        assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?![^>]*\ssrc=)", text), path
-    run.complete()
 
 
 def test_a_page_that_is_not_there_says_so(console: Console) -> None:

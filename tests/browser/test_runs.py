@@ -29,7 +29,9 @@ def told(page: Page, text: str) -> Locator:
     return page.locator(".log .ev:not(.user)", has_text=text)
 
 
-def test_a_run_launched_by_the_form_is_watched_to_its_end(console: Console, shared_runner: Runner) -> None:
+def test_a_run_launched_by_the_form_is_watched_to_its_end_and_followed_up_by_a_child(
+    console: Console, shared_runner: Runner
+) -> None:
     script = "%say Good morning, said the agent.\n%bash echo over and out\n%say All done."
     page = launch(console, shared_runner, f"Greet me, please.\n{script}")
     expect(console.heading()).to_have_text("Greet me, please.")
@@ -44,6 +46,15 @@ def test_a_run_launched_by_the_form_is_watched_to_its_end(console: Console, shar
     expect(page.locator("[data-legend]")).to_contain_text("running")
     page.get_by_text("Cost and tokens by model").click()
     expect(page.get_by_role("columnheader", name="Cache read")).to_be_visible()
+
+    parent = page.url
+    page.get_by_role("textbox", name=re.compile("Follow up")).fill("Still there?\n%say Still here.")
+    page.keyboard.press("Control+Enter")
+    expect(page).not_to_have_url(parent)
+    expect(told(page, "Still here.")).to_be_visible()
+    expect(page.locator(".crumbs")).to_contain_text("goes on from")
+    page.goto(parent)
+    expect(page.locator(".crumbs")).to_contain_text("followed by")
 
 
 def test_what_a_run_costs_is_shown_while_its_turn_goes_on_and_exactly_when_that_has_ended(
@@ -70,8 +81,19 @@ def test_what_is_wrong_with_the_form_stands_beside_the_field(console: Console, s
     expect(page.get_by_label("What should the agent do?")).to_have_value("Anything")
 
 
-def test_an_approval_is_answered_in_the_page(console: Console, shared_runner: Runner) -> None:
-    page = launch(console, shared_runner, "Make a file.\n%bash touch made-by-approval.txt\n%say It is there.")
+def test_an_approval_is_given_a_denial_carries_its_reason_to_the_agent_and_a_question_is_answered_with_an_option(
+    console: Console, shared_runner: Runner
+) -> None:
+    question = (
+        '{"questions": [{"question": "Which colour?", "header": "Colour", "multiSelect": false, "options": '
+        '[{"label": "Blue", "description": "like the sea"}, {"label": "Green", "description": "like grass"}]}]}'
+    )
+    page = launch(
+        console,
+        shared_runner,
+        "Make two files, and ask me.\n%bash touch made-by-approval.txt\n%say It is there.\n%bash touch never-made.txt\n"
+        f"%say I was told: {{{{result}}}}\n%tool AskUserQuestion {question}\n%say You said: {{{{result}}}}",
+    )
     card = page.locator(".ask")
     expect(card).to_contain_text("touch made-by-approval.txt")
     expect(card).to_contain_text(str(shared_runner.work))
@@ -81,32 +103,23 @@ def test_an_approval_is_answered_in_the_page(console: Console, shared_runner: Ru
     expect(page.locator("#pending")).not_to_have_text("")
     page.keyboard.press("a")
     expect(told(page, "It is there.")).to_be_visible()
-    expect(page.locator(".ask")).to_have_count(0)
-    assert (shared_runner.work / "made-by-approval.txt").exists()
 
-
-def test_a_denial_carries_its_reason_to_the_agent(console: Console, shared_runner: Runner) -> None:
-    page = launch(console, shared_runner, "Make a file.\n%bash touch never-made.txt\n%say I was told: {{result}}")
-    expect(page.locator(".ask")).to_be_visible()
+    page.reload()
+    expect(card).to_contain_text("touch never-made.txt")
     page.keyboard.press("d")
     page.get_by_label("What should it do instead?").fill("Use the other directory")
     page.keyboard.press("Enter")
     expect(told(page, "I was told")).to_contain_text("Use the other directory")
+    assert (shared_runner.work / "made-by-approval.txt").exists()
     assert not (shared_runner.work / "never-made.txt").exists()
 
-
-def test_a_question_is_answered_with_one_of_its_options(console: Console, shared_runner: Runner) -> None:
-    question = (
-        '{"questions": [{"question": "Which colour?", "header": "Colour", "multiSelect": false, "options": '
-        '[{"label": "Blue", "description": "like the sea"}, {"label": "Green", "description": "like grass"}]}]}'
-    )
-    page = launch(console, shared_runner, f"Ask me.\n%tool AskUserQuestion {question}\n%say You said: {{{{result}}}}")
-    expect(page.locator(".ask")).to_contain_text("Which colour?")
+    expect(card).to_contain_text("Which colour?")
     page.get_by_role("button", name="Answer a").click()
     expect(page.get_by_role("alert")).to_contain_text("Answer each question")
     page.get_by_label("Green").check()
     page.get_by_role("button", name="Answer a").click()
     expect(told(page, "You said")).to_contain_text("Green")
+    expect(card).to_have_count(0)
 
 
 def test_a_run_is_cancelled_and_deleted_after_a_confirmation(console: Console, shared_runner: Runner) -> None:
@@ -163,33 +176,17 @@ def test_a_run_is_paused_continued_and_goes_on_after_its_end(console: Console, s
     expect(status).to_have_text("Done")
 
 
-def test_an_ended_run_is_followed_up_by_a_child(console: Console, shared_runner: Runner) -> None:
-    page = launch(console, shared_runner, "Remember me.\n%say I will.")
-    expect(page.locator("#live .status").first).to_have_text("Done")
-    parent = page.url
-    page.get_by_role("textbox", name=re.compile("Follow up")).fill("Still there?\n%say Still here.")
-    page.keyboard.press("Control+Enter")
-    expect(page).not_to_have_url(parent)
-    expect(told(page, "Still here.")).to_be_visible()
-    expect(page.locator(".crumbs")).to_contain_text("goes on from")
-    page.goto(parent)
-    expect(page.locator(".crumbs")).to_contain_text("followed by")
-
-
-def test_a_live_run_takes_a_message(console: Console, shared_runner: Runner) -> None:
-    page = launch(
-        console, shared_runner, "Wait for me.\n%keep\n%bash sleep 2\n%say Heard: {{user}}", mode="bypassPermissions"
-    )
+def test_a_live_run_takes_a_message_and_a_failure_says_what_happened_and_what_to_do(
+    console: Console, shared_runner: Runner
+) -> None:
+    script = "%keep\n%bash sleep 2\n%say Heard: {{user}}\n%bash true\n%error 400 invalid_request_error This cannot work"
+    page = launch(console, shared_runner, f"Wait for me.\n{script}", mode="bypassPermissions")
     expect(page.locator(".log summary", has_text="sleep 2")).to_be_visible()
     box = page.get_by_role("textbox", name=re.compile("Message Claude"))
     box.fill("Hurry up, please")
     page.keyboard.press("Control+Enter")
     expect(page.locator(".log .ev.user", has_text="Hurry up, please")).to_be_visible()
     expect(box).to_have_value("")
-
-
-def test_a_failure_says_what_happened_and_what_to_do(console: Console, shared_runner: Runner) -> None:
-    page = launch(console, shared_runner, "Fail.\n%error 400 invalid_request_error This cannot work")
     expect(page.locator("#live .status").first).to_have_text("Failed")
     failure = page.get_by_role("region", name="Why it ended")
     expect(failure).to_contain_text("reason")

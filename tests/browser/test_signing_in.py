@@ -37,6 +37,7 @@ def test_a_page_without_a_session_leads_to_signing_in_and_says_how(
 
 def test_signing_out_ends_the_session(open_console: ConsoleMaker, shared_server: Server) -> None:
     console = open_console(shared_server)
+    console.goto("/app/runs")
     console.page.get_by_role("button", name="Owner").click()
     console.page.get_by_role("button", name="Sign out").click()
     expect(console.heading()).to_have_text("Sign in to Corral")

@@ -11,9 +11,11 @@ import httpx
 import pytest
 
 from corral.demo.server import ModelServer, serving
+from tests.support import waiting
+from tests.support.runner import SHORT_LIVED
 
 #: longer than any run here takes, even on a busy machine
-PATIENCE = 60.0
+PATIENCE = 60.0 * waiting.PATIENCE
 
 
 @pytest.fixture
@@ -44,6 +46,7 @@ class Claude:
         self.cwd = home / "work"
         self.cwd.mkdir()
         self.env = {
+            **SHORT_LIVED,
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(home),
             "LANG": "C.UTF-8",

@@ -2,7 +2,6 @@
 
 import json
 
-from tests.engines.conftest import WorkerMaker
 from tests.engines.worker import Worker
 from tests.support.waiting import eventually, never
 
@@ -22,8 +21,11 @@ def write(name: str) -> str:
     return f'%tool Write {{"file_path": "{{{{cwd}}}}/{name}", "content": "written"}}'
 
 
-def test_an_allowed_tool_runs_a_denied_one_tells_the_agent_why(worker: Worker) -> None:
-    worker.start(f"{write('yes')} %% {write('no')} %% %say It said: {{{{result}}}}", mode="default")
+def test_an_allowed_tool_runs_a_denied_one_says_why_a_question_is_answered_and_a_cancel_withdraws_the_next(
+    worker: Worker,
+) -> None:
+    turns = [write("yes"), write("no"), f"%tool AskUserQuestion {json.dumps(QUESTION)}", "%bash touch file", "%say x"]
+    worker.start(" %% %next %% ".join(turns), mode="default")
     asked = worker.wait_event("permission.requested")
     call = worker.payloads("agent.tool_call")[0]
     assert asked == {
@@ -40,10 +42,20 @@ def test_an_allowed_tool_runs_a_denied_one_tells_the_agent_why(worker: Worker) -
     worker.answer({"request_id": "unknown"}, "allow")
     worker.answer(asked, "allow")
     worker.answer(worker.wait_event("permission.requested", count=2), "deny", reason="not on a Friday")
-    assert "not on a Friday" in worker.completed()
+    question = worker.wait_event("permission.requested", count=3)
+    assert "not on a Friday" in worker.payloads("agent.tool_result")[1]["output"]
+    assert (question["kind"], question["description"]) == ("question", "AskUserQuestion Which colour?")
+    assert question["input"]["questions"][0]["question"] == "Which colour?"
+    worker.answer(question, "allow", answers={"Which colour?": "Blue"})
+    assert '"Which colour?"="Blue"' in worker.wait_event("agent.tool_result", count=3)["output"]
+    open_one = worker.wait_event("permission.requested", count=4)
+    assert worker.payloads("permission.withdrawn") == []
+    worker.say("cancel", cancel={"by": "ada", "message": "no"})
+    assert worker.end()["type"] == "run.cancelled"
+    assert worker.payloads("permission.withdrawn") == [{"request_id": open_one["request_id"]}]
     assert (worker.cwd / "yes").read_text() == "written"
     assert not (worker.cwd / "no").exists()
-    assert worker.payloads("permission.withdrawn") == []
+    assert not (worker.cwd / "file").exists()
 
 
 def test_questions_of_parallel_sub_agents_are_open_at_once_and_answered_in_any_order(worker: Worker) -> None:
@@ -62,20 +74,6 @@ def test_questions_of_parallel_sub_agents_are_open_at_once_and_answered_in_any_o
     worker.answer(asked["touch one"], "allow")
     worker.completed()
     assert (worker.cwd / "one").exists()
-
-
-def test_a_question_is_answered_with_what_a_person_chose_and_a_cancel_withdraws_the_next(worker: Worker) -> None:
-    worker.start(f"%tool AskUserQuestion {json.dumps(QUESTION)} %% %bash touch file %% %say done", mode="default")
-    question = worker.wait_event("permission.requested")
-    assert (question["kind"], question["description"]) == ("question", "AskUserQuestion Which colour?")
-    assert question["input"]["questions"][0]["question"] == "Which colour?"
-    worker.answer(question, "allow", answers={"Which colour?": "Blue"})
-    assert '"Which colour?"="Blue"' in worker.wait_event("agent.tool_result")["output"]
-    asked = worker.wait_event("permission.requested", count=2)
-    worker.say("cancel", cancel={"by": "ada", "message": "no"})
-    assert worker.end()["type"] == "run.cancelled"
-    assert worker.payloads("permission.withdrawn") == [{"request_id": asked["request_id"]}]
-    assert not (worker.cwd / "file").exists()
 
 
 def test_plan_mode_changes_nothing_until_a_plan_is_allowed_and_asks_after_that(worker: Worker) -> None:
@@ -105,21 +103,3 @@ def test_what_is_allowed_runs_unasked_and_dont_ask_refuses_the_rest(worker: Work
     assert worker.payloads("permission.requested") == []
     assert (worker.cwd / "allowed").exists()
     assert not (worker.cwd / "not").exists()
-
-
-def test_a_question_stays_open_when_the_runner_goes_away_and_is_asked_again_by_the_next_attempt(
-    make_worker: WorkerMaker,
-) -> None:
-    first, second = make_worker(), make_worker()
-    first.start(f"%keep %% {write('file')} %% %say done", mode="default")
-    asked = first.wait_event("permission.requested")
-    first.say("interrupt", message="bye")
-    assert first.end() == {"type": "session.interrupted", "payload": {"message": "bye"}}
-    assert first.payloads("permission.withdrawn") == []
-    assert first.payloads("agent.tool_result") == []  # nobody refused anything
-    second.start("Continue.", mode="default", session_id=first.session, resume="interrupted", attempt=2)
-    again = second.wait_event("permission.requested")
-    assert (again["tool"], again["input"]) == (asked["tool"], asked["input"])
-    second.answer(again, "allow")
-    assert second.completed() == "done"
-    assert (second.cwd / "file").exists()

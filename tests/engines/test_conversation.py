@@ -70,6 +70,11 @@ def test_the_session_says_what_runs_and_how(run: Worker) -> None:
     assert "Bash" in init["tools"]
 
 
+def test_a_run_of_nobody_has_none_of_corrals_tools(run: Worker) -> None:
+    assert not [name for name in run.payloads("session.init")[0]["tools"] if name.startswith("mcp__")]
+    assert not [file for file in run.private.iterdir() if file.is_file()]
+
+
 def test_each_result_of_parallel_tools_names_its_call_and_a_failed_one_says_so(run: Worker) -> None:
     calls = {call["name"]: call for call in run.payloads("agent.tool_call")[:2]}
     results = {result["name"]: result for result in run.payloads("agent.tool_result")[:2]}

@@ -9,28 +9,21 @@ from typing import Any
 
 import pytest
 
-from tests.engines.conftest import WorkerMaker
-from tests.engines.worker import Worker, served
+from tests.engines.worker import ESCAPE, Worker, served
 from tests.support.model import Model
 from tests.support.processes import gone, is_alive
-from tests.support.waiting import PATIENCE, eventually
-
-#: A command that leaves a process in a session of its own, and goes on.
-ESCAPE = "setsid -f sh -c 'echo $$ > escaped.pid; exec sleep 300'; echo $$ > shell.pid; sleep 300"
-
-
-def escape(worker: Worker) -> list[int]:
-    """Wait until the command runs; return the pids of the tree."""
-    files = [worker.cwd / "escaped.pid", worker.cwd / "shell.pid"]
-    eventually(lambda: all(file.read_text().endswith("\n") for file in files), within=60, what="the command runs")
-    return [worker.cli, *(int(file.read_text()) for file in files)]
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.parametrize(
     ("script", "more", "expected"),
     [
         ("%error 400 bad request", {}, ("model_api_error", "API Error: 400 bad request")),
-        ("%repeat 9 %% %bash true %% %end", {"limits": {"max_turns": 2}}, ("max_turns", "number of turns (2)")),
+        (
+            "%repeat 9 %% %bash echo {{turn}} %% %end",
+            {"limits": {"max_turns": 2}},
+            ("max_turns", "of turns (2)"),
+        ),
         ("%say x", {"env": {"ANTHROPIC_API_KEY": ""}}, ("cli_not_signed_in", "Not logged in")),
         ("%say x", {"env": {"CLAUDE_CLI_PATH": "/nothing/here"}}, ("cli_missing", "not found")),
         ("%say x", {"cwd": "/does/not/exist"}, ("cwd_missing", "/does/not/exist")),
@@ -45,6 +38,8 @@ def test_a_failure_has_a_code_the_cause_and_a_hint(
     assert expected[1] in failure["message"]
     assert len(failure["hint"]) > 20
     assert all(result["is_error"] for result in worker.payloads("run.result"))
+    done = [result["output"] for result in worker.payloads("agent.tool_result")]
+    assert done == (["1", "2"] if failure["code"] == "max_turns" else [])
 
 
 def test_a_claude_code_that_dies_fails_the_run_and_leaves_an_estimate_of_what_it_spent(
@@ -63,7 +58,7 @@ def test_a_claude_code_that_dies_fails_the_run_and_leaves_an_estimate_of_what_it
 
 def test_a_cancel_ends_the_whole_tree_and_says_who_and_why(worker: Worker) -> None:
     worker.start(f"%bash {ESCAPE}")
-    pids = escape(worker)
+    pids = worker.escaped()
     worker.say("cancel", cancel={"by": "ada", "message": "enough"})
     assert worker.end() == {"type": "run.cancelled", "payload": {"message": "enough", "by": "ada"}}
     assert not any(is_alive(pid) for pid in pids)
@@ -89,27 +84,15 @@ def test_a_cancel_before_claude_code_is_up_ends_it_too(worker: Worker) -> None:
     assert not any(is_alive(line["pid"]) for line in worker.lines if line["line"] == "child")
 
 
-def test_an_interrupted_attempt_is_resumed_by_the_next(make_worker: WorkerMaker) -> None:
-    first, second = make_worker(), make_worker()
-    # On a machine so busy that Claude Code cannot save in time that the command was cut off, it calls it again.
-    first.start(f"%keep %% %bash [ -e begun ] && exit; touch begun; {ESCAPE} %% %say went on")
-    pids = escape(first)
-    first.say("interrupt", message="The runner was stopped")
-    assert first.end() == {"type": "session.interrupted", "payload": {"message": "The runner was stopped"}}
-    assert not any(is_alive(pid) for pid in pids)
-    second.start("Continue where you left off.", session_id=first.session, resume="interrupted", attempt=2)
-    assert second.completed() == "went on"
-
-
 @pytest.mark.parametrize("how", ["stdin", "SIGTERM"])
 def test_a_worker_whose_job_is_gone_ends_the_tree_and_itself(worker: Worker, how: str) -> None:
     worker.start(f"%bash {ESCAPE}")
-    pids = escape(worker)
+    pids = worker.escaped()
     if how == "stdin":
         worker.close()
     else:
         worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(60 * PATIENCE) == 0
     assert not any(is_alive(pid) for pid in pids)
 
 
@@ -124,5 +107,5 @@ def test_even_a_killed_worker_takes_claude_code_along(worker: Worker) -> None:
 def test_a_spare_that_is_no_longer_needed_just_ends(worker: Worker) -> None:
     worker.wait_line("ready")
     worker.close()
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(60 * PATIENCE) == 0
     assert worker.lines == [{"line": "ready"}]

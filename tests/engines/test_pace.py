@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from tests.engines.conftest import WorkerMaker
 from tests.engines.worker import Worker, served
 from tests.support.model import Model
 from tests.support.waiting import eventually
@@ -28,15 +27,3 @@ def test_nothing_is_asked_of_the_model_until_that_may_be(worker: Worker, model: 
         worker.say("go_on", id=asked[-1]["id"])
     assert worker.completed() == "all"
     assert worker.spent() == served(model, worker.session)
-
-
-def test_a_session_that_stops_there_goes_on_and_repeats_nothing(make_worker: WorkerMaker) -> None:
-    worker = make_worker()
-    worker.start("%keep\n%bash echo once >> done\n%say all", money={"allowed_micros": 1, "prices": []})
-    worker.wait_line("may_go_on")
-    worker.say("interrupt", message="Paused")
-    assert worker.end()["type"] == "session.interrupted"
-    again = make_worker()
-    again.start("Continue where you left off.", session_id=worker.session, resume="interrupted")
-    assert again.completed() == "all"
-    assert (worker.cwd / "done").read_text() == "once\n"

@@ -10,22 +10,20 @@ Sums = dict[str, dict[str, int]]
 def test_follow_ups_and_forks_go_on_with_the_session_and_count_only_their_own(
     make_worker: WorkerMaker, model: Model
 ) -> None:
-    first, other, second, fork = (make_worker() for _ in range(4))
-    first.start("%keep %% %bash echo a %% %say one %% %next %% %say two %% %next %% %say three")
+    first, fork, second = (make_worker() for _ in range(3))
+    first.start("%keep %% %bash echo a %% %say one %% %next %% %say two")
     assert first.completed() == "one"
     before = served(model, first.session)
     assert first.spent() == before
-    other.start("%say something else")
-    other.completed()
+    fork.start("go on", session_id=first.session, resume="followup", fork=True)
+    assert fork.completed() == "two"
+    assert fork.session != first.session
+    assert fork.spent() == served(model, fork.session)
     second.start("go on", session_id=first.session, resume="followup", attempt=2)
     assert second.completed() == "two"
     assert second.session == first.session
     assert _plus(before, second.spent()) == served(model, first.session)
     assert second.usage()[0]["source"].startswith("2/turn-1/")
-    fork.start("go on", session_id=first.session, resume="followup", fork=True)
-    assert fork.completed() == "three"
-    assert fork.session != first.session
-    assert fork.spent() == served(model, fork.session)
 
 
 def test_a_session_that_is_gone_is_a_failure_that_says_so(worker: Worker) -> None:

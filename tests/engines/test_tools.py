@@ -16,7 +16,6 @@ from corral.wire.agents import McpServer
 from corral.wire.runner import Assignment
 from corral.wire.runs import Engine, PermissionMode
 from tests.engines import mcp_server
-from tests.engines.conftest import WorkerMaker
 from tests.engines.worker import Worker
 from tests.mcp import probe
 from tests.support import bad_mcp
@@ -36,11 +35,10 @@ def calls(worker: Worker, count: int) -> list[JSON]:
     return eventually(lambda: worker.of("call") if len(worker.of("call")) == count else [], what=f"{count} calls")
 
 
-@pytest.mark.parametrize("mode", ["default", "plan", "dontAsk"])
-def test_the_tools_run_unasked_side_by_side_and_wait_as_long_as_it_takes(worker: Worker, mode: str) -> None:
+def test_the_tools_run_side_by_side_and_wait_as_long_as_it_takes(worker: Worker) -> None:
     turns = f"{tool('ask_human', question='Which?', options=['a'])} %% {tool('list_agents')} %% %say {{{{result}}}}"
     # Limits that a user may have set for other servers are not ours.
-    worker.start(turns, mode=mode, agent=AGENT, env={"MCP_TOOL_TIMEOUT": "1000", "MCP_TIMEOUT": "1000"})
+    worker.start(turns, mode="default", agent=AGENT, env={"MCP_TOOL_TIMEOUT": "1000", "MCP_TIMEOUT": "1000"})
     asked = calls(worker, 2)
     uses = {call["name"]: call["tool_use_id"] for call in worker.payloads("agent.tool_call")}
     assert [(call["name"], call["input"]) for call in asked] == [
@@ -58,42 +56,6 @@ def test_the_tools_run_unasked_side_by_side_and_wait_as_long_as_it_takes(worker:
     assert worker.payloads("permission.requested") == worker.of("drop") == []
 
 
-def test_a_cancel_ends_a_call_that_waits_and_an_interrupt_leaves_it_to_be_made_again(make_worker: WorkerMaker) -> None:
-    first, second, third = make_worker(), make_worker(), make_worker()
-    script = f"%keep %% {tool('delegate_task', to='bob', title='t', input='i', wait=True)} %% %say {{{{result}}}}"
-    for worker in (first, second):
-        worker.start(script, agent=AGENT)
-    calls(first, 1)
-    calls(second, 1)
-    first.say("cancel", cancel={"by": "ada", "message": "no"})
-    second.say("interrupt", message="bye")
-    assert first.end()["type"] == "run.cancelled"
-    assert [line["id"] for line in first.of("drop")] == [first.of("call")[0]["id"]]
-    assert second.end()["type"] == "session.interrupted"
-    third.start("Continue.", agent=AGENT, session_id=second.session, resume="interrupted", attempt=2)
-    (again,) = calls(third, 1)
-    assert (again["name"], again["input"]) == ("delegate_task", second.of("call")[0]["input"])
-    long = "bob says " + "x" * 150_000  # read where it was asked for, not in a file
-    third.say("answer", id=again["id"], text=long)
-    assert third.completed() == long
-
-
-def test_a_run_of_nobody_has_no_such_tools(worker: Worker) -> None:
-    worker.start("%say hello")
-    worker.completed()
-    assert not [name for name in worker.payloads("session.init")[0]["tools"] if name.startswith("mcp__")]
-    assert not [file for file in worker.private.iterdir() if file.is_file()]
-
-
-def test_a_turn_that_ended_names_what_it_was_told(worker: Worker) -> None:
-    worker.start("%keep %% %bash sleep 0.5 %% %say done", agent=AGENT)
-    worker.wait_event("agent.tool_call")
-    for number in (7, 0, 9):
-        worker.say("message", message={"text": f"number {number}", "input": number})
-    ending = worker.end()
-    assert (ending["type"], ending["payload"]["inputs"]) == ("run.completed", [7, 9])
-
-
 @pytest.fixture
 def http_server() -> Iterator[str]:
     server = mcp_server.serve_http()
@@ -102,7 +64,9 @@ def http_server() -> Iterator[str]:
     server.shutdown()
 
 
-def test_servers_get_their_secrets_and_nobody_else_sees_them(worker: Worker, http_server: str) -> None:
+def test_servers_get_their_secrets_unseen_and_those_that_cannot_be_used_are_done_without_and_named(
+    worker: Worker, http_server: str
+) -> None:
     turns = "%tool mcp__local__tell {} %% %tool mcp__far__tell {} %% %next %% %bash sleep 0.3 %% %say {{result}}"
     script = Path(mcp_server.__file__)
     stdio = {"name": "local", "transport": "stdio", "command": sys.executable, "args": [str(script), "one", "two"]}
@@ -110,6 +74,9 @@ def test_servers_get_their_secrets_and_nobody_else_sees_them(worker: Worker, htt
         {**stdio, "env": {"TOLD": SECRET}},
         {"name": "far", "transport": "http", "url": http_server, "headers": {"X-Told": SECRET}},
         {**stdio, "name": "corral"},  # the name is ours
+        {"name": "crash", **bad("stdio", "crash", "--at-start")},
+        {"name": "none", "transport": "stdio", "command": "no-such-command"},
+        {"name": "gone", "transport": "http", "url": "http://127.0.0.1:9/mcp"},
     ]
     worker.start(turns, agent=AGENT, mcp_servers=servers)
     worker.wait_event("agent.tool_result", count=2)
@@ -121,14 +88,21 @@ def test_servers_get_their_secrets_and_nobody_else_sees_them(worker: Worker, htt
     results = {result["name"]: result["output"] for result in worker.payloads("agent.tool_result")}
     assert results["mcp__local__tell"] == f"stdio {SECRET} one two"
     assert results["mcp__far__tell"] == f"http {SECRET}"
-    assert "mcp__corral__tell" not in worker.payloads("session.init")[0]["tools"]
+    init = worker.payloads("session.init")[0]
+    assert "mcp__corral__tell" not in init["tools"]
+    found = {one["name"]: one["status"] for one in init["mcp_servers"]}
+    usable = {"local": "connected", "far": "connected"}
+    assert found == {**usable, "crash": "failed", "none": "failed", "gone": "failed"}
+    told = [one["message"] for one in worker.payloads("agent.needs_attention")]
+    assert [message.split()[3] for message in told] == ["crash", "none", "gone"]
 
 
 @pytest.mark.parametrize("mode", list(PermissionMode))
-def test_what_is_decided_about_tools_holds_in_every_permission_mode(worker: Worker, mode: str) -> None:
+def test_our_tools_run_unasked_and_what_is_decided_about_others_holds_in_every_permission_mode(
+    worker: Worker, http_server: str, mode: str
+) -> None:
     def server(name: str, **rules: list[str]) -> JSON:
-        script = Path(mcp_server.__file__)
-        return {"name": name, "transport": "stdio", "command": sys.executable, "args": [str(script)], **rules}
+        return {"name": name, "transport": "http", "url": http_server, **rules}
 
     servers = [
         server("open", allow=["te*"]),
@@ -137,19 +111,21 @@ def test_what_is_decided_about_tools_holds_in_every_permission_mode(worker: Work
         server("hidden", deny=["tell"]),
     ]
     names = ("open", "asked", "asked", "closed", "hidden")
-    turns = " %% %next %% ".join(f"%tool mcp__{name}__tell {{}}" for name in names)
+    turns = " %% %next %% ".join([tool("list_agents"), *(f"%tool mcp__{name}__tell {{}}" for name in names)])
     worker.start(f"{turns} %% %next %% %say done", mode=mode, agent=AGENT, mcp_servers=servers)
+    worker.say("answer", id=calls(worker, 1)[0]["id"], text="only you")
     worker.answer(worker.wait_event("permission.requested"), "allow")
     worker.answer(worker.wait_event("permission.requested", count=2), "deny", reason="not today")
     worker.completed()
     asked = worker.payloads("permission.requested")
     assert [request["tool"] for request in asked] == ["mcp__asked__tell"] * 2
     uses = [call["tool_use_id"] for call in worker.payloads("agent.tool_call")]
-    assert [request["tool_use_id"] for request in asked] == uses[1:3]
+    assert [request["tool_use_id"] for request in asked] == uses[2:4]
     results = worker.payloads("agent.tool_result")
-    assert [result["is_error"] for result in results] == [False, False, True, True, True]
-    assert "not today" in results[2]["output"]
-    assert "Nobody may call" in results[3]["output"]
+    assert [result["is_error"] for result in results] == [False, False, False, True, True, True]
+    assert results[0]["output"] == "only you"
+    assert "not today" in results[3]["output"]
+    assert "Nobody may call" in results[4]["output"]
     offered = worker.payloads("session.init")[0]["tools"]
     assert "mcp__hidden__tell" not in offered
 
@@ -203,21 +179,6 @@ def test_servers_that_hang_crash_and_flood_are_answers_to_their_calls(worker: Wo
     assert all(result["is_error"] for result in results.values())
     for name in ("hang", "messages", "stderr", "far-hang"):
         assert "timed out after 1s" in results[f"mcp__{name}__go"]["output"]
-
-
-def test_servers_that_cannot_be_used_are_done_without_and_named(worker: Worker) -> None:
-    servers = [
-        {"name": "fine", **bad("stdio", "none")},
-        {"name": "crash", **bad("stdio", "crash", "--at-start")},
-        {"name": "none", "transport": "stdio", "command": "no-such-command"},
-        {"name": "gone", "transport": "http", "url": "http://127.0.0.1:9/mcp"},
-    ]
-    worker.start("%say done", agent=AGENT, mcp_servers=servers)
-    assert worker.completed() == "done"
-    found = {one["name"]: one["status"] for one in worker.payloads("session.init")[0]["mcp_servers"]}
-    assert found == {"fine": "connected", "crash": "failed", "none": "failed", "gone": "failed"}
-    told = [one["message"] for one in worker.payloads("agent.needs_attention")]
-    assert [message.split()[3] for message in told] == ["crash", "none", "gone"]
 
 
 def bad(transport: str, *args: str) -> JSON:

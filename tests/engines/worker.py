@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm
 from tests.support.http import JSON
 from tests.support.model import Model
-from tests.support.processes import base_env, die_with_parent, is_alive
+from tests.support.processes import base_env, is_alive
 from tests.support.runner import claude_env
 from tests.support.waiting import PATIENCE, eventually
 
+#: A command that leaves a process in a session of its own, and goes on.
+ESCAPE = "setsid -f sh -c 'echo $$ > escaped.pid; exec sleep 300'; echo $$ > shell.pid; sleep 300"
 CLASSES = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -30,17 +32,13 @@ class Worker:
         self.private = Path(tempfile.mkdtemp(dir=home))
         self.model = model
         self.lines: list[JSON] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "corral.runner.engines.claude"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(home / "worker.log").open("ab"),
-            env={**base_env(home), **claude_env(home, model.url)},
-            cwd="/",
-            start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl, no Python state
-        )
         self.log = home / "worker.log"
+        hears, says = os.pipe()
+        told, tells = os.pipe()
+        self.stdin, self._stdout = os.fdopen(says, "wb"), os.fdopen(told, "rb")
+        env = {**base_env(home), **claude_env(home, model.url)}
+        with os.fdopen(hears, "rb") as given, os.fdopen(tells, "wb") as out, self.log.open("ab") as log:
+            self.process = warm.origin().fork((), env, Path("/"), (given, out, log), module=warm.CLAUDE)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -66,14 +64,12 @@ class Worker:
         )
 
     def say(self, line: str, **fields: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"line": line, **fields}).encode() + b"\n")
-        self.process.stdin.flush()
+        self.stdin.write(json.dumps({"line": line, **fields}).encode() + b"\n")
+        self.stdin.flush()
 
     def close(self) -> None:
         """End its stdin, as a job that dies does."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.stdin.close()
 
     def answer(self, request: JSON, decision: str, **more: Any) -> None:
         self.say("approve", approve={"request_id": request["request_id"], "decision": decision, **more})
@@ -94,13 +90,19 @@ class Worker:
 
         return eventually(seen, within=within, what=f"{count} × {type}")
 
+    def escaped(self) -> list[int]:
+        """Wait until ESCAPE runs; return the pids of the tree."""
+        files = [self.cwd / "escaped.pid", self.cwd / "shell.pid"]
+        eventually(lambda: all(file.read_text().endswith("\n") for file in files), within=60, what="the command runs")
+        return [self.cli, *(int(file.read_text()) for file in files)]
+
     def end(self, within: float = 60) -> JSON:
         """Wait for its exit and return the last event, which must be the only one that ends an attempt."""
         try:
             self.process.wait(within * PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it did not end within {within:g} s: {self.told()}") from None
-        self._reader.join(5)
+        self._reader.join(5 * PATIENCE)
         endings = [e for e in self.events() if e["type"] in ENDINGS]
         assert len(endings) == 1, self.told()
         assert self.lines[-1] == {"line": "event", **endings[0]}, self.told()
@@ -154,10 +156,12 @@ class Worker:
             if is_alive(pid):
                 os.kill(pid, 9)
         self.process.wait()
+        self._reader.join(5 * PATIENCE)
+        self.stdin.close()
+        self._stdout.close()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._stdout:
             self.lines.append(json.loads(line))
 
 

@@ -14,7 +14,7 @@ from corral.mcp.client import once
 from corral.mcp.link import Unreachable
 from corral.mcp.pool import User
 from corral.wire.agents import McpServer
-from tests.mcp.probe import Probe, start
+from tests.mcp.probe import BAD, Probe, start
 from tests.support import mcp_server
 from tests.support.processes import free_port
 from tests.support.waiting import PATIENCE, eventually
@@ -23,7 +23,9 @@ SECRET = "sk-the-value-itself"
 connect = functools.partial(once, user=User(1, "ada", "run"))
 
 
-async def test_tools_are_listed_and_called(server: McpServer, probe: Probe) -> None:
+async def test_tools_are_listed_and_called_and_one_that_hangs_is_given_up_or_left(
+    server: McpServer, probe: Probe
+) -> None:
     async with connect(server) as session:
         specs = {spec.name: spec for spec in session.specs}
         assert set(specs) >= {"echo", "env", "fail", "hang", "crash", "picture"}
@@ -39,23 +41,14 @@ async def test_tools_are_listed_and_called(server: McpServer, probe: Probe) -> N
         for wrong in (await session.call("echo", {"words": "?"}), await session.call("nonsense", {})):
             assert wrong.is_error
         assert (await session.call("picture", {})).text == "[image: image/png, 100 bytes]"
-        assert len(probe.pids()) == 1
-
-
-async def test_a_tool_that_hangs_is_given_up_and_the_next_call_works(server: McpServer) -> None:
-    async with connect(server) as session:
         hung = await session.call("hang", {}, 0.5)
         assert hung.is_error
         assert "no answer in 0.5 seconds" in hung.text
-        assert (await session.call("echo", {"text": "still there"})).text == "still there"
-
-
-async def test_a_call_that_its_caller_gives_up_leaves_the_server_usable(server: McpServer) -> None:
-    async with connect(server) as session:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await session.call("hang", {})
         assert (await session.call("echo", {"text": "still there"})).text == "still there"
+        assert len(probe.pids()) == 1
 
 
 async def test_a_child_sees_nothing_of_the_servers_environment_but_what_it_needs(
@@ -64,8 +57,8 @@ async def test_a_child_sees_nothing_of_the_servers_environment_but_what_it_needs
     monkeypatch.setenv("CORRAL_SECRET_KEY", "never")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "never")
     monkeypatch.setenv("LC_TIME", "de_DE.UTF-8")
-    async with connect(probe.stdio(TOKEN=SECRET)) as session:
-        env = (await session.call("env", {})).text
+    async with connect(probe.stdio("env", script=BAD, TOKEN=SECRET)) as session:
+        env = (await session.call("go", {})).text
     names = {line.partition("=")[0] for line in env.splitlines()}
     assert names >= {"PATH", "HOME", "TOKEN", "LC_TIME", mcp_server.PIDS}
     assert f"TOKEN={SECRET}" in env
@@ -74,12 +67,12 @@ async def test_a_child_sees_nothing_of_the_servers_environment_but_what_it_needs
 
 
 async def test_a_server_that_crashes_is_started_again_by_the_next_call(probe: Probe) -> None:
-    async with connect(probe.stdio()) as session:
-        crashed = await session.call("crash", {})
+    async with connect(probe.stdio("crash", script=BAD)) as session:
+        crashed = await session.call("go", {})
         assert crashed.is_error
-        assert "ended during the call of crash" in crashed.text
+        assert "ended during the call of go" in crashed.text
         assert "something broke" in crashed.text
-        assert (await session.call("echo", {"text": "again"})).text == "again"
+        assert not (await session.call("tell", {})).is_error
         assert len(probe.pids()) == 2
         assert len(probe.living()) == 1
     assert probe.living() == []
@@ -87,9 +80,9 @@ async def test_a_server_that_crashes_is_started_again_by_the_next_call(probe: Pr
 
 async def test_a_server_that_froze_is_killed_and_started_again(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corral.mcp.link._SIGN_OF_LIFE", 0.3)
-    async with connect(probe.stdio()) as session:
-        assert "no answer" in (await session.call("freeze", {}, 0.5)).text
-        assert (await session.call("echo", {"text": "again"})).text == "again"
+    async with connect(probe.stdio("freeze", script=BAD)) as session:
+        assert "no answer" in (await session.call("go", {}, 0.5)).text
+        assert not (await session.call("tell", {})).is_error
         assert len(probe.pids()) == 2
         assert len(probe.living()) == 1
     assert probe.living() == []
@@ -130,10 +123,10 @@ async def test_a_server_that_cannot_start_says_why_but_no_secret(probe: Probe) -
 
 async def test_a_server_that_always_ends_is_left_alone_at_last(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corral.mcp.client._MOST_STARTS", 2)
-    async with connect(probe.stdio()) as session:
+    async with connect(probe.stdio("crash", script=BAD)) as session:
         for _ in range(2):
-            assert "ended during" in (await session.call("crash", {})).text
-        given_up = await session.call("echo", {"text": "?"})
+            assert "ended during" in (await session.call("go", {})).text
+        given_up = await session.call("tell", {})
         assert given_up.is_error
         assert "started 2 times" in given_up.text
     assert len(probe.pids()) == 2

@@ -21,8 +21,8 @@ CONFORMS: Any = CHECKS.get_by_names(
     ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
 )
 #: The fuzzing is divided so that workers share it.
-PARTS = 4
-EXAMPLES = 6
+PARTS = 2
+EXAMPLES = 4
 
 
 @pytest.fixture(scope="module")

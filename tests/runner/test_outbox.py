@@ -19,6 +19,7 @@ from corral.runner.outbox import Outbox
 from corral.wire.events import Drafts, EventBatch, EventsStored, EventType, Usage
 from corral.wire.runner import Held
 from tests.runner.conftest import until
+from tests.support.waiting import PATIENCE
 
 #: What happens to a POST: stored and answered; lost on the way; stored, but its answer lost; the server loses power.
 MISFORTUNES = st.lists(st.sampled_from(["ok", "ok", "lost", "unanswered", "power cut", "refused"]), max_size=25)
@@ -71,7 +72,7 @@ def test_whatever_befalls_the_posts_everything_is_stored_once_and_in_order(
                 if number % 3 == 0:
                     await asyncio.sleep(0)
             sender.event(EventType.RUN_COMPLETED, b'{"text":"end"}')
-            await asyncio.wait_for(sender.delivered.wait(), 20)
+            await asyncio.wait_for(sender.delivered.wait(), 20 * PATIENCE)
             assert server.stored == [*map(str, range(count)), "end"]
             assert server.usage == set(map(str, range(count)))
             assert spool.is_closed(made.path)
@@ -98,7 +99,7 @@ def test_a_restart_sends_what_is_missing_wherever_the_server_is(count: int, misf
             sender = Outbox(again, cast("Client", server))
             sender._backoff.first = sender._backoff.most = 0.0
             sender.start()
-            await asyncio.wait_for(sender.delivered.wait(), 20)
+            await asyncio.wait_for(sender.delivered.wait(), 20 * PATIENCE)
             assert server.stored == [*map(str, range(count)), "end"]
 
     asyncio.run(story())
@@ -162,7 +163,7 @@ def test_the_server_knows_of_each_message_by_its_draft_or_by_its_turn_and_never_
             assert {line.source: line for line in server.told.lines} == open_
             sender.spool.settle()
             sender.event(EventType.RUN_COMPLETED, b'{"text":"end"}')
-            await asyncio.wait_for(sender.delivered.wait(), 20)
+            await asyncio.wait_for(sender.delivered.wait(), 20 * PATIENCE)
             assert server.usage == {f"{one}/turn" for one in range(turn)} | set(open_)
 
     asyncio.run(story())
@@ -181,7 +182,7 @@ async def test_a_server_that_takes_no_drafts_gets_everything_else(folder: Path) 
     sender.event(EventType.AGENT_MESSAGE, b'{"text":"said"}')
     sender.start()
     sender.event(EventType.RUN_COMPLETED, b'{"text":"end"}')
-    await asyncio.wait_for(sender.delivered.wait(), 20)
+    await asyncio.wait_for(sender.delivered.wait(), 20 * PATIENCE)
     assert server.stored == ["said", "end"]
 
 

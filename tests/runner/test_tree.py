@@ -13,6 +13,7 @@ import pytest
 
 from corral.runner import tree
 from tests.support.processes import is_alive
+from tests.support.waiting import PATIENCE
 
 
 async def start(script: str, **env: str) -> tuple[asyncio.subprocess.Process, list[int]]:
@@ -59,7 +60,7 @@ async def test_the_stopped_hear_that_they_shall_end() -> None:
     root = tree.identify(process.pid)
     assert root is not None
     await tree.end([root], grace=10.0)
-    assert await asyncio.wait_for(process.wait(), 5) == -signal.SIGTERM
+    assert await asyncio.wait_for(process.wait(), 5 * PATIENCE) == -signal.SIGTERM
 
 
 async def test_a_pid_that_was_given_to_another_process_is_left_alone() -> None:

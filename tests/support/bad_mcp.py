@@ -11,6 +11,7 @@ import gzip
 import itertools
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ ENDLESS: dict[str, Callable[[], Iterator[str]]] = {
     "messages": lambda: itertools.repeat(f"{NOISE}\n" * 100),
     "garbage": lambda: itertools.repeat("?\n" * 10_000),
 }
-KINDS = ("hang", "crash", "result", "stderr", *ENDLESS)
+KINDS = ("hang", "crash", "freeze", "result", "stderr", *ENDLESS)
 _HUGE = 20_000_000
 
 Message = dict[str, Any]
@@ -75,7 +76,8 @@ class Tools:
                 self.names.append(f"grown{len(self.names) - 2}")
                 return "done"
             case "go":
-                return "z" * _HUGE
+                told = "\n".join(f"{name}={value}" for name, value in sorted(os.environ.items()))
+                return told if sys.argv[1] == "env" else "z" * _HUGE
             case _:
                 return f"listed {self.lists} times by {os.getpid()}"
 
@@ -95,6 +97,8 @@ def fail(kind: str, write: Callable[[str], None]) -> None:
         case "crash":
             os.write(2, b"something broke\n")
             os._exit(3)
+        case "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
         case "stderr":
             flood(itertools.repeat("y" * 65_536), lambda text: os.write(2, text.encode()))
         case _ if kind in ENDLESS:
@@ -103,7 +107,7 @@ def fail(kind: str, write: Callable[[str], None]) -> None:
 
 def flood(pieces: Iterator[str], write: Callable[[str], object]) -> None:
     """Write without an end; with `--brief` so long that it is noticed, and then no more."""
-    end = time.monotonic() + (1.5 if "--brief" in sys.argv else 1e9)
+    end = time.monotonic() + (0.3 if "--brief" in sys.argv else 1e9)
     for piece in pieces:
         write(piece)
         if time.monotonic() > end:

@@ -78,9 +78,16 @@ class Runner:
         self.process.stop()
 
 
+#: Of Claude Code's JavaScript engine: a process that lives for a second never earns what its threads spend on
+#: optimizing it and on collecting garbage meanwhile, which is a sixth of what it costs.
+SHORT_LIVED = {"BUN_JSC_useDFGJIT": "0", "BUN_JSC_useConcurrentGC": "0", "BUN_JSC_numberOfGCMarkers": "1"}
+
+
 def claude_env(home: Path, model_url: str) -> dict[str, str]:
     """What keeps a real Claude Code away from the internet and from this user's own sign-in."""
     return {
+        **SHORT_LIVED,
+        "CORRAL_PASS_ENV": ",".join(SHORT_LIVED),
         "CLAUDE_CONFIG_DIR": str(home / "claude"),
         "ANTHROPIC_BASE_URL": model_url,
         "ANTHROPIC_API_KEY": "sk-ant-dummy",

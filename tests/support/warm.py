@@ -1,4 +1,4 @@
-"""`corral` processes that begin with their modules imported: forked from one process a worker that has imported them.
+"""Processes of ours that begin with their modules imported: forked from one process a worker that has imported them.
 
 Imports and migrations are most of what commands and starts of servers cost, and the same each time. What is forked
 has a session, environment, folder and standard streams of its own, and ends as any process does.
@@ -33,8 +33,10 @@ REPOSITORY = Path(__file__).parents[2]
 _INTERPRETERS = re.compile(r"PYTHON\w*|LANG|LC_\w+|TZ|COVERAGE_\w+")
 #: What nothing reads while it is imported.
 _HARMLESS = re.compile(
-    r"CORRAL_\w+|HOME|PATH|ANTHROPIC_\w+|OPENAI_\w+|OPENROUTER_\w+|CLAUDE_\w+|IS_SANDBOX|ALLOWED_DIRS|RUNNER_NAME|TERM"
+    r"(CORRAL|ANTHROPIC|OPENAI|OPENROUTER|CLAUDE|BUN)_\w+|HOME|PATH|TERM|IS_SANDBOX|ALLOWED_DIRS|RUNNER_NAME"
 )
+#: What may be begun: the command, and what drives Claude Code.
+CORRAL, CLAUDE = "corral.cli.app", "corral.runner.engines.claude"
 
 
 class Ended(NamedTuple):
@@ -75,6 +77,9 @@ class Forked:
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
 
 class Origin:
     """The process that has imported everything. It ends with the one that made it, and all it forked with it."""
@@ -95,11 +100,17 @@ class Origin:
             )
 
     def fork(
-        self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, streams: tuple[IO[bytes], ...]
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        streams: tuple[IO[bytes], ...],
+        *,
+        module: str = CORRAL,
     ) -> Forked:
-        """Start a command with these three streams."""
+        """Start a module's `main` with these three streams."""
         told, tell = os.pipe()
-        asked = json.dumps([list(arguments), dict(env), str(cwd)]).encode()
+        asked = json.dumps([[module, *arguments], dict(env), str(cwd)]).encode()
         with self._asking:
             fds = [*(stream.fileno() for stream in streams), tell]
             socket.send_fds(self._control, [len(asked).to_bytes(4, "big")], fds)
@@ -180,7 +191,7 @@ def cheapen_passwords() -> None:
 
 
 def _serve(control: socket.socket, template: Path) -> list[str]:
-    """Fork for as long as somebody may ask. Returns in the forked process alone: with its arguments."""
+    """Fork for as long as somebody may ask. Returns in the forked process alone: with its module and arguments."""
     control.set_inheritable(False)
     woken, wake = socket.socketpair()
     wake.setblocking(False)
@@ -202,7 +213,7 @@ def _serve(control: socket.socket, template: Path) -> list[str]:
             shutil.rmtree(template, ignore_errors=True)
             os._exit(0)
         arguments, env, cwd = json.loads(_exactly(control, int.from_bytes(head, "big")))
-        _load_sdks(arguments, env)
+        _load_sdks(arguments[1:], env)
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -211,7 +222,7 @@ def _serve(control: socket.socket, template: Path) -> list[str]:
             for fd in (fds[3], *living.values()):
                 os.close(fd)
             _become(env, cwd, fds[:3])
-            _give_tables(arguments, env, template)
+            _give_tables(arguments[1:], env, template)
             return [str(one) for one in arguments]
         living[pid] = fds[3]
         for fd in fds[:3]:
@@ -288,7 +299,7 @@ def _import() -> Path:
     from corral.platform import database
     from corral.platform.settings import Settings
 
-    for name in ("corral.cli.offline", "corral.cli.demo", "corral.web.app", "corral.runner.main"):
+    for name in ("corral.cli.offline", "corral.cli.demo", "corral.web.app", "corral.runner.main", CLAUDE):
         importlib.import_module(name)
     build()
     cheapen_passwords()
@@ -310,7 +321,6 @@ def _import() -> Path:
 
 if __name__ == "__main__":
     _template = _import()
-    sys.argv = ["corral", *_serve(socket.socket(fileno=int(sys.argv[1])), _template)]
-    from corral.cli.app import main
-
-    main()
+    _module, *_arguments = _serve(socket.socket(fileno=int(sys.argv[1])), _template)
+    sys.argv = ["corral", *_arguments]
+    importlib.import_module(_module).main()

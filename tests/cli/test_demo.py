@@ -20,7 +20,7 @@ def test_a_newcomer_without_a_key_sees_a_run_that_writes_a_file(
     work.mkdir()
     demo = Process(
         "demo",
-        [sys.executable, "-m", "corral", "demo", "--port", "0"],
+        [str(Path(sys.executable).with_name("corral")), "demo", "--port", "0"],  # as people start it, from nothing
         env={**base_env(folder), "ANTHROPIC_API_KEY": "sk-ant-the-persons-own", "IS_SANDBOX": "1"},
         log=folder / "demo.log",
         cwd=work,

@@ -220,7 +220,7 @@ def test_the_units_start_what_they_say_and_stop_in_time(folder: Path, migrated_p
         assert words[0] == "/opt/corral/bin/corral"
         return Process(
             words[1],
-            [sys.executable, "-m", "corral", *words[1:]],
+            [str(Path(sys.executable).with_name("corral")), *words[1:]],
             env={**base_env(folder), **told, "CORRAL_PORT": str(port)},
             log=folder / f"{words[1]}.log",
             cwd=folder,

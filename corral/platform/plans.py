@@ -161,11 +161,10 @@ def first(org_ids: Sequence[int], feature: str) -> Unit[int]:
     if _plans.lack_any(feature):
         numbers = ",".join(str(int(org_id)) for org_id in org_ids)
         rows = yield sql(f"SELECT id, plan FROM orgs WHERE id IN ({numbers})")  # noqa: S608 - integers
-        having = {row["id"] for row in rows if _plans.of(row["plan"]).has(feature)}
-        found = next((org_id for org_id in org_ids if org_id in having), None)
-        if found is not None:
-            return found
-        yield from demand(org_ids[0], feature)
+        theirs = {row["id"]: row["plan"] for row in rows}
+        found = next((org_id for org_id in org_ids if _plans.of(theirs[org_id]).has(feature)), org_ids[0])
+        require(theirs[found], feature)
+        return found
     return org_ids[0]
 
 

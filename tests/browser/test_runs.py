@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.console import Console
 from tests.browser.logs import Scripted
 from tests.support.http import Api
+from tests.support.model import ASK_WHICH_COLOUR
 from tests.support.runner import Runner
 
 
@@ -84,15 +85,11 @@ def test_what_is_wrong_with_the_form_stands_beside_the_field(console: Console, s
 def test_an_approval_is_given_a_denial_carries_its_reason_to_the_agent_and_a_question_is_answered_with_an_option(
     console: Console, shared_runner: Runner
 ) -> None:
-    question = (
-        '{"questions": [{"question": "Which colour?", "header": "Colour", "multiSelect": false, "options": '
-        '[{"label": "Blue", "description": "like the sea"}, {"label": "Green", "description": "like grass"}]}]}'
-    )
     page = launch(
         console,
         shared_runner,
         "Make two files, and ask me.\n%bash touch made-by-approval.txt\n%say It is there.\n%bash touch never-made.txt\n"
-        f"%say I was told: {{{{result}}}}\n%tool AskUserQuestion {question}\n%say You said: {{{{result}}}}",
+        f"%say I was told: {{{{result}}}}\n{ASK_WHICH_COLOUR}\n%say You said: {{{{result}}}}",
     )
     card = page.locator(".ask")
     expect(card).to_contain_text("touch made-by-approval.txt")
@@ -116,9 +113,9 @@ def test_an_approval_is_given_a_denial_carries_its_reason_to_the_agent_and_a_que
     expect(card).to_contain_text("Which colour?")
     page.get_by_role("button", name="Answer a").click()
     expect(page.get_by_role("alert")).to_contain_text("Answer each question")
-    page.get_by_label("Green").check()
+    page.get_by_label("Red").check()
     page.get_by_role("button", name="Answer a").click()
-    expect(told(page, "You said")).to_contain_text("Green")
+    expect(told(page, "You said")).to_contain_text("Red")
     expect(card).to_have_count(0)
 
 

@@ -3,18 +3,8 @@
 import json
 
 from tests.engines.worker import Worker
+from tests.support.model import ASK_WHICH_COLOUR
 from tests.support.waiting import eventually, never
-
-QUESTION = {
-    "questions": [
-        {
-            "question": "Which colour?",
-            "header": "Colour",
-            "multiSelect": False,
-            "options": [{"label": "Red", "description": "warm"}, {"label": "Blue", "description": "cold"}],
-        }
-    ]
-}
 
 
 def write(name: str) -> str:
@@ -24,7 +14,7 @@ def write(name: str) -> str:
 def test_an_allowed_tool_runs_a_denied_one_says_why_a_question_is_answered_and_a_cancel_withdraws_the_next(
     worker: Worker,
 ) -> None:
-    turns = [write("yes"), write("no"), f"%tool AskUserQuestion {json.dumps(QUESTION)}", "%bash touch file", "%say x"]
+    turns = [write("yes"), write("no"), ASK_WHICH_COLOUR, "%bash touch file", "%say x"]
     worker.start(" %% %next %% ".join(turns), mode="default")
     asked = worker.wait_event("permission.requested")
     call = worker.payloads("agent.tool_call")[0]

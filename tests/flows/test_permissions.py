@@ -7,6 +7,7 @@ import uuid
 
 from tests.flows.conftest import FleetMaker
 from tests.flows.fleet import Fleet
+from tests.support.model import ASK_WHICH_COLOUR
 from tests.support.waiting import never
 
 
@@ -14,24 +15,11 @@ def fresh() -> str:
     return f"f-{uuid.uuid4().hex[:8]}"
 
 
-QUESTION = {
-    "questions": [
-        {
-            "question": "Which colour?",
-            "header": "Colour",
-            "multiSelect": False,
-            "options": [{"label": "Red", "description": "warm"}, {"label": "Blue", "description": "cold"}],
-        }
-    ]
-}
-
-
 def test_default_mode_asks_for_each_tool_and_does_what_each_answer_says(fleet: Fleet) -> None:
     """Two tools at once, of which one is allowed and one is not, and then a question of the agent's own."""
     yes, no = fresh(), fresh()
-    ask = f"%tool AskUserQuestion {json.dumps(QUESTION)}"
     run = fleet.launch(
-        f"%bash touch {yes}\n%bash touch {no}\n%next\n{ask}\n%say You said: {{{{result}}}}", mode="default"
+        f"%bash touch {yes}\n%bash touch {no}\n%next\n{ASK_WHICH_COLOUR}\n%say You said: {{{{result}}}}", mode="default"
     )
     answered = {}
     for _ in range(2):
@@ -102,8 +90,9 @@ def test_plan_mode_runs_nothing_before_a_plan_is_allowed_and_says_why_one_was_no
 
 def test_without_permissions_a_question_of_the_agent_is_still_asked_and_answered(fleet: Fleet) -> None:
     name = fresh()
-    ask = f"%tool AskUserQuestion {json.dumps(QUESTION)}"
-    run = fleet.launch(f"%bash touch {name}\n%next\n{ask}\n%say You said: {{{{result}}}}", mode="bypassPermissions")
+    run = fleet.launch(
+        f"%bash touch {name}\n%next\n{ASK_WHICH_COLOUR}\n%say You said: {{{{result}}}}", mode="bypassPermissions"
+    )
     asked = fleet.asked(run)
     assert asked["kind"] == "question"
     assert (fleet.runner.work / name).exists()

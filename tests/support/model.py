@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,20 @@ from typing import Any
 import httpx
 
 from tests.support.processes import Process, base_env
+
+#: A turn in which the agent asks a person something of its own.
+ASK_WHICH_COLOUR = "%tool AskUserQuestion " + json.dumps(
+    {
+        "questions": [
+            {
+                "question": "Which colour?",
+                "header": "Colour",
+                "multiSelect": False,
+                "options": [{"label": "Red", "description": "warm"}, {"label": "Blue", "description": "cold"}],
+            }
+        ]
+    }
+)
 
 
 class Model:

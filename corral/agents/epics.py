@@ -54,7 +54,7 @@ async def get(org_id: int, epic_id: str, *, field: str | None = None) -> Epic:
         return _epic(rows[0])
     if field is not None:
         raise BadRequest(f"{field}: there is no epic {epic_id} here", field=field)
-    raise NotFound(f"There is no epic {epic_id} here")
+    raise _unknown(epic_id)
 
 
 async def create(org_id: int, epic_id: str, title: str, description: str = "") -> Epic:
@@ -75,19 +75,25 @@ async def create(org_id: int, epic_id: str, title: str, description: str = "") -
 
 async def update(org_id: int, epic_id: str, *, title: str | None = None, description: str | None = None) -> Epic:
     """Rename or describe an epic."""
-    before = await get(org_id, epic_id)
     given = {name: value for name, value in (("title", title), ("description", description)) if value is not None}
-    changed = audit.changes(msgspec.structs.asdict(before), given, untold=("description",))
 
     def unit() -> Unit[None]:
+        rows = yield sql(
+            "UPDATE epics SET title = title WHERE org_id = $1 AND id = $2 RETURNING title, description", org_id, epic_id
+        )
+        if not rows:
+            raise _unknown(epic_id)
         yield sql(
-            "UPDATE epics SET title = coalesce($3, title), description = coalesce($4, description), "
-            "updated_at = now_ms() WHERE org_id = $1 AND id = $2",
-            org_id, epic_id, title, description,
-        )  # fmt: skip
-        if changed:
-            yield from audit.note(org_id, "epic.changed", "epic", epic_id, title=before.title, **changed)
+            "UPDATE epics SET title = coalesce($2, title), description = coalesce($3, description), "
+            "updated_at = now_ms() WHERE id = $1",
+            epic_id,
+            title,
+            description,
+        )
+        if changed := audit.changes(rows[0], given, untold=("description",)):
+            yield from audit.note(org_id, "epic.changed", "epic", epic_id, title=rows[0]["title"], **changed)
 
+    await get(org_id, epic_id)
     await database.commit(unit())
     return await get(org_id, epic_id)
 
@@ -103,6 +109,10 @@ async def remove(org_id: int, epic_id: str) -> None:
         yield sql("UPDATE tasks SET epic_id = NULL WHERE org_id = $1 AND epic_id = $2", org_id, epic_id)
 
     await database.commit(unit())
+
+
+def _unknown(epic_id: str) -> NotFound:
+    return NotFound(f"There is no epic {epic_id} here")
 
 
 def _epic(row: Row) -> Epic:

@@ -160,7 +160,7 @@ async def get(org_id: int, budget_id: str, *, field: str | None = None) -> Budge
         return from_row(rows[0])
     if field is not None:
         raise BadRequest(f"{field}: there is no budget {budget_id} here", field=field)
-    raise NotFound(f"There is no budget {budget_id} here")
+    raise _unknown(budget_id)
 
 
 async def create(org_id: int, budget_id: str, by: str, fields: Mapping[str, Any]) -> Budget:
@@ -189,18 +189,21 @@ async def create(org_id: int, budget_id: str, by: str, fields: Mapping[str, Any]
 async def update(org_id: int, budget_id: str, fields: Mapping[str, Any]) -> Budget:
     """Change some fields: name, limit_micros, period, tz, hard."""
     _check(fields)
-    sets = "".join(f", {column} = ${n}" for n, column in enumerate(fields, 3))
+    sets = "".join(f", {column} = ${n}" for n, column in enumerate(fields, 2))
 
     def unit() -> Unit[None]:
-        rows = yield sql(f"SELECT {_COLUMNS} FROM budgets WHERE org_id = $1 AND id = $2", org_id, budget_id)  # noqa: S608
+        rows = yield sql(
+            f"UPDATE budgets SET hard = hard WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608
+            org_id,
+            budget_id,
+        )
+        if not rows:
+            raise _unknown(budget_id)
+        before = _dollars(msgspec.structs.asdict(from_row(rows[0])))
         try:
-            yield sql(
-                f"UPDATE budgets SET updated_at = now_ms(){sets} WHERE org_id = $1 AND id = $2",  # noqa: S608
-                org_id, budget_id, *fields.values(),
-            )  # fmt: skip
+            yield sql(f"UPDATE budgets SET updated_at = now_ms(){sets} WHERE id = $1", budget_id, *fields.values())  # noqa: S608
         except Duplicate as error:
             raise _taken(fields["period"]) from error
-        before = _dollars(msgspec.structs.asdict(from_row(rows[0])))
         if changed := audit.changes(before, _dollars(fields)):
             yield from audit.note(org_id, "budget.changed", "budget", budget_id, name=before["name"], **changed)
 
@@ -241,6 +244,10 @@ def _dollars(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _check(fields: Mapping[str, Any]) -> None:
     if "tz" in fields:
         periods.zone(fields["tz"])
+
+
+def _unknown(budget_id: str) -> NotFound:
+    return NotFound(f"There is no budget {budget_id} here")
 
 
 def _taken(period: str) -> Conflict:

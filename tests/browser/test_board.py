@@ -66,7 +66,7 @@ def test_a_task_is_made_by_the_form_and_started_by_the_keyboard(console: Console
     expect(page.locator("#live")).to_contain_text("Written.")
 
 
-def test_a_card_is_moved_by_hand_or_says_why_it_stays(console: Console, office: Office) -> None:
+def test_a_card_is_moved_by_hand_or_says_why_it_stays_until_the_next_move(console: Console, office: Office) -> None:
     agent = office.agent(named("mover"))
     task = office.task("Move me", agent)
     page = console.goto(f"/app/board?agent={agent}")
@@ -75,7 +75,11 @@ def test_a_card_is_moved_by_hand_or_says_why_it_stays(console: Console, office: 
     assert office.status(task) == "done"
     card.drag_to(column(page, "waiting"))
     expect(page.get_by_role("alert")).to_contain_text("a task waits by itself")
+    office.task("Another", agent)
+    expect(column(page, "pending")).to_contain_text("Another")  # the page has been read anew since
+    expect(page.get_by_role("alert")).to_contain_text("a task waits by itself")
     moved(card, column(page, "pending"))
+    expect(page.get_by_role("alert")).to_have_count(0)
     expect(page).to_have_url(re.compile(rf"agent={agent}$"))
 
 

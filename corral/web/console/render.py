@@ -123,7 +123,8 @@ def _environment() -> Environment:
     }
     environment.filters.update(filters)
     macros = environment.get_template("parts/macros.html").module
-    for name in ("ago", "until", "status", "cost_of", "copyable", "live", "sends", "glyph", "wrong", "invalid"):
+    of_words, of_forms = ("ago", "until", "status", "cost_of", "glyph"), ("sends", "refused", "wrong", "invalid")
+    for name in (*of_words, *of_forms, "copyable", "live"):
         environment.globals[name] = getattr(macros, name)
     return environment
 

@@ -155,6 +155,7 @@ def test_a_run_is_paused_continued_and_goes_on_after_its_end(console: Console, s
     page.get_by_role("textbox", name=re.compile("Go on with a message")).fill("And now?\n%say Onwards.")
     page.keyboard.press("Control+Enter")
     expect(told(page, "Onwards.")).to_be_visible()
+    expect(told(page, "completed")).to_be_visible()
     expect(status).to_have_text("Done")
     expect(banner).to_have_count(0)
     page.get_by_role("textbox", name=re.compile("Follow up")).fill(
@@ -162,6 +163,7 @@ def test_a_run_is_paused_continued_and_goes_on_after_its_end(console: Console, s
     )
     here = page.url
     page.get_by_role("button", name="Continue this run").click()
+    expect(page.locator("[data-composer] textarea")).to_have_value("")
     expect(told(page, "Again.")).to_be_visible()
     assert page.url == here
     expect(page.locator(".log summary", has_text="until test")).to_be_visible()

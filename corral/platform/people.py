@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.platform import audit, keys, orgs, plans, sign_in
 from corral.platform.access import Principal, Role, scopes_of
+from corral.platform.audited import Action
 from corral.platform.database import Row, Unit, commit, fetch, sql
 
 
@@ -141,7 +142,7 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[tuple[Person, list
     else:
         yield sql("DELETE FROM sign_ins WHERE user_id = $1", user_id)
     yield from _keep_old_columns(user_id)
-    action = "member.left" if user_id == by.user_id else "member.removed"
+    action: Action = "member.left" if user_id == by.user_id else "member.removed"
     yield from audit.note(org_id, action, "user", user_id, name=person.name, role=person.role.value)
     return person, [row["id"] for row in ended]
 

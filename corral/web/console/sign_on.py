@@ -122,7 +122,7 @@ async def _looked_at(call: Call, provider: Provider, began: Flow, said: Mapping[
 
 async def _connected(call: Call, provider: Provider, began: Flow, found: Identity) -> Answer:
     try:
-        caller = await authenticated(call.request)
+        caller = await authenticated(call.request, call.settings)
     except Unauthorized:
         caller = None
     if caller is None or caller.sign_in is None or caller.user_id != began.user_id:

@@ -11,6 +11,7 @@ from corral.agents import holds
 from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
 from corral.platform import audit, database, orgs, plans
+from corral.platform.audited import Action
 from corral.platform.database import Row, Unit, sql
 from corral.runs.hints import Hints, decide
 from corral.wire.agents import AgentSnapshot
@@ -21,7 +22,7 @@ PROVIDERS = ("anthropic", "openai", "openrouter")
 #: What the audit log tells of a new agent, what of a change it only names, and how it calls changes of `state`.
 _TOLD = ("name", "team", "manager_id", "provider", "cli_name", "model", "autostart")
 _UNTOLD = ("role", "instructions", "provider_config")
-_DONE = {ACTIVE: "agent.resumed", PAUSED: "agent.paused", ARCHIVED: "agent.archived"}
+_DONE: dict[object, Action] = {ACTIVE: "agent.resumed", PAUSED: "agent.paused", ARCHIVED: "agent.archived"}
 
 
 class Agent(msgspec.Struct, frozen=True):

@@ -116,7 +116,7 @@ def revoke(
     as_json: options.Json = False,
     data: options.Data = None,
 ) -> None:
-    """End a key at once."""
+    """End a key at once, and the open invitations that it made."""
     with connected(data) as client:
         answer = client.delete(f"/api/v1/keys/{segment(key_id(client, key))}")
     if as_json:

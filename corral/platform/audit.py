@@ -16,6 +16,7 @@ import msgspec
 from corral.base.errors import BadRequest
 from corral.base.ids import is_id, new_id
 from corral.platform import acting
+from corral.platform.audited import Action, Kind
 from corral.platform.database import Row, Unit, fetch, scan, sql
 from corral.platform.statements import Rows
 
@@ -66,7 +67,13 @@ _INSERT = insert()
 
 
 def values(
-    org_id: int, action: str, target_kind: str, target_id: str, detail: Mapping[str, Any], *, actor: str | None = None
+    org_id: int,
+    action: Action,
+    target_kind: Kind,
+    target_id: str,
+    detail: Mapping[str, Any],
+    *,
+    actor: str | None = None,
 ) -> tuple[Any, ...]:
     """Return the arguments of `insert`."""
     who = acting.now()
@@ -84,7 +91,7 @@ def values(
 
 
 def note(
-    org_id: int, action: str, target_kind: str, target_id: str, /, *, actor: str | None = None, **detail: Any
+    org_id: int, action: Action, target_kind: Kind, target_id: str, /, *, actor: str | None = None, **detail: Any
 ) -> Unit[None]:
     """Write down a change within its own unit. `actor` is who acts, where the call could not know it before.
 
@@ -93,7 +100,7 @@ def note(
     yield sql(_INSERT, *values(org_id, action, target_kind, target_id, detail, actor=actor))
 
 
-def note_everywhere(user_id: str, action: str, /, **detail: Any) -> Unit[None]:
+def note_everywhere(user_id: str, action: Action, /, **detail: Any) -> Unit[None]:
     """Write down what people change about their own account: in each org that they are in."""
     rows = yield sql("SELECT org_id FROM members WHERE user_id = $1 ORDER BY no", user_id)
     for row in rows:

@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and recognised on every request."""
+"""API keys: made, listed, changed, and recognised on every request."""
 
 from __future__ import annotations
 
@@ -130,13 +130,6 @@ async def change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Key:
     return key
 
 
-async def revoke(org_id: int, key_id: str) -> Key:
-    """End a key at once; a second time changes nothing."""
-    key = await commit(_revoke(org_id, key_id))
-    tell(key_id)
-    return key
-
-
 def on_change(listener: Listener) -> None:
     """Call `listener` when a key was changed or has ended; the composition root registers it."""
     if listener not in _listeners:
@@ -147,6 +140,21 @@ def drop(key_id: str) -> None:
     """Ask the database about a key when it calls again: it has changed, or ended."""
     for hashed in [hashed for hashed, (principal, _) in _known.items() if principal.key_id == key_id]:
         del _known[hashed]
+
+
+def end(org_id: int, key_id: str) -> Unit[Key]:
+    """Revoke a key within another unit, whose caller tells of it after the commit; a second time changes nothing."""
+    rows = yield sql(
+        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND id = $2 AND revoked_at IS NULL "  # noqa: S608
+        f"RETURNING {_COLUMNS}",
+        org_id,
+        key_id,
+    )
+    if rows:
+        yield from audit.note(org_id, "key.revoked", "key", key_id, name=rows[0]["name"])
+        return _key(rows[0])
+    rows = yield sql(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
+    return _found(rows, key_id)
 
 
 def is_live(key_id: str | None) -> Unit[bool]:
@@ -289,20 +297,6 @@ def _change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Unit[Key]:
     )
     if changed := audit.changes(asdict(before), fields):
         yield from audit.note(org_id, "key.changed", "key", key_id, name=before.name, **changed)
-    return _found(rows, key_id)
-
-
-def _revoke(org_id: int, key_id: str) -> Unit[Key]:
-    rows = yield sql(
-        "UPDATE api_keys SET revoked_at = now_ms() WHERE org_id = $1 AND id = $2 AND revoked_at IS NULL "  # noqa: S608
-        f"RETURNING {_COLUMNS}",
-        org_id,
-        key_id,
-    )
-    if rows:
-        yield from audit.note(org_id, "key.revoked", "key", key_id, name=rows[0]["name"])
-        return _key(rows[0])
-    rows = yield sql(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
     return _found(rows, key_id)
 
 

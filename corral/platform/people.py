@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.platform import audit, keys, orgs, plans, sign_in
 from corral.platform.access import Principal, Role, scopes_of
+from corral.platform.audited import Action
 from corral.platform.database import Row, Unit, commit, fetch, sql
 
 
@@ -91,8 +92,22 @@ def admit(org_id: int, user_id: str, role: Role) -> Unit[None]:
 def may_give(by: Principal, role: Role) -> Unit[None]:
     """Raise Forbidden unless the caller, as they are now, may make somebody this."""
     yield from _outranks(by, role)
+    if not (yield from keys.is_live(by.key_id)):
+        raise Forbidden("This key has been revoked, or has expired")
     if not scopes_of(role) <= by.scopes:
         raise Forbidden(f"This key cannot make anybody {role}: it lacks some of what that role may do")
+
+
+def withdraw(org_id: int, which: str, maker: str) -> Unit[None]:
+    """Revoke open invitations of the org; `which` says by whom, as SQL, where `$2` is the maker."""
+    revoked = yield sql(
+        f"UPDATE invitations SET revoked_at = now_ms() WHERE org_id = $1 AND {OPEN} AND {which} "  # noqa: S608 - ours
+        "RETURNING id, email",
+        org_id,
+        maker,
+    )
+    for row in revoked:
+        yield from audit.note(org_id, "invitation.revoked", "invitation", row["id"], email=row["email"])
 
 
 def _change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Unit[None]:
@@ -141,7 +156,7 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[tuple[Person, list
     else:
         yield sql("DELETE FROM sign_ins WHERE user_id = $1", user_id)
     yield from _keep_old_columns(user_id)
-    action = "member.left" if user_id == by.user_id else "member.removed"
+    action: Action = "member.left" if user_id == by.user_id else "member.removed"
     yield from audit.note(org_id, action, "user", user_id, name=person.name, role=person.role.value)
     return person, [row["id"] for row in ended]
 
@@ -174,16 +189,12 @@ def _keep_an_owner(org_id: int, user_id: str) -> Unit[None]:
 def _withdraw(org_id: int, user_id: str, role: Role | None) -> Unit[None]:
     """Revoke the open invitations that somebody made, as a person or by a key, and could not make any more."""
     still = [one.value for one in Role if role is not None and role.covers(Role.ADMIN) and role.covers(one)]
-    allowed = f"AND role NOT IN ({', '.join(repr(one) for one in still)}) " if still else ""
-    revoked = yield sql(
-        f"UPDATE invitations SET revoked_at = now_ms() WHERE org_id = $1 AND {OPEN} {allowed}"  # noqa: S608
-        "AND (invited_by = 'user:' || $2 OR invited_by IN "
-        "(SELECT 'key:' || k.id FROM api_keys k WHERE k.org_id = $1 AND k.user_id = $2)) RETURNING id, email",
-        org_id,
-        user_id,
+    allowed = f"role NOT IN ({', '.join(repr(one) for one in still)}) AND " if still else ""
+    theirs = (
+        "(invited_by = 'user:' || $2 OR invited_by IN "
+        "(SELECT 'key:' || k.id FROM api_keys k WHERE k.org_id = $1 AND k.user_id = $2))"
     )
-    for row in revoked:
-        yield from audit.note(org_id, "invitation.revoked", "invitation", row["id"], email=row["email"])
+    yield from withdraw(org_id, allowed + theirs, user_id)
 
 
 def _keep_old_columns(user_id: str) -> Unit[None]:

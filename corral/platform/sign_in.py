@@ -25,6 +25,8 @@ _TRUSTED = 1.0
 _MINUTE = 60_000
 _MOST_CACHED = 10_000
 _AGENT_LONGEST = 300
+#: Stands in a link's token before the moment, in ms, that its session ends at the latest.
+_UNTIL = "."
 _MOST_ADDRESSES = 1000
 
 #: How somebody has shown who they are.
@@ -60,10 +62,12 @@ class Link:
         return f"{settings.url}/app/sign-in#{self.token}"
 
 
-async def make_link(org_id: int, user_id: str, *, seconds: float = LINK_SECONDS) -> Link:
-    """Make a link for this person."""
-    token = new_token(32)
-    return Link(token, await commit(_make_link(org_id, user_id, digest(token), int(seconds * 1000))))
+async def make_link(org_id: int, user_id: str, *, seconds: float = LINK_SECONDS, by: Principal | None = None) -> Link:
+    """Make a link for this person. Neither it nor the session that it begins outlasts the key that makes it (`by`)."""
+    end = (await keys.get(org_id, by.key_id)).expires_at if by and by.key_id else None
+    # The token says when: nobody can change that, because only its hash leads to the row.
+    token = new_token(32) if end is None else f"{new_token(32)}{_UNTIL}{end}"
+    return Link(token, await commit(_make_link(org_id, user_id, digest(token), int(seconds * 1000), end)))
 
 
 async def make_link_for(email: str) -> Link:
@@ -77,17 +81,23 @@ async def make_link_for(email: str) -> Link:
 async def redeem(token: str, visit: Visit = Visit()) -> str:
     """Use a link's token up; return a session's, for the cookie. Raises Unauthorized if it is used, old or unknown."""
     session = new_token(32)
-    await commit(_redeem(digest(token), session, visit))
+    await commit(_redeem(token, session, visit))
     return session
 
 
-def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[int]:
-    """Start a session with this token; without an org it looks at the one that the person looked at last. Return it."""
+def begin(
+    user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None, end: int | None = None
+) -> Unit[int]:
+    """Start a session with this token; without an org it looks at the one that the person looked at last. Return it.
+
+    `end` is a moment in ms that it does not outlast.
+    """
     if org_id is None:
         org_id = (yield from orgs_of(user_id))[0]
     yield sql(
-        "INSERT INTO sign_ins (hash, id, org_id, user_id, means, address, agent, created_at, expires_at, last_used_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms(), now_ms() + $8, now_ms())",
+        "INSERT INTO sign_ins "  # noqa: S608 - our own words
+        "(hash, id, org_id, user_id, means, address, agent, created_at, expires_at, last_used_at) "
+        f"VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms(), {_end(8, 9)}, now_ms())",
         digest(session),
         new_id(),
         org_id,
@@ -96,6 +106,7 @@ def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int
         visit.address,
         visit.agent[:_AGENT_LONGEST],
         SESSION_SECONDS * 1000,
+        end,
     )
     yield from audit.note(org_id, "sign_in.begun", "user", user_id, actor=f"user:{user_id}", means=means)
     return org_id
@@ -202,14 +213,15 @@ def orgs_of(user_id: str) -> Unit[list[int]]:
     return [int(row["org_id"]) for row in rows]
 
 
-def _make_link(org_id: int, user_id: str, hashed: str, lives: int) -> Unit[int]:
+def _make_link(org_id: int, user_id: str, hashed: str, lives: int, end: int | None) -> Unit[int]:
     rows = yield sql(
-        "INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, now_ms() + $4) "
+        f"INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, {_end(4, 5)}) "  # noqa: S608 - ours
         "RETURNING expires_at",
         hashed,
         org_id,
         user_id,
         lives,
+        end,
     )
     yield from audit.note(org_id, "sign_in_link.created", "user", user_id)
     return int(rows[0]["expires_at"])
@@ -221,14 +233,22 @@ def _sign_out(org_id: int, session: str) -> Unit[None]:
         yield from audit.note(org_id, "sign_in.ended", "user", rows[0]["user_id"])
 
 
-def _redeem(link: str, session: str, visit: Visit) -> Unit[None]:
+def _redeem(token: str, session: str, visit: Visit) -> Unit[None]:
     rows = yield sql(
         "UPDATE sign_in_links SET used_at = now_ms() WHERE hash = $1 AND used_at IS NULL AND expires_at > now_ms() "
         "RETURNING org_id, user_id",
-        link,
+        digest(token),
     )
     if not rows:
         raise Unauthorized(
             "This sign-in link was used already or has expired; `corral sign-in` on its machine prints a new one"
         )
-    yield from begin(rows[0]["user_id"], session, "link", visit, org_id=rows[0]["org_id"])
+    _, _, end = token.partition(_UNTIL)
+    yield from begin(
+        rows[0]["user_id"], session, "link", visit, org_id=rows[0]["org_id"], end=int(end) if end else None
+    )
+
+
+def _end(lives: int, end: int) -> str:
+    """Return the moment after so many ms, or an earlier end if there is one, as SQL of these placeholders."""
+    return f"CASE WHEN ${end} < now_ms() + ${lives} THEN ${end} ELSE now_ms() + ${lives} END"

@@ -18,6 +18,7 @@ WINDOW_MS = 15 * 60 * 1000
 OF_ACCOUNT = 10
 #: Many people may share an address.
 FROM_ADDRESS = 50
+_FROM = "from your address"
 
 
 async def enter(account: str | None, address: str, *, known: Iterable[str] = ()) -> list[str]:
@@ -29,6 +30,12 @@ async def enter(account: str | None, address: str, *, known: Iterable[str] = ())
     if account is not None and address and network in {_network(one) for one in known}:
         account = f"{account} at {network}"
     return await commit(_enter(account, network))
+
+
+async def look(address: str) -> None:
+    """Raise RateLimited if no further try from there would be looked at. Counts nothing."""
+    if network := _network(address):
+        await commit(_look(_subject("address", network)))
 
 
 async def take_back(entered: Sequence[str]) -> None:
@@ -43,22 +50,30 @@ async def sweep() -> None:
 
 
 def _enter(account: str | None, network: str) -> Unit[list[str]]:
-    wanted = [(_subject("address", network), FROM_ADDRESS, "from your address")] if network else []
+    wanted = [(_subject("address", network), FROM_ADDRESS, _FROM)] if network else []
     if account is not None:
         wanted.append((_subject("account", account), OF_ACCOUNT, "for this account"))
     for subject, most, whose in sorted(wanted):  # in one order, so that no two wait for each other
         counted = yield sql(_COUNT, subject, WINDOW_MS, most)
         if not counted:
-            rows = yield sql(
-                "SELECT started_at + $2 - now_ms() AS ms FROM sign_in_attempts WHERE subject = $1", subject, WINDOW_MS
-            )
-            seconds = max(1, -(-(rows[0]["ms"] if rows else 0) // 1000))
-            raise RateLimited(
-                f"Too many sign-ins {whose} failed; try again in {-(-seconds // 60)} min", retry_after=seconds
-            )
+            rows = yield sql(_LEFT, subject, WINDOW_MS)
+            raise _refusal(rows[0]["ms"] if rows else 0, whose)
     return [subject for subject, _, _ in wanted]
 
 
+def _look(subject: str) -> Unit[None]:
+    rows = yield sql(f"{_LEFT} AND count >= $3 AND started_at > now_ms() - $2", subject, WINDOW_MS, FROM_ADDRESS)
+    if rows:
+        raise _refusal(rows[0]["ms"], _FROM)
+
+
+def _refusal(left_ms: int, whose: str) -> RateLimited:
+    seconds = max(1, -(-left_ms // 1000))
+    return RateLimited(f"Too many sign-ins {whose} failed; try again in {-(-seconds // 60)} min", retry_after=seconds)
+
+
+#: How long it takes until tries count from nothing again.
+_LEFT = "SELECT started_at + $2 - now_ms() AS ms FROM sign_in_attempts WHERE subject = $1"
 _COUNT = (
     "INSERT INTO sign_in_attempts (subject, count, started_at) VALUES ($1, 1, now_ms()) "
     "ON CONFLICT (subject) DO UPDATE SET "

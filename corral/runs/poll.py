@@ -134,11 +134,14 @@ def _claim(
 
 def _arrive(org_id: int, runner_id: str, body: Poll, key_id: str | None, hints: Hints) -> Unit[_Arrival]:
     column, name = runners.naming(runner_id)
-    rows = yield alone(
+    arrived = alone(
         f"UPDATE runners SET seen_at = now_ms(), poll_no = $4, draining = $5 WHERE org_id = $1 AND {column} = $2 "  # noqa: S608
-        f"AND session = $3 AND poll_no <= $4 RETURNING {_OFFERED}, {_AT_ONCE}",
+        f"AND session = $3 AND poll_no <= $4 AND {runners.LATELY} RETURNING {_OFFERED}, {_AT_ONCE}",
         org_id, name, body.session, body.poll_no, body.draining,
     )  # fmt: skip
+    rows = yield arrived
+    if not rows and (yield from runners.come_back(org_id, runner_id, body.session)):
+        rows = yield arrived
     if not rows:
         return (yield from _refuse(org_id, runner_id, body))
     runner = rows[0]

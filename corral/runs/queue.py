@@ -15,6 +15,7 @@ from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_id
 from corral.base.paths import covers, parse
 from corral.platform import acting, audit, database, keys, metrics
+from corral.platform.audited import Action
 from corral.platform.database import Duplicate, Row, Statement, Unit, sql
 from corral.runs import admission, commands, ending, inputs, log, placements, places, reads, runners, states
 from corral.runs.hints import Hints, decide
@@ -309,7 +310,7 @@ def _line(org_id: int, run: Launch, more: Mapping[str, Any]) -> tuple[Any, ...]:
         "follows": more.get("parent_id"),
         "by": run.created_by if run.created_by != acting.now().actor else None,
     }
-    action = "run.followed_up" if "parent_id" in more else "run.launched"
+    action: Action = "run.followed_up" if "parent_id" in more else "run.launched"
     return audit.values(org_id, action, "run", run.id, told)
 
 

@@ -129,6 +129,21 @@ def naming(name: str | int) -> tuple[str, str | int]:
     return ("number", int(text)) if _NUMBER.fullmatch(text) else ("uid", text)
 
 
+def come_back(org_id: int, name: str | int, session: str) -> Unit[bool]:
+    """Give a runner its place again that was silent for more than a day; tell whether it was.
+
+    Raises Forbidden if its org's plan has none left: others may have come meanwhile.
+    """
+    column, value = naming(name)
+    mine = f"org_id = $1 AND {column} = $2 AND session = $3"
+    rows = yield sql(f"SELECT uid FROM runners WHERE {mine} AND NOT ({LATELY})", org_id, value, session)  # noqa: S608
+    if not rows:
+        return False
+    yield from _take_place(org_id, rows[0]["uid"])
+    yield sql(f"UPDATE runners SET seen_at = now_ms() WHERE {mine}", org_id, value, session)  # noqa: S608
+    return True
+
+
 async def consult(org_id: int, look: Callable[[Sequence[Machine]], T]) -> T:
     """Return what `look` makes of the org's runners; what it refuses, it refuses those that are there now."""
     try:
@@ -169,11 +184,12 @@ def forget() -> None:
     _cache.clear()
 
 
-_LATELY = "seen_at > now_ms() - 86400000"
+#: What makes a runner one that has its place in the plan.
+LATELY = "seen_at > now_ms() - 86400000"
 #: How many runners an org, `$1`, has had within a day; none if one of them is this one, `$2`, which has its place.
 COUNT = (
-    f"SELECT count(*) AS n FROM runners WHERE org_id = $1 AND {_LATELY} AND NOT EXISTS "  # noqa: S608 - constants
-    f"(SELECT 1 FROM runners WHERE org_id = $1 AND uid = $2 AND {_LATELY})"
+    f"SELECT count(*) AS n FROM runners WHERE org_id = $1 AND {LATELY} AND NOT EXISTS "  # noqa: S608 - constants
+    f"(SELECT 1 FROM runners WHERE org_id = $1 AND uid = $2 AND {LATELY})"
 )
 _cache: dict[int, tuple[float, list[Machine]]] = {}
 _MACHINES = (
@@ -190,8 +206,7 @@ def _register(org_id: int, body: Register, session: str, hints: Hints) -> Unit[i
     )  # fmt: skip
     if rows:
         raise Conflict(f"A live runner is already named {body.name!r}; choose another RUNNER_NAME", field="name")
-    if org_id != PLATFORM:
-        yield from plans.within(org_id, "runners", COUNT, body.uid)
+    yield from _take_place(org_id, body.uid)
     known = yield sql("SELECT * FROM runners WHERE org_id = $1 AND uid = $2", org_id, body.uid)
     rows = yield sql(
         "INSERT INTO runners (org_id, number, uid, name, os, arch, version, labels, allowed_dirs, clis, max_pods, "
@@ -210,6 +225,11 @@ def _register(org_id: int, body: Register, session: str, hints: Hints) -> Unit[i
         yield from _note(org_id, rows[0], known[0] if known else None)
     yield from _replace(org_id, rows[0]["no"], body, hints)
     return int(rows[0]["number"])
+
+
+def _take_place(org_id: int, uid: str) -> Unit[None]:
+    if org_id != PLATFORM:
+        yield from plans.within(org_id, "runners", COUNT, uid)
 
 
 def _note(org_id: int, now: database.Row, before: database.Row | None) -> Unit[None]:

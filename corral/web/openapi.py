@@ -11,6 +11,7 @@ import msgspec
 import corral
 from corral.platform.access import SCOPES
 from corral.web import answers, errors, spelling
+from corral.web.cookies import COOKIE
 from corral.web.decode import Nothing
 from corral.web.routes import Route, Table
 
@@ -86,7 +87,12 @@ def document(table: Table) -> dict[str, Any]:
             "schemas": components,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key, crl_live_…"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "corral_session"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": f"A session of the console; over TLS the cookie is called __Host-{COOKIE}",
+                },
             },
         },
     }

@@ -25,11 +25,11 @@ from corral.platform import access, acting, keys, metrics, orgs, plans, repeats,
 from corral.platform.access import Principal
 from corral.platform.acting import NOBODY, Acting
 from corral.platform.limits import Verdict
+from corral.platform.settings import Settings
 from corral.runs import callers
-from corral.web import answers, csrf, metering
+from corral.web import answers, cookies, csrf, metering
 from corral.web.answers import Answer
 from corral.web.call import Call, request_id
-from corral.web.cookies import COOKIE
 from corral.web.decode import body_decoder, form_decoder, form_pairs, query_decoder
 from corral.web.errors import MethodNotAllowed
 from corral.web.routes import Route
@@ -55,7 +55,9 @@ def handler_of(route: Route, server: Server) -> SanicHandler:
     async def handle(request: Request, **path: str) -> Answer | None:
         verdict: Verdict | None = None
         try:
-            principal = None if route.open else _operator(request, route, server) or await authenticated(request)
+            principal = None
+            if not route.open:
+                principal = _operator(request, route, server) or await authenticated(request, server.settings)
             call = Call(request, server, principal)
             acting.begin(_acting(call))
             if route.counted:
@@ -103,7 +105,7 @@ async def _no_route(request: Request, server: Server, error: CorralError) -> Ans
     verdict: Verdict | None = None
     try:
         allowed = server.table.allowed(request.path)
-        principal = None if server.is_open(request.path) else await authenticated(request)
+        principal = None if server.is_open(request.path) else await authenticated(request, server.settings)
         counted = _counted(server, principal)
         verdict = await counted if isinstance(counted, asyncio.Future) else counted
         _within(verdict)
@@ -117,14 +119,14 @@ async def _no_route(request: Request, server: Server, error: CorralError) -> Ans
         return _finished(answer, request, verdict)
 
 
-async def authenticated(request: Request) -> Principal:
+async def authenticated(request: Request, settings: Settings) -> Principal:
     """Return who calls: a bearer key or a run's token if one is sent, else the console session of the cookie."""
     scheme, *rest = request.headers.getone("authorization", "").split() or [""]
     principal: Principal | None = None
     if scheme.lower() == "bearer":
         if len(rest) == 1:
             principal = keys.recall(rest[0]) or await _bearer(rest[0])
-    elif session := request.cookies.get(COOKIE):
+    elif session := cookies.session(request, settings):
         principal = sign_in.recall(session) or await sign_in.authenticate(session)
     if principal is None:
         raise Unauthorized

@@ -106,9 +106,9 @@ class Watchers:
             caller = connection.call.caller
             by_caller.setdefault(caller.key_id or caller.sign_in, []).append(connection)
         for connections in by_caller.values():
-            org_id = None
+            org_id, call = None, connections[0].call
             with contextlib.suppress(Unauthorized):
-                org_id = (await authenticated(connections[0].call.request)).org_id
+                org_id = (await authenticated(call.request, call.settings)).org_id
             for connection in connections:
                 if connection.call.org_id != org_id:  # who was taken out of an org may be in another one still
                     connection.cut()

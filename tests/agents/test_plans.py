@@ -10,6 +10,7 @@ from corral.agents import roster
 from corral.base.errors import Forbidden
 from corral.base.ids import new_id
 from corral.platform import plans
+from corral.platform.database import fetch
 from corral.platform.plans import Plan, Plans
 from corral.runs import pausing, places, queue, runners
 from corral.runs.models import Run
@@ -89,6 +90,24 @@ async def test_the_last_place_for_a_runner_is_given_once_and_one_that_is_known_c
     assert len([one for one in found if isinstance(one, Forbidden)]) == 5
     back = next(one for one in await runners.page(office.org_id))
     await runners.register(office.org_id, card(back.name, back.uid))
+
+
+async def test_a_machine_that_was_silent_for_a_day_polls_again_if_there_still_is_a_place(office: Office) -> None:
+    async def silent(number: int) -> None:
+        await fetch("UPDATE runners SET seen_at = seen_at - 86400001 WHERE number = $1", number)
+
+    await silent(office.box.id)
+    await office.box.poll()
+    assert (await runners.get(office.org_id, office.box.id)).online
+    await silent(office.box.id)
+    others = [await runners.register(office.org_id, card(f"r{n}")) for n in range(2)]
+    for _ in range(2):
+        with pytest.raises(Forbidden, match="allows 2 runners"):
+            await office.box.poll()
+    assert not (await runners.get(office.org_id, office.box.id)).online
+    await silent(others[0].id)
+    await office.box.poll()
+    assert (await runners.get(office.org_id, office.box.id)).online
 
 
 async def test_who_launches_beyond_the_plan_is_refused_and_nothing_is_left_of_it(office: Office) -> None:

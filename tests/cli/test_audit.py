@@ -33,6 +33,9 @@ def test_lines_are_listed_filtered_and_written_to_a_file(corral: Command, hand_s
 def test_what_cannot_be_meant_is_said(corral: Command, hand_server: Server) -> None:
     for wrong in (("--actor", "ada"), ("--since", "soon"), ("--csv", "--json")):
         assert corral("audit", *wrong, server=hand_server).code == 2
+    zoo = corral("audit", "--kind", "zoo", server=hand_server)
+    assert zoo.code == 2
+    assert "must be one of agent, approval, budget" in zoo.err
 
 
 def test_what_is_done_on_the_servers_machine_is_the_operators_doing(corral: Command, hand_server: Server) -> None:

@@ -106,6 +106,8 @@ def test_bad_filters_are_named(quiet: Api) -> None:
         ({"limit": "0"}, "limit"),
         ({"format": "xml"}, "format"),
         ({"actr": "x"}, "actr"),
+        ({"target_kind": "zoo"}, "target_kind must be one of agent, approval, budget"),
+        ({"action": "key.lost"}, "action must be one of account.changed, agent.archived"),
     ):
         answer = quiet.get("/api/audit", query=query)
         assert answer.status_code == 400, answer.text

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
-from corral.platform import audit, invitations, keys, orgs, passwords, people, plans, sign_in
+from corral.platform import audit, invitations, keys, orgs, passwords, people, plans, revoking, sign_in
 from corral.platform.access import Principal, Role
 from corral.platform.audit import Only
 from corral.platform.database import commit, fetch
@@ -174,6 +174,31 @@ async def test_nobody_invites_above_their_own_role_and_the_loss_of_it_ends_what_
     await people.change_role(boss.org_id, admin.user_id, Role.MEMBER, boss)
     left = {one.id: one.status for one in await invitations.page(boss.org_id, limit=9)}
     assert left == {mine.id: "revoked", by_key.id: "revoked", theirs.id: "open"}
+
+
+async def test_a_key_that_is_revoked_takes_its_invitations_along_and_makes_none_any_more(
+    boss: Principal,
+) -> None:
+    made, token = await keys.create(boss.org_id, name="k", scopes=["*"], by=boss)
+    key = await keys.authenticate(token)
+    assert key is not None
+    used, accepted = await invitations.create(key, role=Role.VIEWER)
+    await accept(accepted)
+    opened, link = await invitations.create(key, role=Role.MEMBER)
+    other, _ = await invitations.create(boss, role=Role.MEMBER)
+    for _ in range(2):
+        await revoking.revoke(boss.org_id, made.id)
+    left = {one.id: one.status for one in await invitations.page(boss.org_id, limit=9)}
+    assert left == {used.id: "accepted", opened.id: "revoked", other.id: "open"}
+    with pytest.raises(NotFound):
+        await accept(link, email="late@example.com")
+    lines = await audit.page(boss.org_id, Only(), limit=2)
+    assert [(line.action, line.target_id) for line in lines] == [
+        ("invitation.revoked", opened.id),
+        ("key.revoked", made.id),
+    ]
+    with pytest.raises(Forbidden, match="has been revoked"):  # it was recognised a moment before
+        await invitations.create(key, role=Role.MEMBER)
 
 
 async def test_an_owner_who_becomes_an_admin_invites_no_owners_any_more(boss: Principal) -> None:

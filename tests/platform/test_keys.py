@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
-from corral.platform import keys
+from corral.platform import keys, revoking
 from corral.platform.access import FULL, SCOPES, Principal, Role, scopes_of
 from corral.platform.database import fetch
 from corral.platform.orgs import Bootstrapped
@@ -30,10 +30,10 @@ async def test_a_revoked_key_is_forgotten_at_once(owner: Principal) -> None:
     key, token = await keys.create(owner.org_id, name="short", scopes=["*"], by=owner)
     assert await keys.authenticate(token) is not None
     assert keys.recall(token) is not None
-    await keys.revoke(owner.org_id, key.id)
+    await revoking.revoke(owner.org_id, key.id)
     assert keys.recall(token) is None
     assert await keys.authenticate(token) is None
-    again = await keys.revoke(owner.org_id, key.id)
+    again = await revoking.revoke(owner.org_id, key.id)
     assert again.revoked_at is not None
 
 
@@ -66,7 +66,7 @@ async def test_keys_that_are_revoked_take_no_room_from_those_that_are_not(owner:
     old, _ = await keys.create(owner.org_id, name="old", scopes=["*"], by=owner)
     for _ in range(3):
         key, _ = await keys.create(owner.org_id, name="k", scopes=["*"], by=owner)
-        await keys.revoke(owner.org_id, key.id)
+        await revoking.revoke(owner.org_id, key.id)
     assert (await keys.page(owner.org_id, limit=1, revoked=False))[0].id == old.id
 
 
@@ -78,7 +78,7 @@ async def test_an_expired_key_is_unknown(owner: Principal) -> None:
 async def test_a_key_of_another_org_is_not_found(owner: Principal) -> None:
     key, _ = await keys.create(owner.org_id, name="mine", scopes=["*"], by=owner)
     with pytest.raises(NotFound):
-        await keys.revoke(owner.org_id + 1, key.id)
+        await revoking.revoke(owner.org_id + 1, key.id)
     with pytest.raises(NotFound):
         await keys.get(owner.org_id + 1, key.id)
     assert await keys.page(owner.org_id + 1, limit=10) == []

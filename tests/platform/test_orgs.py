@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from corral.base.errors import BadRequest
-from corral.platform import keys, orgs
+from corral.platform import keys, orgs, revoking
 from corral.platform.settings import Settings
 
 
@@ -42,7 +42,7 @@ async def test_a_chosen_key_that_was_revoked_stays_revoked(settings: Settings) -
     chosen = dataclasses.replace(settings, bootstrap_key="crl_live_chosen_by_the_operator")
     made = await orgs.bootstrap(chosen)
     (key,) = await keys.page(made.org_id, limit=10)
-    await keys.revoke(made.org_id, key.id)
+    await revoking.revoke(made.org_id, key.id)
     await orgs.bootstrap(chosen)
     assert await keys.authenticate("crl_live_chosen_by_the_operator") is None
 

@@ -6,11 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 
 from corral.platform import audit
+from corral.platform.audited import Action
 from corral.platform.database import Unit, commit
+from corral.web.console import audit_views
 from tests.support.http import Api
 from tests.web.conftest import Person, Running
 
@@ -64,7 +67,7 @@ def test_lines_are_filtered_by_who_what_and_day_and_exported_as_they_are_filtere
 def test_older_lines_are_on_further_pages(running: Running, person: PersonMaker) -> None:
     running.do(commit(many("paged", 150)))
     owner = person("owner")
-    first = owner.get("/app/audit?kind=paged")
+    first = owner.get("/app/audit?actor=paged")
     older = re.search(r'href="([^"]+)" rel="next"', first)
     assert older
     second = owner.get(older[1].replace("&amp;", "&"))
@@ -74,10 +77,10 @@ def test_older_lines_are_on_further_pages(running: Running, person: PersonMaker)
 
 def test_a_table_has_all_lines_however_many_there_are(running: Running, full: Api) -> None:
     running.do(commit(many("tabled", 2050)))
-    told = full.get("/api/audit", query={"format": "csv", "target_kind": "tabled"})
+    told = full.get("/api/audit", query={"format": "csv", "actor": "tabled"})
     ids = [row["target_id"] for row in csv.DictReader(io.StringIO(told.text))]
     assert ids == [str(n) for n in reversed(range(2050))]
-    cut = full.get("/api/audit", query={"format": "csv", "target_kind": "tabled", "limit": 10})
+    cut = full.get("/api/audit", query={"format": "csv", "actor": "tabled", "limit": 10})
     assert len(cut.text.splitlines()) == 11
     assert full.call("HEAD", "/api/audit", query={"format": "csv"}).content == b""
 
@@ -89,16 +92,21 @@ def test_who_may_not_read_it_is_not_led_there(person: PersonMaker, role: str) ->
     one.get("/app/audit", status=403)
 
 
+def test_there_are_words_for_every_action() -> None:
+    assert audit_views.KNOWN.keys() == set(get_args(Action))
+
+
 def test_an_action_that_no_word_is_known_for_is_shown_all_the_same(running: Running, person: PersonMaker) -> None:
-    running.do(commit(audit.note(1, "thing.turned_over", "thing", "7", why=["a", None, True])))
+    turned: Any = "thing.turned_over"
+    running.do(commit(audit.note(1, turned, turned.partition(".")[0], "7", why=["a", None, True])))
     assert rows(person("admin").get("/app/audit?kind=thing"))[0].startswith(
         "Corral turned over thing 7 · why: a, none, yes"
     )
 
 
-def many(kind: str, count: int) -> Unit[None]:
+def many(actor: str, count: int) -> Unit[None]:
     for n in range(count):
-        yield from audit.note(1, f"{kind}.made", kind, str(n))
+        yield from audit.note(1, "epic.created", "epic", str(n), actor=actor)
 
 
 def test_what_has_no_name_has_no_link_either(person: PersonMaker) -> None:

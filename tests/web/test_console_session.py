@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from collections.abc import Iterator
 
 import httpx
@@ -69,6 +70,38 @@ def test_a_bearer_key_needs_no_origin_and_a_wrong_one_is_not_saved_by_the_cookie
 
 def test_what_a_proxy_asks_browsers_for_does_not_hide_the_session(browser: httpx.Client) -> None:
     assert browser.get("/api/v1/runs", headers={"Authorization": "Basic dXNlcjpwYXNz"}).status_code == 200
+
+
+def test_over_tls_the_session_goes_by_a_name_that_no_neighbour_can_give(
+    running: Running, browser: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxies = (ipaddress.ip_network("127.0.0.0/8"),)
+    monkeypatch.setattr(running.server, "settings", dataclasses.replace(running.server.settings, proxies=proxies))
+    tls = {"X-Forwarded-Proto": "https", "Origin": str(browser.base_url).rstrip("/")}
+    first = running.server.bootstrapped
+    link = running.do(sign_in.make_link(first.org_id, first.owner_id))
+    browser.cookies.clear()
+    (given,) = browser.post("/app/sign-in", data={"token": link.token}, headers=tls).headers.get_list("set-cookie")
+    name, _, session = given.partition(";")[0].partition("=")
+    assert name == f"__Host-{COOKIE}"
+    assert "; Path=/;" in given
+    assert given.endswith("; Secure")
+    assert "Domain" not in given
+
+    def reads(name: str, **headers: str) -> bool:
+        return browser.get("/api/v1/runs", headers={**headers, "Cookie": f"{name}={session}"}).status_code == 200
+
+    assert reads(name, **tls)
+    for neighbours in (COOKIE, f"__Secure-{COOKIE}", f"__Secure-{name}"):
+        assert not reads(neighbours, **tls)
+    assert reads(COOKIE)
+    assert not reads(name)
+    shown = {**tls, "Cookie": f"{name}={session}"}
+    form = {"csrf": csrf.token(running.do(sign_in.authenticate(session)))}
+    assert (
+        f"{name}=; Path=/; Max-Age=0" in browser.post("/app/sign-out", data=form, headers=shown).headers["set-cookie"]
+    )
+    assert not reads(name, **tls)
 
 
 def test_a_form_needs_the_token_of_its_session(browser: httpx.Client, running: Running) -> None:

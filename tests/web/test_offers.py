@@ -14,6 +14,7 @@ from corral.base.errors import Forbidden
 from corral.platform.access import Principal, Role, require, scopes_of
 from corral.web.app import routes
 from corral.web.routes import Route
+from tests.web.audited import paused_run
 from tests.web.conftest import Person, Running
 from tests.web.filled import MARK, filled_org, person_of_first_org
 
@@ -28,24 +29,30 @@ WITHOUT_OCCASION = {
     "/app/orgs/switch",
     "/app/profile/identities",
     "/app/profile/identities/<no>/disconnect",
-    "/app/runs/<run_id>/continue",
     "/app/sign-ins/end-others",
 }
+#: Keys that move the focus: they need no element of their own.
+MOVING = set("jk↵←→↑↓")
 ROLES = list(Role)
 
 
 @dataclass
 class Page(HTMLParser):
-    """What a page offers: where its forms and links lead, and which dialogs its buttons open."""
+    """What a page offers: where its forms and links lead, which dialogs its buttons open, and what keys do."""
 
     path: str
+    text: str
     sends: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
     opens: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)  #: keys in the list of shortcuts
 
     def __post_init__(self) -> None:
         super().__init__()
+        self.feed(self.text)
+        self.listed = shortcuts(self.text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note what an element offers."""
@@ -60,6 +67,7 @@ class Page(HTMLParser):
         if "data-move" in told:
             self.opens.add("move-dialog")
         self.ids.add(told.get("id", ""))
+        self.keys.add(told.get("data-key", ""))
 
 
 def may(role: Role, method: str, path: str) -> bool:
@@ -92,12 +100,16 @@ def walked(person: Person, role: Role, ids: dict[str, list[str]]) -> list[Page]:
             path = re.sub(r"<[a-z_]+>", id_, route.path)
             answer = person.client.get(path + (QUERIES.get(route.path, "") if ids else ""))
             if answer.is_success and answer.headers["content-type"].startswith("text/html"):
-                page = Page(path)
-                page.feed(answer.text)
-                found.append(page)
+                found.append(Page(path, answer.text))
             else:
                 assert not names or answer.status_code in (200, 303), (path, answer.status_code, answer.text)
     return found
+
+
+def shortcuts(text: str) -> set[str]:
+    """Return the keys that the list of a page names, those that follow another one together with it."""
+    entries = [re.findall(r"<kbd>(.*?)</kbd>", entry) for entry in re.findall(r"<dt>(.*?)</dt>", text)]
+    return {key for keys in entries for key in ([" ".join(keys)] if "g" in keys else keys)}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +123,7 @@ def pages(running: Running) -> Iterator[dict[Role, list[Page]]]:
         failed = api.post("/api/tasks", body=task).raise_for_status().json()["id"]
         api.patch("/api/tasks/:id", failed, body={"status": "error"}).raise_for_status()
         ids["task"].append(failed)
+        ids["run"].append(paused_run(seeds))
     yield {role: seen[role] + walked(people[role], role, ids) for role in ROLES}
     for person in people.values():
         person.client.close()
@@ -132,6 +145,22 @@ def test_every_link_leads_where_who_sees_it_may_go(pages: dict[Role, list[Page]]
 @pytest.mark.parametrize("role", ROLES)
 def test_every_button_that_opens_a_dialog_has_one(pages: dict[Role, list[Page]], role: Role) -> None:
     assert [(page.path, name) for page in pages[role] for name in sorted(page.opens - page.ids)] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_key_that_the_list_of_shortcuts_names_does_something_for_who_reads_it(
+    pages: dict[Role, list[Page]], role: Role
+) -> None:
+    listed = set[str]().union(*(page.listed for page in pages[role]))
+    keys = set[str]().union(*(page.keys for page in pages[role]))
+    assert listed - keys - MOVING == set()
+    assert ("m" in listed) is (role != Role.VIEWER)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_who_may_continue_a_paused_run_is_told_to(pages: dict[Role, list[Page]], role: Role) -> None:
+    is_told = any("Continue it, and it goes on" in page.text for page in pages[role])
+    assert is_told is may(role, "POST", "/app/runs/x/continue")
 
 
 def test_who_may_is_offered_all_of_it(pages: dict[Role, list[Page]]) -> None:

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from corral.base.errors import BadRequest
-from corral.platform import plans
+from corral.platform import plans, throttle
+from corral.platform.database import fetch
 from corral.platform.plans import Plan, Plans
 from corral.platform.sign_on import options
 from corral.platform.sign_on.provider import Provider
@@ -128,6 +129,32 @@ def test_a_provider_that_is_away_does_not_take_the_other_ways_along(browser: htt
     assert answer.headers["retry-after"]
     assert "Acme does not answer" in answer.text
     assert 'name="password"' in answer.text
+
+
+def test_ways_back_that_fail_are_counted_for_their_address_as_failed_passwords_are(
+    company: Running, browser: httpx.Client, oidc: Oidc
+) -> None:
+    def counted() -> int:
+        rows = company.do(fetch("SELECT COALESCE(SUM(count), 0) AS n FROM sign_in_attempts"))
+        return int(rows[0]["n"])
+
+    company.do(fetch("DELETE FROM sign_in_attempts"))
+    assert browser.get(oidc.answer(left(browser), "ada@example.org")).status_code == 303
+    assert browser.get("/app/sign-in/provider/back?code=x&state=y").status_code == 403  # anybody can lead people there
+    with oidc.behaving(fails_at="/token"):
+        assert browser.get(oidc.answer(left(browser), "ada@example.org")).status_code == 503
+    assert counted() == 0
+    assert browser.get(oidc.answer(left(browser), "ada@elsewhere.example")).status_code == 403
+    assert counted() == 1
+    url = oidc.answer(left(browser), "ada@example.org")
+    for _ in range(throttle.FROM_ADDRESS - 1):
+        company.do(throttle.enter(None, "127.0.0.1"))
+    for refused in (browser.get(url), browser.post("/app/sign-in/provider")):
+        assert refused.status_code == 429
+        assert "Too many sign-ins from your address failed" in refused.text
+        assert 0 < int(refused.headers["retry-after"]) <= throttle.WINDOW_MS / 1000
+    company.do(fetch("UPDATE sign_in_attempts SET started_at = started_at - $1", throttle.WINDOW_MS))
+    assert browser.get(oidc.answer(left(browser), "ada@example.org")).status_code == 303
 
 
 def test_another_site_cannot_send_anybody_there(browser: httpx.Client) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from corral.platform import audit, keys, orgs, plans
 from corral.platform.access import Role
 from corral.platform.audit import Line, Only
+from corral.platform.audited import Action, Kind
 from corral.web.answers import Answer
 from corral.web.api.paging import MOST, Id, Limit
 from corral.web.call import Call
@@ -32,8 +33,8 @@ class AuditAsked(msgspec.Struct, forbid_unknown_fields=True):
     before: Id | None = None  #: a line's id: what comes after it in the list, without it
 
     actor: Name | None = None  #: key:<id>, user:<id>, run:<id>, runner:<id>, operator or corral
-    action: Name | None = None  #: as key.created
-    target_kind: Name | None = None  #: as key
+    action: Action | None = None  #: as key.created
+    target_kind: Kind | None = None  #: as key
     target_id: Name | None = None
     since: Moment | None = None  #: of this moment or later
     until: Moment | None = None  #: before this moment

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from corral.base.errors import BadRequest
-from corral.platform import keys
+from corral.platform import keys, revoking
 from corral.platform.access import Role
 from corral.web.api.paging import Page, cut
 from corral.web.call import Call
@@ -79,8 +79,8 @@ async def change_key(call: Call, id: str, body: ChangeKey) -> KeyView:
 
 @route.delete("/api/v1/keys/<id>", scope="keys:write")
 async def revoke_key(call: Call, id: str) -> KeyView:
-    """End a key at once."""
-    return key_view(await keys.revoke(call.org_id, id))
+    """End a key at once, and the open invitations that it made."""
+    return key_view(await revoking.revoke(call.org_id, id))
 
 
 def _moment(moment: datetime | None) -> int | None:

@@ -9,13 +9,14 @@ from typing import Any
 from corral.agents import roster
 from corral.platform import acting
 from corral.platform.audit import Line
+from corral.platform.audited import Action
 from corral.runs import reads
 from corral.web.api.audit import actors
 from corral.web.console import secret_views
 from corral.web.console.run_views import agent_name, short
 
 #: What was done, in words that go before what it was done to; by the kind of what was changed.
-ACTIONS = {
+ACTIONS: dict[str, dict[Action, str]] = {
     "Runs": {
         "run.launched": "launched",
         "run.followed_up": "followed up a run with",
@@ -91,7 +92,7 @@ ACTIONS = {
         "database.restored": "restored",
     },
 }
-KNOWN = {action: word for some in ACTIONS.values() for action, word in some.items()}
+KNOWN: dict[str, str] = {action: word for some in ACTIONS.values() for action, word in some.items()}
 #: What things are called, before their names.
 _KINDS = {
     "key": "API key",

@@ -187,7 +187,7 @@ def _question(given: Mapping[str, Any], who: str) -> _Asked:
         for index, question in enumerate(listed if isinstance(listed, list) else [])
         if isinstance(question, dict)
     ]
-    says = f"{who} asks you a question" if len(questions) == 1 else f"{who} asks you {len(questions)} questions"
+    says = f"{who} asks a question" if len(questions) == 1 else f"{who} asks {len(questions)} questions"
     text = None if questions else _plain(given)
     return _Asked(says, text=text, questions=questions, allow="Answer", deny="Don’t answer…", deny_now="Don’t answer")
 

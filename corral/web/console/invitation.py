@@ -98,7 +98,7 @@ def _errors(error: CorralError, offer: Offer) -> dict[str, str]:
 
 async def _signed_in(call: Call) -> Principal | None:
     try:
-        found = await authenticated(call.request)
+        found = await authenticated(call.request, call.settings)
     except Unauthorized:
         return None
     return found if found.sign_in is not None else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from corral.base.errors import BadRequest, CorralError, Forbidden
-from corral.platform import keys, rates
+from corral.platform import keys, rates, revoking
 from corral.platform.access import RUNNER, SCOPES, Role
 from corral.platform.keys import Key
 from corral.web import answers
@@ -152,8 +152,8 @@ async def limit_from_page(call: Call, form: NewLimit, key_id: str) -> Answer:
 
 @route.post("/app/keys/<key_id>/revoke", scope="keys:write", repeatable=False)
 async def revoke_from_page(call: Call, form: Nothing, key_id: str) -> Answer:
-    """End a key at once."""
-    await keys.revoke(call.org_id, key_id)
+    """End a key at once, and the open invitations that it made."""
+    await revoking.revoke(call.org_id, key_id)
     return back_to(call, "/app/keys")
 
 

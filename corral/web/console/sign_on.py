@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from corral.base import logs
-from corral.base.errors import CorralError, Forbidden, NotFound, Unauthorized
+from corral.base.errors import CorralError, Forbidden, NotFound, Unauthorized, Unavailable
+from corral.platform import throttle
 from corral.platform.sign_on import coming, flow
 from corral.platform.sign_on.errors import Refused
 from corral.platform.sign_on.flow import Flow
@@ -77,6 +79,7 @@ async def come_back(call: Call) -> Answer:
 
 async def _leave(call: Call, began: Flow) -> Answer:
     provider = _provider(call)
+    await throttle.look(call.visit.address)  # who would be refused at the end does not set out
     url = await provider.begin(began)
     # A page that leads on, not a redirect: our policy keeps forms from ending elsewhere.
     answer = open_page(call.request, "leaving.html", url=url, provider=provider.options.name)
@@ -94,6 +97,19 @@ async def _arrived(call: Call, provider: Provider, began: Flow | None) -> Answer
     if "error" in said:
         log.warning("the sign-on provider lets nobody in", error=said["error"][:40])
         raise Refused(_refusal(provider.options.name, said["error"]))
+    # Only now: whoever leads a browser here that did not begin uses up nothing of its address.
+    entered = await throttle.enter(None, call.visit.address)
+    try:
+        answer = await _looked_at(call, provider, began, said)
+    except Unavailable:  # nobody has looked at it
+        await throttle.take_back(entered)
+        raise
+    await throttle.take_back(entered)
+    return answer
+
+
+async def _looked_at(call: Call, provider: Provider, began: Flow, said: Mapping[str, str]) -> Answer:
+    """Ask the provider whom it vouches for, and let them in."""
     found = await provider.finish(began, code=said.get("code", ""), issuer=said.get("iss", ""))
     if began.user_id:
         return await _connected(call, provider, began, found)
@@ -106,7 +122,7 @@ async def _arrived(call: Call, provider: Provider, began: Flow | None) -> Answer
 
 async def _connected(call: Call, provider: Provider, began: Flow, found: Identity) -> Answer:
     try:
-        caller = await authenticated(call.request)
+        caller = await authenticated(call.request, call.settings)
     except Unauthorized:
         caller = None
     if caller is None or caller.sign_in is None or caller.user_id != began.user_id:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
-from corral.base.errors import BadRequest, Forbidden, NotFound
+from corral.base.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from corral.base.ids import new_id, new_token
-from corral.platform import audit
+from corral.platform import accounts, audit
 from corral.platform.access import RUNNER, SCOPES, Principal, Role, granted
 from corral.platform.database import Row, Rows, Unit, commit, fetch, sql
 from corral.platform.models import ApiKey
@@ -82,7 +82,8 @@ async def create(
     expiry = (expires_at, None if expires_in is None else int(expires_in * 1000))
     new = insert(org_id, name=name, scopes=stored, user_id=owner, token=token, id_=id_)
     maker = by.key_id if by else None
-    return await commit(_create(new, expiry=expiry, rate_limit=rate_limit, maker=maker)), token
+    made = commit(_create(new, org_id, owner, expiry=expiry, rate_limit=rate_limit, maker=maker))
+    return await made, token
 
 
 async def page(
@@ -253,12 +254,25 @@ def insert(
 
 
 def _create(
-    new: Unit[Key | None], *, expiry: tuple[int | None, int | None], rate_limit: int | None, maker: str | None
+    new: Unit[Key | None],
+    org_id: int,
+    owner: str | None,
+    *,
+    expiry: tuple[int | None, int | None],
+    rate_limit: int | None,
+    maker: str | None,
 ) -> Unit[Key]:
+    if owner is not None:  # whoever takes them out of the org revokes this key as well
+        yield from accounts.stay(org_id, owner)
+    end = None
+    if maker is not None:
+        live = yield sql(f"SELECT expires_at FROM api_keys WHERE id = $1 AND {LIVE}", maker)  # noqa: S608 - a constant
+        if not live:  # it was revoked since it was recognised
+            raise Unauthorized
+        end = live[0]["expires_at"]
     key = yield from new
     if key is None:
         raise BadRequest("This token has been a key before; choose another")
-    end = (yield sql("SELECT expires_at FROM api_keys WHERE id = $1", maker))[0]["expires_at"] if maker else None
     if (*expiry, rate_limit, end) == (None, None, None, None):
         return key
     at, within = expiry
@@ -278,7 +292,11 @@ def _create(
 
 
 def _change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Unit[Key]:
-    found = yield sql(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
+    found = yield sql(
+        f"UPDATE api_keys SET id = id WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608 - ours
+        org_id,
+        key_id,
+    )
     before = _found(found, key_id)
     sets = "".join(f", {column} = ${n}" for n, column in enumerate(fields, 3))
     rows = yield sql(

@@ -83,8 +83,12 @@ async def redeem(token: str, visit: Visit = Visit()) -> str:
 
 def begin(user_id: str, session: str, means: Means, visit: Visit, *, org_id: int | None = None) -> Unit[int]:
     """Start a session with this token; without an org it looks at the one that the person looked at last. Return it."""
+    yield from accounts.hold(user_id)
+    theirs = yield from orgs_of(user_id)
     if org_id is None:
-        org_id = (yield from orgs_of(user_id))[0]
+        org_id = theirs[0]
+    elif org_id not in theirs:
+        raise Forbidden(accounts.GONE)
     yield sql(
         "INSERT INTO sign_ins (hash, id, org_id, user_id, means, address, agent, created_at, expires_at, last_used_at) "
         "VALUES ($1, $2, $3, $4, $5, $6, $7, now_ms(), now_ms() + $8, now_ms())",
@@ -203,6 +207,7 @@ def orgs_of(user_id: str) -> Unit[list[int]]:
 
 
 def _make_link(org_id: int, user_id: str, hashed: str, lives: int) -> Unit[int]:
+    yield from accounts.stay(org_id, user_id)
     rows = yield sql(
         "INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, now_ms() + $4) "
         "RETURNING expires_at",
@@ -222,6 +227,9 @@ def _sign_out(org_id: int, session: str) -> Unit[None]:
 
 
 def _redeem(link: str, session: str, visit: Visit) -> Unit[None]:
+    whose = yield sql("SELECT user_id FROM sign_in_links WHERE hash = $1", link)
+    for row in whose:  # a new password ends this link or, if this is first, the session
+        yield from accounts.hold(row["user_id"])
     rows = yield sql(
         "UPDATE sign_in_links SET used_at = now_ms() WHERE hash = $1 AND used_at IS NULL AND expires_at > now_ms() "
         "RETURNING org_id, user_id",

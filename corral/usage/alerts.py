@@ -53,12 +53,12 @@ async def tell(budget: Budget, spent: int, now: int) -> None:
 
 
 def _tell(budget: Budget, spent: int, now: int) -> Unit[None]:
-    """Do so within a unit.
+    """Do so within a unit, which takes the budget first, as its removal does.
 
     Nothing happens if the budget is gone, or has another limit by now: whoever knows that will tell.
     """
-    held, _ = yield from budgets.lock([budget])  # whoever deletes it deletes what is told here as well
-    if not any(one.limit_micros == budget.limit_micros for one in held):
+    there, _ = yield from budgets.lock([budget])
+    if [one.limit_micros for one in there] != [budget.limit_micros]:
         return
     start, top = budget.began(now), reached(budget, spent)
     yield sql(

@@ -267,23 +267,6 @@ async def repeat_and_failure(house: House) -> Pair:
     return Pair(lambda: repeats.begin(house.org_id, "/path", key, b""), lambda: repeats.release(begun))
 
 
-async def budget_changed_and_deleted(house: House) -> Pair:
-    budget = await house.budget()
-    return Pair(
-        lambda: budgets.update(house.org_id, budget.id, {"name": "C"}),
-        lambda: budgets.remove(house.org_id, budget.id),
-    )
-
-
-async def budget_told_of_and_deleted(house: House) -> Pair:
-    budget = await house.budget()
-    return Pair(
-        lambda: alerts.tell(budget, 90, budget.created_at),
-        lambda: budgets.remove(house.org_id, budget.id),
-        f"SELECT 1 FROM budget_alerts WHERE budget_no = {budget.no}",
-    )
-
-
 async def budget_shown_and_deleted(house: House) -> Pair:
     await house.budget()
     budget = await house.budget()
@@ -318,8 +301,6 @@ STORIES: list[Story] = [
     one_limit_set_twice,
     one_plan_given_twice,
     repeat_and_failure,
-    budget_changed_and_deleted,
-    budget_told_of_and_deleted,
     budget_shown_and_deleted,
 ]
 

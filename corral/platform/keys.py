@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
 
-from corral.base.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
 from corral.platform import accounts, audit
 from corral.platform.access import RUNNER, SCOPES, Principal, Role, granted
@@ -268,7 +268,7 @@ def _create(
     if maker is not None:
         live = yield sql(f"SELECT expires_at FROM api_keys WHERE id = $1 AND {LIVE}", maker)  # noqa: S608 - a constant
         if not live:  # it was revoked since it was recognised
-            raise Unauthorized
+            raise Forbidden("This key has been revoked, or has expired")
         end = live[0]["expires_at"]
     key = yield from new
     if key is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.platform import accounts, audit, keys, orgs, plans, sign_in
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.database import Row, Unit, commit, fetch, sql
@@ -151,8 +151,6 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[tuple[Person, list
 
 def _outranks(by: Principal, role: Role) -> Unit[None]:
     """Raise Forbidden if `role` is above the caller's, which may have changed since they were recognised."""
-    if not (yield from keys.is_live(by.key_id)):
-        raise Unauthorized
     own = by.role if by.user_id is None else (yield from accounts.role_in(by.org_id, by.user_id))
     if own is None:
         raise Forbidden(accounts.GONE)

@@ -1,4 +1,8 @@
-"""Accounts: what a person is called, and the email they sign in with. An account may be in several orgs, or in none."""
+"""Accounts: what a person is called, and the email they sign in with. An account may be in several orgs, or in none.
+
+What a person may do somewhere, and what lets them in, is changed under their account's lock: no key, sign-in or link
+comes to be while somebody takes them out. It is taken after an org's, and before everything else of theirs.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from dataclasses import dataclass
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
 from corral.base.ids import new_id
 from corral.platform import audit
-from corral.platform.access import Principal
+from corral.platform.access import Principal, Role
 from corral.platform.database import Duplicate, Row, Unit, commit, fetch, sql
 
 _EMAIL_LONGEST = 254
@@ -17,6 +21,8 @@ _NAME_LONGEST = 200
 #: Categories of Unicode that are in no name: controls, and halves of characters.
 _NO_TEXT = {"Cc", "Cs"}
 _TOO_LONG = f"email must have at most {_EMAIL_LONGEST} characters"
+#: What is said to who was taken out of an org a moment ago.
+GONE = "You are not in this org any more"
 _TAKEN = "There is an account with this email already"
 
 
@@ -59,6 +65,26 @@ async def check_reach(by: Principal, user_id: str) -> None:
         )
 
 
+def hold(user_id: str) -> Unit[None]:
+    """Keep others until the commit from changing this account, and what lets its person in or out."""
+    yield sql("UPDATE users SET name = name WHERE id = $1", user_id)
+
+
+def role_in(org_id: int, user_id: str) -> Unit[Role | None]:
+    """Return what somebody is in an org; None if they are not in it."""
+    rows = yield sql("SELECT role FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
+    return Role(rows[0]["role"]) if rows else None
+
+
+def stay(org_id: int, user_id: str) -> Unit[Role]:
+    """Return what somebody is in an org, and keep them in it until the commit. Raises Forbidden if they are not."""
+    yield from hold(user_id)
+    role = yield from role_in(org_id, user_id)
+    if role is None:
+        raise Forbidden(GONE)
+    return role
+
+
 def create(*, name: str, email: str | None, password: str | None) -> Unit[str]:
     """Make an account (`password` is a hash) that is in no org yet, and return its id.
 
@@ -81,6 +107,7 @@ def create(*, name: str, email: str | None, password: str | None) -> Unit[str]:
 
 def revive(user_id: str, password: str) -> Unit[None]:
     """Give an account without any way in, and in no org, a password (its hash). Raises Conflict if it has one."""
+    yield from hold(user_id)
     revived = yield sql(
         "UPDATE users SET password = $2, password_changed_at = now_ms() WHERE id = $1 AND password IS NULL "
         "AND NOT EXISTS (SELECT 1 FROM members m WHERE m.user_id = $1) "
@@ -117,6 +144,7 @@ _COLUMNS = "id, name, email, COALESCE(password, '') <> '' AS has_password"
 
 
 def _change(user_id: str, name: str | None, email: str | None) -> Unit[Account]:
+    yield from hold(user_id)
     before = yield sql("SELECT name, email FROM users WHERE id = $1", user_id)
     try:
         rows = yield sql(

@@ -8,7 +8,7 @@ database see to both. What runs do in their course stands in their own logs, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -127,6 +127,19 @@ def changes(
 
 async def page(org_id: int, only: Only, *, limit: int, before: str | None = None) -> list[Line]:
     """Return lines, newest first; `before` is a line's id, exclusive."""
+    place = await _place(org_id, before) if before is not None else None
+    return [_line(row) for row in await _rows(org_id, only, limit, place)]
+
+
+async def pages(org_id: int, only: Only, *, size: int, before: str | None = None) -> AsyncIterator[list[Line]]:
+    """Yield all lines in pages, newest first. What retention deletes meanwhile is not among them, and stops nobody."""
+    place = await _place(org_id, before) if before is not None else None
+    while rows := await _rows(org_id, only, size, place):
+        yield [_line(row) for row in rows]
+        place = rows[-1]["at"], rows[-1]["no"]
+
+
+async def _rows(org_id: int, only: Only, limit: int, place: tuple[int, int] | None) -> Rows:
     where, args = ["org_id = $1"], list[Any]([org_id])
 
     def also(condition: str, *more: Any) -> None:
@@ -140,13 +153,12 @@ async def page(org_id: int, only: Only, *, limit: int, before: str | None = None
         also("at >= {0}", only.since)
     if only.until is not None:
         also("at < {0}", only.until)
-    if before is not None:
-        also("(at, no) < ({0}, {1})", *(await _place(org_id, before)))
-    rows = await scan(  # of what no index is for, such as a kind, it may read far back
+    if place is not None:
+        also("(at, no) < ({0}, {1})", *place)
+    return await scan(  # of what no index is for, such as a kind, it may read far back
         f"SELECT * FROM audit WHERE {' AND '.join(where)} ORDER BY at DESC, no DESC LIMIT {int(limit)}",  # noqa: S608
         *args,
     )
-    return [_line(row) for row in rows]
 
 
 async def floor() -> int:

@@ -142,20 +142,24 @@ async def join(token: str, by: Principal) -> int:
 
 
 def offered(token: str) -> Unit[Invitation]:
-    """Return the invitation that a link stands for. Raises NotFound if it is over."""
+    """Return the invitation that a link stands for, and hold its org. Raises NotFound if it is over."""
     rows = yield sql(f"SELECT {_COLUMNS} FROM invitations WHERE hash = $1 AND {_OPEN}", digest(token))  # noqa: S608
     if not rows:
         raise NotFound(_OVER)
+    yield from orgs.lock(rows[0]["org_id"])
     return _invitation(rows[0])
 
 
 def for_email(email: str) -> Unit[Invitation | None]:
-    """Return the newest open invitation for an email, for who has shown that it is theirs."""
+    """Return the newest open invitation for an email, for who has shown that it is theirs, and hold its org."""
     rows = yield sql(
         f"SELECT {_COLUMNS} FROM invitations WHERE email = $1 AND {_OPEN} ORDER BY id DESC LIMIT 1",  # noqa: S608
         email,
     )
-    return _invitation(rows[0]) if rows else None
+    if not rows:
+        return None
+    yield from orgs.lock(rows[0]["org_id"])
+    return _invitation(rows[0])
 
 
 def use(token: str, user_id: str, email: str | None) -> Unit[Invitation]:
@@ -245,6 +249,7 @@ def _account(there: Account | None, name: str, email: str, hashed: str) -> Unit[
 
 
 def _accept(token: str, account: Unit[str], email: str, session: str, visit: Visit) -> Unit[None]:
+    yield from offered(token)
     user_id = yield from account
     invitation = yield from use(token, user_id, email)
     yield from sign_in.begin(user_id, session, "password", visit, org_id=invitation.org_id)

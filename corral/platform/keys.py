@@ -11,7 +11,7 @@ from typing import Any
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
-from corral.platform import audit
+from corral.platform import accounts, audit
 from corral.platform.access import RUNNER, SCOPES, Principal, Role, granted
 from corral.platform.database import Row, Rows, Unit, commit, fetch, sql
 from corral.platform.models import ApiKey
@@ -25,6 +25,8 @@ _NAME_LONGEST = 200
 _COLUMNS = "id, org_id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, rate_limit"
 #: What makes a row of `api_keys` a key that works.
 LIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now_ms())"
+#: Said of one that was recognised a moment ago and does not work any more.
+OVER = "This key has been revoked, or has expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ async def create(
     expiry = (expires_at, None if expires_in is None else int(expires_in * 1000))
     new = insert(org_id, name=name, scopes=stored, user_id=owner, token=token, id_=id_)
     maker = by.key_id if by else None
-    return await commit(_create(new, expiry=expiry, rate_limit=rate_limit, maker=maker)), token
+    made = commit(_create(new, org_id, owner, expiry=expiry, rate_limit=rate_limit, maker=maker))
+    return await made, token
 
 
 async def page(
@@ -261,12 +264,25 @@ def insert(
 
 
 def _create(
-    new: Unit[Key | None], *, expiry: tuple[int | None, int | None], rate_limit: int | None, maker: str | None
+    new: Unit[Key | None],
+    org_id: int,
+    owner: str | None,
+    *,
+    expiry: tuple[int | None, int | None],
+    rate_limit: int | None,
+    maker: str | None,
 ) -> Unit[Key]:
+    if owner is not None:  # whoever takes them out of the org revokes this key as well
+        yield from accounts.stay(org_id, owner)
+    end = None
+    if maker is not None:
+        live = yield sql(f"SELECT expires_at FROM api_keys WHERE id = $1 AND {LIVE}", maker)  # noqa: S608 - a constant
+        if not live:  # it was revoked since it was recognised
+            raise Forbidden(OVER)
+        end = live[0]["expires_at"]
     key = yield from new
     if key is None:
         raise BadRequest("This token has been a key before; choose another")
-    end = (yield sql("SELECT expires_at FROM api_keys WHERE id = $1", maker))[0]["expires_at"] if maker else None
     if (*expiry, rate_limit, end) == (None, None, None, None):
         return key
     at, within = expiry
@@ -286,7 +302,11 @@ def _create(
 
 
 def _change(org_id: int, key_id: str, fields: Mapping[str, Any]) -> Unit[Key]:
-    found = yield sql(f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 AND id = $2", org_id, key_id)  # noqa: S608
+    found = yield sql(
+        f"UPDATE api_keys SET id = id WHERE org_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608 - ours
+        org_id,
+        key_id,
+    )
     before = _found(found, key_id)
     sets = "".join(f", {column} = ${n}" for n, column in enumerate(fields, 3))
     rows = yield sql(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Forbidden, NotFound
 from corral.base.ids import new_id, new_token
-from corral.platform import audit, keys, sign_in
+from corral.platform import accounts, audit, keys, sign_in
 from corral.platform.access import Principal, Role
 from corral.platform.database import Unit, commit, fetch, sql
 from corral.platform.settings import Settings
@@ -105,6 +105,7 @@ def lock(org_id: int) -> Unit[None]:
 
 _OWNER = "SELECT user_id AS id FROM members WHERE org_id = $1 AND role = 'owner' ORDER BY no LIMIT 1"
 _NAME_LONGEST = 200
+_OWNERS_ALONE = "Orgs are made by owners of the first org of this installation, from there"
 
 
 def _named(name: str) -> str:
@@ -116,10 +117,12 @@ def _named(name: str) -> str:
 
 def _create(name: str, by: Principal, token: str | None) -> Unit[Org]:
     if by.org_id != FIRST_ORG or by.role != Role.OWNER or not by.has("*"):
-        raise Forbidden("Orgs are made by owners of the first org of this installation, from there")
+        raise Forbidden(_OWNERS_ALONE)
     if by.user_id is None:
         raise Forbidden("A key that belongs to nobody cannot make an org: it would have no owner")
     yield from lock(FIRST_ORG)
+    if (yield from accounts.stay(FIRST_ORG, by.user_id)) != Role.OWNER:  # who was one when they were recognised
+        raise Forbidden(_OWNERS_ALONE)
     rows = yield sql(  # the first has a number that no sequence knows of
         "INSERT INTO orgs (id, name, created_at) SELECT MAX(id) + 1, $1, now_ms() FROM orgs RETURNING id", name
     )
@@ -138,6 +141,7 @@ def _create(name: str, by: Principal, token: str | None) -> Unit[Org]:
 
 
 def _rename(org_id: int, name: str) -> Unit[None]:
+    yield from lock(org_id)
     rows = yield sql("SELECT name FROM orgs WHERE id = $1", org_id)
     yield sql("UPDATE orgs SET name = $2 WHERE id = $1", org_id, name)
     if changed := audit.changes(rows[0], {"name": name}):
@@ -145,6 +149,8 @@ def _rename(org_id: int, name: str) -> Unit[None]:
 
 
 def _switch(by: Principal, org_id: int) -> Unit[None]:
+    assert by.user_id is not None
+    yield from accounts.hold(by.user_id)
     rows = yield sql(
         "UPDATE sign_ins SET org_id = $2 WHERE hash = $1 AND EXISTS (SELECT 1 FROM members m WHERE m.org_id = $2 "
         "AND m.user_id = sign_ins.user_id) RETURNING hash",
@@ -154,7 +160,7 @@ def _switch(by: Principal, org_id: int) -> Unit[None]:
     if not rows:
         raise NotFound(f"You are in no org {org_id}")
     if org_id != by.org_id:
-        yield from audit.note(org_id, "sign_in.switched", "user", by.user_id or "", actor=by.actor)
+        yield from audit.note(org_id, "sign_in.switched", "user", by.user_id, actor=by.actor)
 
 
 def _bootstrap(chosen: str) -> Unit[Bootstrapped]:

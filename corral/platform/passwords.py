@@ -195,5 +195,5 @@ def _change(by: Principal, was: str | None, hashed: str) -> Unit[None]:
         raise Forbidden("Your password has just been changed elsewhere")
     assert by.user_id is not None
     yield from audit.note_everywhere(by.user_id, "password.changed")
-    yield sql("DELETE FROM sign_ins WHERE user_id = $1 AND hash <> $2", by.user_id, by.sign_in or "")
     yield sql("UPDATE sign_in_links SET used_at = now_ms() WHERE user_id = $1 AND used_at IS NULL", by.user_id)
+    yield sql("DELETE FROM sign_ins WHERE user_id = $1 AND hash <> $2", by.user_id, by.sign_in or "")

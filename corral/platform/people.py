@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corral.base.errors import BadRequest, Conflict, Forbidden, NotFound
-from corral.platform import audit, keys, orgs, plans, sign_in
+from corral.platform import accounts, audit, keys, orgs, plans, sign_in
 from corral.platform.access import Principal, Role, scopes_of
 from corral.platform.audited import Action
 from corral.platform.database import Row, Unit, commit, fetch, sql
@@ -39,17 +39,14 @@ async def page(org_id: int, *, limit: int, before: str | None = None) -> list[Pe
 
 async def get(org_id: int, user_id: str) -> Person:
     """Return somebody in the org."""
-    rows = await fetch(f"{_PEOPLE} AND m.user_id = $2", org_id, user_id)
-    if not rows:
-        raise NotFound(f"There is nobody {user_id} here")
-    return _person(rows[0])
+    return await commit(_find(org_id, user_id))
 
 
 async def change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Person:
     """Make somebody something else in the org. Raises Conflict if it would be left without an owner."""
-    await commit(_change_role(org_id, user_id, role, by))
+    person = await commit(_change_role(org_id, user_id, role, by))
     sign_in.tell(user_id)
-    return await get(org_id, user_id)
+    return person
 
 
 async def remove(org_id: int, user_id: str, by: Principal) -> Person:
@@ -93,7 +90,7 @@ def may_give(by: Principal, role: Role) -> Unit[None]:
     """Raise Forbidden unless the caller, as they are now, may make somebody this."""
     yield from _outranks(by, role)
     if not (yield from keys.is_live(by.key_id)):
-        raise Forbidden("This key has been revoked, or has expired")
+        raise Forbidden(keys.OVER)
     if not scopes_of(role) <= by.scopes:
         raise Forbidden(f"This key cannot make anybody {role}: it lacks some of what that role may do")
 
@@ -110,10 +107,17 @@ def withdraw(org_id: int, which: str, maker: str) -> Unit[None]:
         yield from audit.note(org_id, "invitation.revoked", "invitation", row["id"], email=row["email"])
 
 
-def _change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Unit[None]:
+def _find(org_id: int, user_id: str) -> Unit[Person]:
+    rows = yield sql(f"{_PEOPLE} AND m.user_id = $2", org_id, user_id)
+    if not rows:
+        raise NotFound(f"There is nobody {user_id} here")
+    return _person(rows[0])
+
+
+def _change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Unit[Person]:
     yield from orgs.lock(org_id)
     yield from may_give(by, role)
-    was = yield from _role(org_id, user_id)
+    was = (yield from _find(org_id, user_id)).role
     yield from _outranks(by, was)
     if was == Role.OWNER and role != Role.OWNER:
         yield from _keep_an_owner(org_id, user_id)
@@ -122,14 +126,13 @@ def _change_role(org_id: int, user_id: str, role: Role, by: Principal) -> Unit[N
         yield from audit.note(org_id, "member.changed", "user", user_id, **changed)
     yield from _keep_old_columns(user_id)
     yield from _withdraw(org_id, user_id, role)
+    return (yield from _find(org_id, user_id))
 
 
 def _remove(org_id: int, user_id: str, by: Principal) -> Unit[tuple[Person, list[str]]]:
     yield from orgs.lock(org_id)
-    rows = yield sql(f"{_PEOPLE} AND m.user_id = $2", org_id, user_id)
-    if not rows:
-        raise NotFound(f"There is nobody {user_id} here")
-    person = _person(rows[0])
+    yield from accounts.hold(user_id)
+    person = yield from _find(org_id, user_id)
     if user_id != by.user_id:
         yield from _outranks(by, person.role)
     if person.role == Role.OWNER:
@@ -161,21 +164,11 @@ def _remove(org_id: int, user_id: str, by: Principal) -> Unit[tuple[Person, list
     return person, [row["id"] for row in ended]
 
 
-def _role(org_id: int, user_id: str) -> Unit[Role]:
-    rows = yield sql("SELECT role FROM members WHERE org_id = $1 AND user_id = $2", org_id, user_id)
-    if not rows:
-        raise NotFound(f"There is nobody {user_id} here")
-    return Role(rows[0]["role"])
-
-
 def _outranks(by: Principal, role: Role) -> Unit[None]:
     """Raise Forbidden if `role` is above the caller's, which may have changed since they were recognised."""
-    own = by.role
-    if by.user_id is not None:
-        rows = yield sql("SELECT role FROM members WHERE org_id = $1 AND user_id = $2", by.org_id, by.user_id)
-        if not rows:
-            raise Forbidden("You are not in this org any more")
-        own = Role(rows[0]["role"])
+    own = by.role if by.user_id is None else (yield from accounts.role_in(by.org_id, by.user_id))
+    if own is None:
+        raise Forbidden(accounts.GONE)
     if not (own.covers(Role.ADMIN) and own.covers(role)):
         raise Forbidden(f"Nobody gives or takes a role above their own: yours is {own}, and this is about {role}")
 

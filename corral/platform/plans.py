@@ -180,6 +180,7 @@ async def set_plan(org_id: int, name: str | None) -> Plan:
 
 
 def _set(org_id: int, name: str | None) -> Unit[Plan]:
+    yield from orgs.lock(org_id)
     rows = yield sql("SELECT plan FROM orgs WHERE id = $1", org_id)
     if not rows:
         raise NotFound(f"There is no org {org_id}")

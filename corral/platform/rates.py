@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral.base.errors import NotFound
-from corral.platform import audit
+from corral.platform import audit, orgs
 from corral.platform.database import Rows, Unit, commit, sql
 
 
@@ -23,6 +23,7 @@ def _get(org_id: int) -> Unit[int | None]:
 
 
 def _change(org_id: int, limit: int | None) -> Unit[None]:
+    yield from orgs.lock(org_id)
     before = yield from _get(org_id)
     yield sql("UPDATE orgs SET rate_limit = $2 WHERE id = $1", org_id, limit)
     if changed := audit.changes({"rate_limit": before}, {"rate_limit": limit}):

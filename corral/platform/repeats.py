@@ -30,6 +30,7 @@ class Begun:
 
     row_id: int
     minted_id: str
+    at: int  #: another moment, once a repeat has taken it over
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,10 @@ async def finish(begun: Begun, *, status: int, answer: str | None, content_type:
 
 
 async def release(begun: Begun) -> None:
-    """Free the key of a request that failed."""
-    await fetch("DELETE FROM repeatable_requests WHERE id = $1 AND status IS NULL", begun.row_id)
+    """Free the key of a request that failed, unless a repeat has taken it over and is still at it."""
+    await fetch(
+        "DELETE FROM repeatable_requests WHERE id = $1 AND status IS NULL AND created_at = $2", begun.row_id, begun.at
+    )
 
 
 async def sweep() -> None:
@@ -75,16 +78,16 @@ async def sweep() -> None:
 def _begin(org_id: int, path: str, key: str, body_hash: str) -> Unit[Begun | Answered]:
     row, is_new = yield from _row(org_id, path, key, body_hash)
     if is_new:
-        return Begun(row["id"], row["minted_id"])
+        return _begun(row)
     if row["status"] is None:
         taken = yield sql(
             "UPDATE repeatable_requests SET created_at = now_ms() "
-            "WHERE id = $1 AND status IS NULL AND created_at < now_ms() - $2 RETURNING id, minted_id",
+            "WHERE id = $1 AND status IS NULL AND created_at < now_ms() - $2 RETURNING id, minted_id, created_at",
             row["id"],
             _STALE_MS,
         )
         if taken:
-            return Begun(taken[0]["id"], taken[0]["minted_id"])
+            return _begun(taken[0])
         raise Conflict("A request with this Idempotency-Key is still in flight; wait for its answer")
     if row["answer"] is None:
         raise Conflict("This request was answered already, with a secret that is shown only once")
@@ -93,7 +96,7 @@ def _begin(org_id: int, path: str, key: str, body_hash: str) -> Unit[Begun | Ans
 
 def _join(org_id: int, path: str, key: str, body_hash: str) -> Unit[Begun]:
     row, _ = yield from _row(org_id, path, key, body_hash)
-    return Begun(row["id"], row["minted_id"])
+    return _begun(row)
 
 
 def _row(org_id: int, path: str, key: str, body_hash: str) -> Unit[tuple[Row, bool]]:
@@ -127,6 +130,10 @@ def _row(org_id: int, path: str, key: str, body_hash: str) -> Unit[tuple[Row, bo
     if rows[0]["body_hash"] != body_hash:
         raise Conflict("This Idempotency-Key was used with another body; use a new key for a new request")
     return rows[0], False
+
+
+def _begun(row: Row) -> Begun:
+    return Begun(row["id"], row["minted_id"], row["created_at"])
 
 
 def _hashed(key: str) -> str:

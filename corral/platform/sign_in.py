@@ -92,8 +92,12 @@ def begin(
 
     `end` is a moment in ms that it does not outlast.
     """
+    yield from accounts.hold(user_id)
+    theirs = yield from orgs_of(user_id)
     if org_id is None:
-        org_id = (yield from orgs_of(user_id))[0]
+        org_id = theirs[0]
+    elif org_id not in theirs:
+        raise Forbidden(accounts.GONE)
     yield sql(
         "INSERT INTO sign_ins "  # noqa: S608 - our own words
         "(hash, id, org_id, user_id, means, address, agent, created_at, expires_at, last_used_at) "
@@ -214,6 +218,7 @@ def orgs_of(user_id: str) -> Unit[list[int]]:
 
 
 def _make_link(org_id: int, user_id: str, hashed: str, lives: int, end: int | None) -> Unit[int]:
+    yield from accounts.stay(org_id, user_id)
     rows = yield sql(
         f"INSERT INTO sign_in_links (hash, org_id, user_id, expires_at) VALUES ($1, $2, $3, {_end(4, 5)}) "  # noqa: S608 - ours
         "RETURNING expires_at",
@@ -234,10 +239,14 @@ def _sign_out(org_id: int, session: str) -> Unit[None]:
 
 
 def _redeem(token: str, session: str, visit: Visit) -> Unit[None]:
+    link = digest(token)
+    whose = yield sql("SELECT user_id FROM sign_in_links WHERE hash = $1", link)
+    for row in whose:  # a new password ends this link or, if this is first, the session
+        yield from accounts.hold(row["user_id"])
     rows = yield sql(
         "UPDATE sign_in_links SET used_at = now_ms() WHERE hash = $1 AND used_at IS NULL AND expires_at > now_ms() "
         "RETURNING org_id, user_id",
-        digest(token),
+        link,
     )
     if not rows:
         raise Unauthorized(

@@ -26,6 +26,8 @@ from corral.wire.runs import RunStatus
 HELD, CODE = "budget ", "budget"
 #: Characters of a hold.
 LONGEST = 200
+#: How often budgets are looked at whose sums others drop meanwhile.
+_LOOKS = 3
 
 #: What is kept for which runs, the most urgent first.
 _KEPT = (
@@ -252,8 +254,11 @@ def read(org_id: int, some: Sequence[Budget], now: int, *run_nos: int) -> Unit[B
 
 async def look(org_id: int, some: Sequence[Budget]) -> list[Standing]:
     """Return how budgets stand right now, and what they have stopped."""
-    now = await meter.count(org_id, some)
-    books = await database.commit(read(org_id, some, now))
+    for _ in range(_LOOKS):
+        now = await meter.count(org_id, some)
+        books = await database.commit(read(org_id, some, now))
+        if not books.uncounted:  # else somebody counted meanwhile who does not know of it, or not any more
+            break
     full = [standing for standing in books.standings if standing.budget.hard and standing.room < standing.budget.slice]
     if full:
         held = Counter[Whose]()

@@ -160,7 +160,7 @@ async def get(org_id: int, budget_id: str, *, field: str | None = None) -> Budge
         return from_row(rows[0])
     if field is not None:
         raise BadRequest(f"{field}: there is no budget {budget_id} here", field=field)
-    raise _unknown(budget_id)
+    raise unknown(budget_id)
 
 
 async def create(org_id: int, budget_id: str, by: str, fields: Mapping[str, Any]) -> Budget:
@@ -198,7 +198,7 @@ async def update(org_id: int, budget_id: str, fields: Mapping[str, Any]) -> Budg
             budget_id,
         )
         if not rows:
-            raise _unknown(budget_id)
+            raise unknown(budget_id)
         before = _dollars(msgspec.structs.asdict(from_row(rows[0])))
         try:
             yield sql(f"UPDATE budgets SET updated_at = now_ms(){sets} WHERE id = $1", budget_id, *fields.values())  # noqa: S608
@@ -246,7 +246,8 @@ def _check(fields: Mapping[str, Any]) -> None:
         periods.zone(fields["tz"])
 
 
-def _unknown(budget_id: str) -> NotFound:
+def unknown(budget_id: str) -> NotFound:
+    """Return the error of a budget that is not there, or not any more."""
     return NotFound(f"There is no budget {budget_id} here")
 
 

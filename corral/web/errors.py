@@ -129,6 +129,8 @@ def _own(error: BaseException) -> BaseException:
             return errors.Unavailable("This took too long; try again")
         case sanic_errors.SanicException() if 400 <= error.status_code < 500:
             return errors.BadRequest(str(error) or None)
+        case Duplicate():  # its own words are the database's
+            return errors.Conflict("Somebody has just made the same; look again")
         case _ if is_outage(error):  # of a query that went past `database.fetch`
             return errors.Unavailable()
         case _:

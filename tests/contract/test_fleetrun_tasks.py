@@ -115,6 +115,14 @@ def test_a_task_of_a_live_run_keeps_its_status_until_it_is_cancelled(quiet: Api)
     refused(quiet.post("/api/tasks/:id/cancel", made["id"]), 409)
 
 
+def test_who_watches_a_task_whose_run_is_deleted_is_let_go(quiet: Api) -> None:
+    made = task(quiet, worker(quiet))
+    with quiet.stream("/api/run", body={"taskId": made["id"]}) as response:
+        run = shown(quiet, made)["run_id"]
+        assert quiet.delete("/api/runs/:id", run).status_code == 204
+        told(response)  # comes to its end
+
+
 def test_a_tree_of_tasks_is_cancelled_as_a_whole(quiet: Api) -> None:
     ada = agent(quiet)
     top = task(quiet, ada)

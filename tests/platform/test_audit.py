@@ -159,6 +159,15 @@ async def test_retention_deletes_what_is_old_and_only_that_from_however_many_ser
     assert await audit.floor() <= await database.now() - 40 * DAY
 
 
+async def test_who_reads_all_lines_comes_to_the_end_although_retention_deletes_what_was_read() -> None:
+    old, young = [await aged(days) for days in (60, 50)], [await aged(30), await aged(10)]
+    read = []
+    async for page in audit.pages(1, Only(), size=3):
+        read += [line.id for line in page]
+        await audit.keep(40)
+    assert read == [*young[::-1], old[1]]
+
+
 async def test_without_a_number_of_days_lines_are_kept_for_ever() -> None:
     await aged(10_000)
     assert await audit.keep(0) == 0

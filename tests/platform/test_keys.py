@@ -10,6 +10,7 @@ from corral.platform import keys, revoking
 from corral.platform.access import FULL, SCOPES, Principal, Role, scopes_of
 from corral.platform.database import fetch
 from corral.platform.orgs import Bootstrapped
+from tests.platform.team import hire
 
 
 async def test_a_key_is_known_by_its_token_alone_and_only_its_hash_is_stored(owner: Principal) -> None:
@@ -116,8 +117,18 @@ async def test_a_key_loses_what_its_owner_loses(owner: Principal, org: Bootstrap
 
 
 async def test_a_key_ends_with_its_owner(owner: Principal) -> None:
-    _, token = await keys.create(owner.org_id, name="theirs", scopes=["*"], user_id="somebody-who-has-gone")
+    ada = await hire(owner.org_id)
+    _, token = await keys.create(owner.org_id, name="hers", scopes=["*"], user_id=ada)
+    await fetch("DELETE FROM members WHERE user_id = $1", ada)  # so, without revoking it
     assert await keys.authenticate(token) is None
+    with pytest.raises(Forbidden, match="not in this org any more"):
+        await keys.create(owner.org_id, name="another", scopes=["*"], user_id=ada)
+
+
+async def test_a_key_that_was_just_revoked_makes_none(owner: Principal) -> None:
+    await fetch("UPDATE api_keys SET revoked_at = now_ms() WHERE id = $1", owner.key_id)
+    with pytest.raises(Forbidden, match="has been revoked"):  # although the request began when it worked
+        await keys.create(owner.org_id, name="k", scopes=["*"], by=owner)
 
 
 async def test_a_key_is_not_remembered_beyond_its_end(owner: Principal, monkeypatch: pytest.MonkeyPatch) -> None:

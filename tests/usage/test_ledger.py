@@ -41,6 +41,8 @@ async def lines(office: Office, **only: str) -> list[Line]:
 
 
 async def test_a_line_says_for_whom_it_was_and_who_pays(office: Office) -> None:
+    join = "INSERT INTO members (org_id, user_id, role, created_at) VALUES ($1, 'boss', 'owner', 0)"
+    await database.fetch(join, office.org_id)
     key, _ = await keys.create(office.org_id, name="k", scopes=["*"], user_id="boss")
     epic = await epics.create(office.org_id, new_id(), "Rewrite")
     ada = await office.agent(team="Core")

@@ -67,6 +67,16 @@ def test_a_request_that_failed_for_us_may_be_sent_again(full: Api, monkeypatch: 
     assert full.post("/api/v1/runs", raw=OTHER, headers=headers).status_code == 201
 
 
+def test_what_was_made_by_a_server_that_died_is_not_made_again(running: Running, full: Api) -> None:
+    asked: dict[str, Any] = {"body": {"name": "k", "scopes": ["runs:read"]}, "headers": {"Idempotency-Key": "died"}}
+    made = full.post("/api/v1/keys", **asked).json()
+    died = "UPDATE repeatable_requests SET status = NULL, created_at = created_at - 100000 WHERE minted_id = $1"
+    running.do(fetch(died, made["id"]))
+    answer = full.post("/api/v1/keys", **asked)
+    assert answer.status_code == 409
+    assert answer.json()["error"]["message"] == "Somebody has just made the same; look again"
+
+
 @pytest.mark.parametrize("path", ["/api/runs/{}/cancel", "/api/approvals/{}"])
 def test_an_id_longer_than_any_is_not_found_before_its_key_is_kept(running: Running, full: Api, path: str) -> None:
     body = b'{"decision": "allow"}' if "approvals" in path else b""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from corral.base.errors import Conflict, NotFound
 from corral.base.ids import new_token
-from corral.platform import accounts, audit, invitations, people, plans, sign_in
+from corral.platform import accounts, audit, invitations, orgs, people, plans, sign_in
 from corral.platform.access import Principal
-from corral.platform.database import Unit, commit, fetch, sql
+from corral.platform.database import Duplicate, Unit, commit, fetch, sql
 from corral.platform.sign_in import Visit
 from corral.platform.sign_on.errors import Refused
 from corral.platform.sign_on.options import SignOn
@@ -88,6 +88,7 @@ def _enter(found: Identity, options: SignOn, session: str, visit: Visit) -> Unit
 
 
 def _accept(found: Identity, token: str, options: SignOn, session: str, visit: Visit) -> Unit[None]:
+    yield from invitations.offered(token)
     user_id, is_connected = yield from _known(found, options)
     if user_id is None:
         user_id = yield from accounts.create(name=_name(found), email=found.email, password=None)
@@ -105,6 +106,8 @@ def _known(found: Identity, options: SignOn) -> Unit[tuple[str | None, bool]]:
         return str(rows[0]["user_id"]), True
     if found.email is None:
         return None, False
+    for row in (yield sql("SELECT id FROM users WHERE email = $1", found.email)):
+        yield from accounts.hold(row["id"])  # nobody gives it a password, or another identity, meanwhile
     rows = yield sql(
         "SELECT u.id, u.password, "
         "(SELECT MAX(i.no) FROM identities i WHERE i.user_id = u.id AND i.issuer = $2) AS other "
@@ -137,6 +140,7 @@ def _newcomer(found: Identity, options: SignOn) -> Unit[str]:
             return user_id
     if options.join is None:
         raise Refused(_nobody(found, options))
+    yield from orgs.lock(options.org)
     user_id = yield from accounts.create(name=_name(found), email=found.email, password=None)
     yield from people.admit(options.org, user_id, options.join)
     return user_id
@@ -161,6 +165,8 @@ def _connect(found: Identity, by: Principal, options: SignOn) -> Unit[None]:
 
 
 def _disconnect(by: Principal, no: int) -> Unit[None]:
+    assert by.user_id is not None
+    yield from accounts.hold(by.user_id)  # of two that are disconnected at once one stays
     gone = yield sql("DELETE FROM identities WHERE no = $1 AND user_id = $2 RETURNING issuer", no, by.user_id)
     if not gone:
         raise NotFound
@@ -171,17 +177,19 @@ def _disconnect(by: Principal, no: int) -> Unit[None]:
     )
     if not ways:
         raise Conflict("Set an email and a password first: without, you could not sign in any more")
-    assert by.user_id is not None
     yield from audit.note_everywhere(by.user_id, "identity.disconnected", issuer=gone[0]["issuer"])
 
 
 def _keep(found: Identity, user_id: str) -> Unit[None]:
-    yield sql(
-        "INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, now_ms())",
-        found.issuer,
-        found.subject,
-        user_id,
-    )
+    try:
+        yield sql(
+            "INSERT INTO identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, now_ms())",
+            found.issuer,
+            found.subject,
+            user_id,
+        )
+    except Duplicate as error:
+        raise Conflict("Somebody came in as this identity at the very same moment; sign in once more") from error
     yield from audit.note_everywhere(user_id, "identity.connected", issuer=found.issuer)
 
 

@@ -94,10 +94,8 @@ async def actors(org_id: int, some: Iterable[str]) -> dict[str, str]:
 
 async def _all(call: Call, query: AuditAsked) -> AsyncIterator[list[list[object]]]:
     """Yield all lines that are asked for, a page of rows at a time."""
-    before = query.before
-    while found := await audit.page(call.org_id, query.only, limit=MOST, before=before):
+    async for found in audit.pages(call.org_id, query.only, size=MOST, before=query.before):
         yield [line_row(view) for view in await _views(call, found)]
-        before = found[-1].id
 
 
 async def _views(call: Call, some: Sequence[Line]) -> list[LineView]:

@@ -80,13 +80,13 @@ async def set_budget(call: Call, body: SetBudget) -> BudgetView:
         "tz": body.tz,
         "hard": body.hard,
     }
-    return await _view(await budgets.create(call.org_id, call.new_id(), call.actor, fields))
+    return await view(await budgets.create(call.org_id, call.new_id(), call.actor, fields))
 
 
 @route.get("/api/budgets/<id>", scope="usage:read")
 async def get_budget(call: Call, id: str) -> BudgetView:
     """Show a budget and how it stands."""
-    return await _view(await budgets.get(call.org_id, id))
+    return await view(await budgets.get(call.org_id, id))
 
 
 @route.patch("/api/budgets/<id>", feature="budgets", scope="usage:write", role=Role.ADMIN, also=(409,))
@@ -95,7 +95,7 @@ async def change_budget(call: Call, id: str, body: ChangeBudget) -> BudgetView:
     given = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET}
     if "limit_usd" in given:
         given["limit_micros"] = _micros(given.pop("limit_usd"))
-    return await _view(await budgets.update(call.org_id, id, given))
+    return await view(await budgets.update(call.org_id, id, given))
 
 
 @route.delete("/api/budgets/<id>", scope="usage:write", role=Role.ADMIN)
@@ -116,9 +116,12 @@ async def views(org_id: int, some: Sequence[Budget]) -> list[BudgetView]:
     return [budget_view(standing, told.get(standing.budget.no, ()), names) for standing in standings]
 
 
-async def _view(budget: Budget) -> BudgetView:
-    (view,) = await views(budget.org_id, [budget])
-    return view
+async def view(budget: Budget) -> BudgetView:
+    """Show one budget. Raises NotFound if it is deleted meanwhile."""
+    found = await views(budget.org_id, [budget])
+    if not found:
+        raise budgets.unknown(budget.id)
+    return found[0]
 
 
 async def _target(org_id: int, scope: Scope, target: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from corral.agents import starting
-from corral.runs import feed
+from corral.runs import feed, reads
 from corral.runs.hints import log_topic
 from corral.web import answers, sse
 from corral.web.answers import Answer
@@ -44,6 +44,6 @@ async def run_task(call: Call, body: RunTask) -> Answer | None:
             is_over = page[-1].type in ENDS_RUN and not await feed.events(run.no, after=after, limit=1)
             if frames or is_over:
                 return "".join(frames).encode(), is_over
-        return b"", False
+        return b"", not await reads.some(call.org_id, [run.id])  # of one that was deleted nothing more comes
 
     return await sse.follow(call, log_topic(run.no), read, ignore=_TOKENS)

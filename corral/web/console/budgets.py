@@ -20,7 +20,7 @@ from corral.web.answers import Answer, redirect
 from corral.web.api import budgets as api
 from corral.web.api.budgets import ChangeBudget, SetBudget
 from corral.web.call import Call
-from corral.web.console.budget_views import PERIODS, BudgetView, budget_view, stopped
+from corral.web.console.budget_views import PERIODS, budget_view, stopped
 from corral.web.console.page import back_to, page
 from corral.web.console.run_views import title
 from corral.web.console.run_views import views as run_views
@@ -208,13 +208,8 @@ def _typed(micros: int) -> str:
     return text + "0" * max(0, 2 - len(text.partition(".")[2]))
 
 
-async def _view(call: Call, budget: Budget) -> BudgetView:
-    (told,) = await api.views(call.org_id, [budget])
-    return budget_view(told)
-
-
 async def _show(call: Call, budget: Budget, *, problem: str | None = None, status: int = 200) -> Answer:
-    shown = await _view(call, budget)
+    shown = budget_view(await api.view(budget))
     runs = await stopped(budget) if shown.told.paused_runs or shown.told.held_runs else []
     return await page(
         call, "budget.html", "budgets", status=status, path=f"/app/budgets/{budget.id}",
@@ -232,7 +227,7 @@ async def _form(
     return await page(
         call, "budget_form.html", "budgets", status=status,
         path=f"/app/budgets/{budget.id}/edit" if budget else "/app/budgets/new", form=form, errors=errors,
-        budget=await _view(call, budget) if budget else None, periods=PERIODS, scopes=_SCOPES,
+        budget=budget_view(await api.view(budget)) if budget else None, periods=PERIODS, scopes=_SCOPES,
         choices={
             budgets.TEAM: [(team, team) for team in sorted({one.team for one in agents if one.team})],
             budgets.AGENT: [(one.id, one.name) for one in agents],

@@ -250,7 +250,10 @@ def _column(state: str, shown: Sequence[TaskView]) -> Column:
 async def _show(call: Call, task_id: str, *, problem: str | None = None, status: int = 200) -> Answer:
     task = await board.get(call.org_id, task_id)
     everybody = await names(call.org_id)
-    all_of_it = await task_views(call.org_id, await board.page(call.org_id, root=task.root_id))
+    whole = await board.page(call.org_id, root=task.root_id)
+    if all(one.id != task.id for one in whole):  # the tree is larger than what is shown of it
+        whole.append(task)
+    all_of_it = await task_views(call.org_id, whole)
     mine = next(one for one in all_of_it if one.id == task.id)
     titles = {one.id: one.title for one in all_of_it}
     others = (await waits.blockers(call.org_id, [task.id])).get(task.id, [])

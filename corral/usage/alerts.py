@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from corral.platform.database import Unit, commit, fetch, sql
+from corral.usage import budgets
 from corral.usage.budgets import Budget
 
 #: Percent of a budget.
@@ -52,24 +53,24 @@ async def tell(budget: Budget, spent: int, now: int) -> None:
 
 
 def _tell(budget: Budget, spent: int, now: int) -> Unit[None]:
-    """Do so within a unit.
+    """Do so within a unit, which takes the budget first, as its removal does.
 
-    Nothing happens if the budget has another limit by now: whoever knows that will tell.
+    Nothing happens if the budget is gone, or has another limit by now: whoever knows that will tell.
     """
+    there, _ = yield from budgets.lock([budget])
+    if [one.limit_micros for one in there] != [budget.limit_micros]:
+        return
     start, top = budget.began(now), reached(budget, spent)
-    is_same = "EXISTS (SELECT 1 FROM budgets WHERE no = $1 AND limit_micros = $3)"
     yield sql(
-        f"DELETE FROM budget_alerts WHERE budget_no = $1 AND period_start = $2 AND limit_micros <> $3 AND percent > $4 "  # noqa: S608 - constants
-        f"AND {is_same}",
+        "DELETE FROM budget_alerts WHERE budget_no = $1 AND period_start = $2 AND limit_micros <> $3 AND percent > $4",
         budget.no, start, budget.limit_micros, top,
     )  # fmt: skip
     for level in LEVELS:
         if level <= top:
             yield sql(
                 "INSERT INTO budget_alerts (org_id, budget_no, period_start, percent, limit_micros, created_at) "
-                "SELECT org_id, no, $2, $4, limit_micros, now_ms() FROM budgets WHERE no = $1 AND limit_micros = $3 "
-                "ON CONFLICT (budget_no, period_start, percent) DO NOTHING",
-                budget.no, start, budget.limit_micros, level,
+                "VALUES ($1, $2, $3, $4, $5, now_ms()) ON CONFLICT (budget_no, period_start, percent) DO NOTHING",
+                budget.org_id, budget.no, start, level, budget.limit_micros,
             )  # fmt: skip
 
 

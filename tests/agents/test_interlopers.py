@@ -28,7 +28,7 @@ from corral.platform.settings import Settings
 from corral.runs import approvals, deleting, leases, outcomes, pausing, queue, treasury
 from corral.runs.sealing import Sealing
 from corral.secrets import rotation
-from corral.usage import budgets
+from corral.usage import alerts, budgets
 from corral.web.errors import meaning_of
 from corral.wire.events import EventType
 from corral.wire.runner import CommandResult, CommandStatus, McpTested
@@ -40,12 +40,13 @@ INIT = (EventType.SESSION_INIT, {"session_id": "s-1"})
 PAUSED = (EventType.RUN_PAUSED, {"code": "paused", "message": "A person said so"})
 #: Where nothing may be left of a run that is gone, and what else a scene begins without.
 KEPT = ("events", "event_packs", "remains", "approvals", "calls", "inputs", "commands", "usage_drafts", "reservations")
-ELSE = ("runs", "tasks", "messages", "epics", "budgets", "mcp_servers", "secrets")
+ELSE = ("runs", "tasks", "messages", "epics", "budgets", "budget_alerts", "mcp_servers", "secrets")
 #: What nothing may be left in, whoever came when.
 WRONG = " UNION ALL ".join([
     *(f"SELECT '{table}' FROM {table} WHERE run_no <> 0 AND run_no NOT IN (SELECT no FROM runs)" for table in KEPT),
     "SELECT error FROM messages WHERE error IS NOT NULL",
     "SELECT 'epic' FROM tasks WHERE epic_id IS NOT NULL AND epic_id NOT IN (SELECT id FROM epics)",
+    "SELECT 'alert' FROM budget_alerts WHERE budget_no NOT IN (SELECT no FROM budgets)",
     "SELECT action FROM audit WHERE target_id = $1 AND action LIKE '%.deleted' GROUP BY action HAVING count(*) > 1",
 ])  # fmt: skip
 
@@ -250,11 +251,19 @@ async def secret(office: Office) -> Row:
 
 
 async def spent(office: Office) -> Row:
-    return Row(office.org_id, (await budget(office, 10**6)).id, budgets.remove)
+    """It is told that all of it is spent."""
+    made = await budget(office, 10**6)
+    await alerts.tell(made, 10**6, 0)
+    return Row(office.org_id, made.id, budgets.remove)
 
 
 async def epic(office: Office) -> Row:
     return Row(office.org_id, (await epics.create(office.org_id, new_id(), "E")).id, epics.remove)
+
+
+async def is_told_anew(row: Row) -> None:
+    more = await budgets.update(row.org_id, row.id, {"limit_micros": 15 * 10**5})
+    await alerts.tell(more, 10**6, 0)
 
 
 async def is_given_tasks(row: Row) -> None:
@@ -312,7 +321,7 @@ ACTS: dict[Callable[[Office], Awaitable[Any]], dict[str, Callable[[Any], Corouti
         "is removed": lambda row: row.goes(),
     },
     spent: {
-        "is changed": lambda row: budgets.update(row.org_id, row.id, {"limit_micros": 7}),
+        "is told anew": is_told_anew,
         "is removed": lambda row: row.goes(),
     },
     epic: {

@@ -160,6 +160,7 @@ def _assign(agent: Agent, task_id: str, title: str, by: str, hints: Hints) -> Un
 
 def insert(org_id: int, new: NewTask, parent: Task | None, **more: Any) -> Unit[bool]:
     """Insert the row, below its parent's; False if it is there."""
+    wanted = new.epic_id if new.epic_id is not None or parent is None else parent.epic_id
     columns = {
         "id": new.id,
         "org_id": org_id,
@@ -169,7 +170,7 @@ def insert(org_id: int, new: NewTask, parent: Task | None, **more: Any) -> Unit[
         "requester_id": new.requester_id,
         "created_by": new.created_by,
         "priority": new.priority,
-        "epic_id": new.epic_id if new.epic_id is not None or parent is None else parent.epic_id,
+        "epic_id": (yield from epics.keep(org_id, wanted)),
         "parent_id": new.parent_id,
         "root_id": parent.root_id if parent else new.id,
         "depth": parent.depth + 1 if parent else 0,
@@ -206,8 +207,11 @@ async def update(
     def unit(hints: Hints) -> Unit[None]:
         if blocked_by:
             yield from orgs.lock(org_id)
+        given = dict(fields)
+        if "epic_id" in given:
+            given["epic_id"] = yield from epics.keep(org_id, given["epic_id"])
         task = yield from locked(org_id, task_id)
-        changed = {column: value for column, value in fields.items() if value != task[column]}
+        changed = {column: value for column, value in given.items() if value != task[column]}
         told = audit.changes(task, changed, untold=("input",))
         live = yield from live_run(task)
         if live is not None:

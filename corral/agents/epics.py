@@ -11,6 +11,7 @@ from corral.base.errors import BadRequest, NotFound
 from corral.base.ids import is_id
 from corral.platform import audit, database
 from corral.platform.database import Row, Unit, sql
+from corral.runs.hints import Hints, decide
 
 
 class Epic(msgspec.Struct, frozen=True):
@@ -55,6 +56,14 @@ async def get(org_id: int, epic_id: str, *, field: str | None = None) -> Epic:
     if field is not None:
         raise BadRequest(f"{field}: there is no epic {epic_id} here", field=field)
     raise _unknown(epic_id)
+
+
+def keep(org_id: int, epic_id: str | None) -> Unit[str | None]:
+    """Let nobody delete an epic that a task is given until the commit; None if somebody has: tasks stay, without it."""
+    lock = "" if database.dialect() == "sqlite" else " FOR SHARE"
+    query = f"SELECT id FROM epics WHERE org_id = $1 AND id = $2{lock}"  # noqa: S608 - a constant
+    rows = (yield sql(query, org_id, epic_id)) if epic_id is not None else ()
+    return epic_id if rows else None
 
 
 async def create(org_id: int, epic_id: str, title: str, description: str = "") -> Epic:
@@ -102,13 +111,13 @@ async def remove(org_id: int, epic_id: str) -> None:
     """Delete an epic; its tasks stay, without one."""
     await get(org_id, epic_id)
 
-    def unit() -> Unit[None]:
+    def unit(_hints: Hints) -> Unit[None]:
         gone = yield sql("DELETE FROM epics WHERE org_id = $1 AND id = $2 RETURNING title", org_id, epic_id)
         if gone:
             yield from audit.note(org_id, "epic.deleted", "epic", epic_id, title=gone[0]["title"])
         yield sql("UPDATE tasks SET epic_id = NULL WHERE org_id = $1 AND epic_id = $2", org_id, epic_id)
 
-    await database.commit(unit())
+    await decide(unit)
 
 
 def _unknown(epic_id: str) -> NotFound:

@@ -154,8 +154,8 @@ def _tell(message: Row, prepared: Prepared | str | None, hints: Hints) -> Unit[N
     )
     if runs:
         locked = yield sql("UPDATE runs SET followups = followups WHERE no = $1 RETURNING *", runs[0]["no"])
-        run = locked[0]
-        if run["status"] in takes:
+        if locked and locked[0]["status"] in takes:
+            run = locked[0]
             told = {"message_id": message["id"], "type": message["type"], "from": message["sender"]}
             yield from log.append(run["no"], EventType.BUS_MESSAGE, {**told, "text": message["text"]}, hints)
             yield sql("UPDATE messages SET read_at = now_ms() WHERE no = $1", message["no"])

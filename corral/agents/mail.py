@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 
 import msgspec
@@ -13,7 +14,7 @@ from corral.base import logs
 from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import is_id, new_id
 from corral.platform import audit, database
-from corral.platform.database import Row, Unit, sql
+from corral.platform.database import Duplicate, Row, Unit, sql
 from corral.runs.hints import Hints, decide
 
 
@@ -241,7 +242,8 @@ async def post(org_id: int, letter: Letter) -> Message:
             yield from send(org_id, letter, hints)
         yield from noted(org_id, letter)
 
-    await decide(unit)
+    with suppress(Duplicate):  # it was sent at the same time, by whoever repeats what a server left undone
+        await decide(unit)
     return await get(org_id, letter.id)
 
 

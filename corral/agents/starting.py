@@ -160,6 +160,8 @@ def fail(org_id: int, task_id: str, why: str, hints: Hints) -> Unit[None]:
 async def _overdue(org_id: int, task_id: str) -> None:
     def unit(hints: Hints) -> Unit[None]:
         task = yield from board.locked(org_id, task_id)
+        if task["due_at"] is None or task["ended_at"] is not None:  # it has ended, or another server was quicker
+            return
         yield sql("UPDATE tasks SET due_at = NULL WHERE id = $1", task_id)
         yield from board.end(task, board.ERROR, hints, error=_TOO_LATE)
         yield from audit.note(org_id, "task.cancelled", "task", task_id, title=task["title"], reason=_TOO_LATE)

@@ -13,6 +13,7 @@ import time
 import msgspec
 
 from corral import bus
+from corral.base.errors import LeaseLost
 from corral.platform import database
 from corral.platform.database import Row, Unit, sql
 from corral.runs import states
@@ -115,8 +116,10 @@ def look(call_no: int) -> Unit[Call]:
 
 
 async def read(call_no: int) -> ToolAnswer:
-    """Return the call's answer, if it is there."""
+    """Return the call's answer, if it is there; LeaseLost if its run was deleted meanwhile."""
     rows = await database.fetch("SELECT answer, is_error, done_at FROM calls WHERE no = $1", call_no)
+    if not rows:
+        raise LeaseLost
     return _answer(rows[0])
 
 

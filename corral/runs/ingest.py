@@ -8,10 +8,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from corral.base.errors import BadRequest, LeaseLost, NotFound
+from corral.base.errors import BadRequest, LeaseLost
 from corral.platform import database, metrics
 from corral.platform.database import Row, Rows, Statement, Unit, many, sql
-from corral.runs import ending, fold, inputs, log, states
+from corral.runs import ending, fold, inputs, log, queue, states
 from corral.runs.frames import Logged, log_hint, token_hint
 from corral.runs.hints import Hints, decide
 from corral.runs.states import Changes, Expression
@@ -253,15 +253,7 @@ _APPEND_AT_ONCE = (
 def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
     """Find out why the batch did not fit: fenced, repeated, after a gap, of a followed run; store what is new."""
     batch = arrived.batch
-    rows = yield sql(
-        "SELECT no, agent_id, account, attempt, lease, attempt_open, spool_n, now_ms() AS now FROM runs "
-        "WHERE id = $1 AND org_id = $2",
-        arrived.run_id,
-        arrived.org_id,
-    )
-    if not rows:
-        raise NotFound(f"There is no run {arrived.run_id} here")
-    run = rows[0]
+    run = yield from queue.locked(arrived.org_id, arrived.run_id)  # nobody tells it more until the commit
     yield from _spend(arrived, run)
     if (run["attempt"], run["lease"]) != (batch.attempt, batch.lease):
         return _Outcome(run["no"], 0, fenced=True)
@@ -287,7 +279,6 @@ def _store_rest(arrived: _Arrived) -> Unit[_Outcome]:
 
 def _followed(run_no: int, arrived: _Arrived) -> Unit[_Arrived]:
     """Return a batch that fits as one of a run that others follow: the end of a turn need not be that of the run."""
-    yield sql("UPDATE runs SET followups = followups WHERE no = $1", run_no)  # nobody tells it more until the commit
     last = arrived.batch.events[-1]
     if last.type == EventType.RUN_COMPLETED:
         heard = msgspec.json.decode(arrived.payloads[-1]).get("inputs")

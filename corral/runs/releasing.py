@@ -6,7 +6,7 @@ from functools import partial
 
 from corral.platform import database
 from corral.platform.database import Unit, sql
-from corral.runs import admission, places, queue, states
+from corral.runs import admission, places, states
 from corral.runs.hints import Hints, decide
 
 _HELD = f"status = 'queued' AND hold LIKE '{places.HELD}%'"
@@ -36,13 +36,13 @@ class Release:
 async def _release(org_id: int) -> None:
     """Let the most urgent go on while there are places. Agents decide themselves which of their runs that is."""
     held = await database.fetch(
-        f"SELECT id, no, agent_id FROM runs WHERE org_id = $1 AND {_HELD} ORDER BY priority DESC, no LIMIT {_MOST}",  # noqa: S608
+        f"SELECT no, agent_id FROM runs WHERE org_id = $1 AND {_HELD} ORDER BY priority DESC, no LIMIT {_MOST}",  # noqa: S608
         org_id,
     )
     for row in held:
         if await database.commit(places.full(org_id, row["no"])) is not None:
             return
-        unit = partial(_go_on, org_id, row["id"]) if row["agent_id"] is None else partial(_choose, row["agent_id"])
+        unit = partial(_go_on, row["no"]) if row["agent_id"] is None else partial(_choose, row["agent_id"])
         await decide(unit)
 
 
@@ -50,8 +50,7 @@ def _choose(agent_id: str, hints: Hints) -> Unit[None]:
     yield from states.choose(agent_id, hints)
 
 
-def _go_on(org_id: int, run_id: str, hints: Hints) -> Unit[None]:
-    rows = yield sql(f"SELECT 1 FROM runs WHERE org_id = $1 AND id = $2 AND {_HELD}", org_id, run_id)  # noqa: S608
-    if rows:
-        locked = yield from queue.locked(org_id, run_id)
-        yield from admission.settle(locked, hints)
+def _go_on(run_no: int, hints: Hints) -> Unit[None]:
+    held = yield sql(f"UPDATE runs SET followups = followups WHERE no = $1 AND {_HELD} RETURNING *", run_no)  # noqa: S608
+    for run in held:
+        yield from admission.settle(run, hints)

@@ -34,10 +34,12 @@ async def settle() -> None:
     """Do so at the first start on a restored database, before anything can be claimed; again if that was cut off."""
     if not await database.fetch(_IS_THERE[database.dialect()]):
         return
-    (mark,) = await database.fetch("SELECT made_at FROM restored")
+    made_at = await decide(_made_at)
+    if made_at is None:
+        return
     told = Pause(
         code=pausing.RESTORED,
-        message=f"The database was restored as it was on {mark['made_at'][:16].replace('T', ' at ')} UTC",
+        message=f"The database was restored as it was on {made_at[:16].replace('T', ' at ')} UTC",
         hint="The run may have been begun since, or done: look at what it was to do, then continue or cancel it.",
         by="corral",
     )
@@ -45,17 +47,28 @@ async def settle() -> None:
     for run in runs:
         await decide(partial(_settle, run["no"], told))
     with acting.as_(acting.OPERATOR):
-        await database.commit(_settled())
-    log.warning("the database was restored from a backup", as_of=mark["made_at"], runs_that_had_not_ended=len(runs))
+        await decide(_settled)
+    log.warning("the database was restored from a backup", as_of=made_at, runs_that_had_not_ended=len(runs))
 
 
-def _settled() -> Unit[None]:
+def _made_at(hints: Hints) -> Unit[str | None]:
+    """Return when the backup was made; None if another server, which is kept out until the commit, was quicker."""
+    del hints
+    yield sql("UPDATE orgs SET policy = policy")
+    if not (yield sql(_IS_THERE[database.dialect()])):
+        return None
+    (mark,) = yield sql("SELECT made_at FROM restored")
+    return str(mark["made_at"])
+
+
+def _settled(hints: Hints) -> Unit[None]:
     """Write down in every org that lines of its audit log may be missing, and that this is done."""
-    marks = yield sql("DELETE FROM restored RETURNING made_at")
-    orgs = (yield sql("SELECT id FROM orgs ORDER BY id")) if marks else ()  # by the one server that comes first
-    for org in orgs:
-        yield from audit.note(org["id"], "database.restored", "database", "restored", as_of=marks[0]["made_at"])
-    yield sql("DROP TABLE IF EXISTS restored")
+    made_at = yield from _made_at(hints)
+    if made_at is None:
+        return
+    for org in (yield sql("SELECT id FROM orgs ORDER BY id")):
+        yield from audit.note(org["id"], "database.restored", "database", "restored", as_of=made_at)
+    yield sql("DROP TABLE restored")
 
 
 def is_offered_again(run: Row) -> bool:
@@ -64,8 +77,10 @@ def is_offered_again(run: Row) -> bool:
 
 
 def _settle(run_no: int, told: Pause, hints: Hints) -> Unit[None]:
-    (run,) = yield sql("UPDATE runs SET followups = followups WHERE no = $1 RETURNING *", run_no)
-    reason = msgspec.json.encode(told).decode()
+    rows = yield sql("UPDATE runs SET followups = followups WHERE no = $1 RETURNING *", run_no)
+    if not rows:
+        return  # another server has settled, and somebody has deleted it there
+    run, reason = rows[0], msgspec.json.encode(told).decode()
     if run["attempt_open"]:
         yield sql("UPDATE runs SET pause_requested = $2 WHERE no = $1 AND pause_requested IS NULL", run_no, reason)
     elif run["status"] != RunStatus.PAUSED:

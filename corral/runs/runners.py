@@ -14,7 +14,7 @@ from corral.base.errors import BadRequest, Conflict, NotFound
 from corral.base.ids import new_token
 from corral.base.paths import covers
 from corral.platform import audit, database, plans
-from corral.platform.database import Unit, sql
+from corral.platform.database import Duplicate, Unit, sql
 from corral.runs import placements
 from corral.runs.hints import MACHINES, Hints, decide
 from corral.runs.placements import PLATFORM, Offer
@@ -74,7 +74,12 @@ async def register(org_id: int, body: Register) -> Registered:
     if org_id != PLATFORM and any(cli.engine == Engine.PROVIDER for cli in body.clis):
         raise BadRequest("clis: the engine provider is the platform's own", field="clis")
     session = new_token()
-    number = await decide(lambda hints: _register(org_id, body, session, hints))
+    while True:
+        try:
+            number = await decide(lambda hints: _register(org_id, body, session, hints))
+            break
+        except Duplicate:  # another new machine was given the number at the same time: there is a next one
+            continue
     _cache.pop(org_id, None)
     return Registered(id=number, session=session)
 

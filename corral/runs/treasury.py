@@ -83,9 +83,10 @@ async def _look_after(org_id: int) -> None:
             await _decide(_continue, kept.run)
         else:
             await _decide(partial(_explain, lent), kept.run)
-    ended = [kept.run["no"] for kept in books.kept if kept.status in ENDED]
-    if ended:
-        await decide(partial(_forget, ended))
+    there = {kept.run["no"] for kept in books.kept if kept.status not in ENDED}
+    over = [row["run_no"] for row in rows if row["run_no"] not in there]
+    if over:
+        await decide(partial(_forget, over))
 
 
 # More, or less
@@ -210,15 +211,17 @@ def _explain(why: str, run: Row, hints: Hints) -> Unit[None]:
 
 
 def _forget(run_nos: Iterable[int], hints: Hints) -> Unit[None]:
-    """Keep nothing for runs that have ended: nobody continues one between the look and the deletion."""
+    """Keep nothing for runs that have ended, or were deleted while something was kept for them.
+
+    Nobody continues one between the look and the deletion.
+    """
     del hints
-    rows = yield sql(
-        f"UPDATE runs SET followups = followups WHERE no IN ({_numbers(run_nos)}) "  # noqa: S608 - integers
-        "AND status IN ('completed', 'failed', 'cancelled') RETURNING no"
+    numbers, ended = _numbers(run_nos), "('completed', 'failed', 'cancelled')"
+    yield sql(f"UPDATE runs SET followups = followups WHERE no IN ({numbers}) AND status IN {ended}")  # noqa: S608 - integers
+    yield sql(
+        f"DELETE FROM reservations WHERE run_no IN ({numbers}) AND NOT EXISTS "  # noqa: S608 - integers
+        f"(SELECT 1 FROM runs WHERE no = run_no AND status NOT IN {ended})"
     )
-    if rows:
-        numbers = _numbers(row["no"] for row in rows)
-        yield sql(f"DELETE FROM reservations WHERE run_no IN ({numbers})")  # noqa: S608 - integers
 
 
 def _numbers(run_nos: Iterable[int]) -> str:

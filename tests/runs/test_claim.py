@@ -17,6 +17,11 @@ from corral.wire.runs import RunStatus
 from tests.runs.world import World
 
 
+async def test_machines_that_are_new_at_the_same_time_get_a_number_each(world: World) -> None:
+    boxes = await asyncio.gather(*(world.runner(f"box{n}") for n in range(5)))
+    assert {box.id for box in boxes} == {1, 2, 3, 4, 5}
+
+
 async def test_a_queued_run_is_given_to_a_runner_that_polls(world: World) -> None:
     box = await world.runner()
     run = await world.launch("say hi")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from corral.base.errors import LeaseLost
@@ -21,11 +23,11 @@ DONE = (EventType.RUN_COMPLETED, {"text": "done"})
 CUT = (EventType.SESSION_INTERRUPTED, {"message": "restarted"})
 
 
-async def restore() -> None:
-    """What `corral restore` leaves in the database, and what the first start on it does."""
+async def restore(servers: int = 1) -> None:
+    """What `corral restore` leaves in the database, and what the first start on it does, of so many servers."""
     await database.fetch("CREATE TABLE restored (made_at TEXT NOT NULL)")
     await database.fetch("INSERT INTO restored VALUES ('2026-05-04T03:02:01.000+00:00')")
-    await restored.settle()
+    await asyncio.gather(*(restored.settle() for _ in range(servers)))
 
 
 async def at_work(world: World, box: Machine) -> tuple[Run, Assignment]:
@@ -47,9 +49,9 @@ async def test_what_was_queued_is_paused_and_says_why_until_a_person_lets_it_go_
     assert [one.run_id for one in (await box.poll()).assignments] == [run.id]
 
 
-async def test_every_org_is_told_so_in_its_audit_log_once(world: World) -> None:
+async def test_every_org_is_told_so_in_its_audit_log_once_however_many_servers_start(world: World) -> None:
     await database.fetch("INSERT INTO orgs (id, name, created_at) VALUES (77, 'other', 0)")
-    await restore()
+    await restore(servers=3)
     await restored.settle()
     for org_id in (world.org_id, 77):
         (line,) = await audit.page(org_id, Only(action="database.restored"), limit=10)

@@ -64,12 +64,17 @@ class Interleaving:
 @asynccontextmanager
 async def interleaving(url: str) -> AsyncIterator[Interleaving]:
     """Hear what is said to this database from here, until the end of the block."""
-    fetch, execute = asyncpg.Connection.fetch, asyncpg.Connection.execute
+    fetch, many, execute = asyncpg.Connection.fetch, asyncpg.Connection.executemany, asyncpg.Connection.execute
 
     async def fetched(self: asyncpg.Connection, query: str, *args: Any, **more: Any) -> Any:
         if (gaps := _gaps.get()) is not None:
             await gaps.next()
         return await fetch(self, query, *args, **more)
+
+    async def written(self: asyncpg.Connection, command: str, *args: Any, **more: Any) -> Any:
+        if (gaps := _gaps.get()) is not None:
+            await gaps.next()
+        return await many(self, command, *args, **more)
 
     async def executed(self: asyncpg.Connection, query: str, *args: Any, **more: Any) -> Any:
         if (gaps := _gaps.get()) is not None and query.startswith("COMMIT"):
@@ -77,11 +82,12 @@ async def interleaving(url: str) -> AsyncIterator[Interleaving]:
         return await execute(self, query, *args, **more)
 
     watch = await asyncpg.connect(url)
-    asyncpg.Connection.fetch, asyncpg.Connection.execute = fetched, executed
+    ours = fetched, written, executed
+    asyncpg.Connection.fetch, asyncpg.Connection.executemany, asyncpg.Connection.execute = ours
     try:
         yield Interleaving(watch)
     finally:
-        asyncpg.Connection.fetch, asyncpg.Connection.execute = fetch, execute
+        asyncpg.Connection.fetch, asyncpg.Connection.executemany, asyncpg.Connection.execute = fetch, many, execute
         await watch.close()
 
 

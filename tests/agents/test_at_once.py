@@ -1,20 +1,18 @@
 """Somebody deletes, between two statements, what the statements are about: there is an answer all the same, a true one.
 
 On PostgreSQL each statement of a unit sees what was committed before it. So whatever may be done is done again and
-again, and each time the interloper comes one statement later, until there is no statement left to come before.
+again, and each time the deletion comes one statement later, until there is no statement left to come before.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
-from contextvars import Context, ContextVar
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from corral.agents import board, epics, inbox, mail, starting, supplies
@@ -34,7 +32,7 @@ from corral.wire.events import EventType
 from corral.wire.runner import CommandResult, CommandStatus, McpTested
 from tests.agents.money import QUESTION, budget
 from tests.agents.office import PERSON, Office, Work, opened, pass_time
-from tests.support.waiting import PATIENCE
+from tests.support.interleaving import Interleaving, interleaving
 
 INIT = (EventType.SESSION_INIT, {"session_id": "s-1"})
 PAUSED = (EventType.RUN_PAUSED, {"code": "paused", "message": "A person said so"})
@@ -51,39 +49,6 @@ WRONG = " UNION ALL ".join([
 ])  # fmt: skip
 
 
-class Interloper:
-    """Comes before a certain statement of what is watched."""
-
-    def __init__(self, eyes: asyncpg.Connection) -> None:
-        self.eyes = eyes
-        self._is_watched = ContextVar("is watched", default=False)
-        self._left = 0
-
-    async def meets(self, act: Coroutine[Any, Any, object], before: int, goes: Callable[[], Any]) -> list[object]:
-        """Return what came of both; of the act alone if it has no such statement."""
-        self._left, self._goes, self._coming = before, goes, list[asyncio.Task[object]]()
-
-        async def watched() -> object:
-            self._is_watched.set(True)
-            return await act
-
-        async with asyncio.timeout(30 * PATIENCE):
-            (done,) = await asyncio.gather(asyncio.create_task(watched()), return_exceptions=True)
-            return [done, *await asyncio.gather(*self._coming, return_exceptions=True)]
-
-    async def sees(self) -> None:
-        """Do what it came for before this statement, or as much of that as locks let it."""
-        self._left -= self._is_watched.get()
-        if self._is_watched.get() and not self._left:
-            coming = asyncio.get_running_loop().create_task(self._goes(), context=Context())
-            self._coming.append(coming)
-            while not coming.done() and not await self.eyes.fetchval(_IS_STUCK):  # noqa: ASYNC110 - nobody is told
-                await asyncio.sleep(0.001)
-
-
-_IS_STUCK = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
 @pytest.fixture
 async def office(tmp_path: Path, migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
     """On PostgreSQL, which notices at once that two wait for each other."""
@@ -93,18 +58,9 @@ async def office(tmp_path: Path, migrated_postgres_url: str, monkeypatch: pytest
 
 
 @pytest.fixture
-async def interloper(migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Interloper]:
-    interloper = Interloper(await asyncpg.connect(migrated_postgres_url))
-    for name in ("fetch", "executemany"):
-        run = getattr(asyncpg.Connection, name)
-
-        async def after(self: Any, *args: Any, _run: Any = run, **more: Any) -> Any:
-            await interloper.sees()
-            return await _run(self, *args, **more)
-
-        monkeypatch.setattr(asyncpg.Connection, name, after)
-    yield interloper
-    await interloper.eyes.close()
+async def at_once(migrated_postgres_url: str) -> AsyncIterator[Interleaving]:
+    async with interleaving(migrated_postgres_url) as at_once:
+        yield at_once
 
 
 # Runs, which somebody deletes in each of their states
@@ -334,21 +290,21 @@ ACTS: dict[Callable[[Office], Awaitable[Any]], dict[str, Callable[[Any], Corouti
 
 @pytest.mark.parametrize("make", ACTS)
 async def test_what_is_done_to_a_thing_is_done_or_refused_whenever_somebody_deletes_that(
-    office: Office, interloper: Interloper, make: Callable[[Office], Awaitable[Any]]
+    office: Office, at_once: Interleaving, make: Callable[[Office], Awaitable[Any]]
 ) -> None:
     empty = "; ".join(f"DELETE FROM {table}" for table in (*KEPT, *ELSE))
     for name, act in ACTS[make].items():
-        for before in count(2):
+        for at in count(1):
             await database.fetch(f"DO $$ BEGIN {empty}; END $$")
             await budgets.reread()
             office.box.held.clear()
             thing = await make(office)
-            done = await interloper.meets(act(thing), before, thing.goes)
-            statuses = {meaning_of(one).status for one in done if isinstance(one, BaseException)}
-            assert statuses <= {400, 404, 409}, (name, before, done)
+            done = await at_once.run(at, partial(act, thing), thing.goes)
+            if done is None:
+                break
+            statuses = {meaning_of(one).status for one in done if isinstance(one, Exception)}
+            assert statuses <= {400, 404, 409}, (name, at, done)
             if await database.fetch("SELECT 1 FROM reservations"):
                 await treasury.run_once(0)
-            assert [row[0] for row in await database.fetch(WRONG, thing.id)] == [], (name, before)
-            if len(done) < 2:
-                break
-        assert before > 2
+            assert [row[0] for row in await database.fetch(WRONG, thing.id)] == [], (name, at)
+        assert at > 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
 
 from corral import bus
-from corral.base.errors import BadRequest, Conflict, NotFound
+from corral.base.errors import BadRequest, Conflict, NotFound, Unavailable
 from corral.base.ids import new_token
 from corral.base.paths import covers
 from corral.platform import audit, database, plans
@@ -26,6 +27,8 @@ T = TypeVar("T")
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 #: Seconds that a process may go on with the runners it has read, if it hears of no registration.
 _FRESH = 1.0
+#: How many machines may be new at the same moment and each be given a number.
+_TRIES = 100
 #: More than there are numbers.
 _ALL = 2**31 - 1
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
@@ -74,14 +77,12 @@ async def register(org_id: int, body: Register) -> Registered:
     if org_id != PLATFORM and any(cli.engine == Engine.PROVIDER for cli in body.clis):
         raise BadRequest("clis: the engine provider is the platform's own", field="clis")
     session = new_token()
-    while True:
-        try:
+    for _ in range(_TRIES):
+        with suppress(Duplicate):  # another new machine was given the number at the same time: there is a next one
             number = await decide(lambda hints: _register(org_id, body, session, hints))
-            break
-        except Duplicate:  # another new machine was given the number at the same time: there is a next one
-            continue
-    _cache.pop(org_id, None)
-    return Registered(id=number, session=session)
+            _cache.pop(org_id, None)
+            return Registered(id=number, session=session)
+    raise Unavailable
 
 
 async def page(org_id: int, *, limit: int = _ALL, before: str | None = None, available: bool = False) -> list[Machine]:

@@ -104,6 +104,11 @@ def test_somebody_is_invited_comes_in_becomes_more_and_is_gone_within_a_second(
     expect(row).to_contain_text("member")
     launched = ada.page.request.post("/api/v1/runs", data={"prompt": "p", "cwd": "/srv"}, headers={"Origin": home.url})
     assert launched.status == 201, launched.text()
+    run = launched.json()["id"]
+    ada.page.request.post(f"/api/runs/{run}/cancel", headers={"Origin": home.url})
+    expect(ada.goto(f"/app/runs/{run}").get_by_text("Cancelled by a person (You)")).to_be_visible()
+    expect(owner.goto(f"/app/runs/{run}").get_by_text("Cancelled by a person (Ada)")).to_be_visible()
+    owner.goto("/app/people")
 
     ada.goto("/app/runs")
     row.get_by_role("button", name="Remove Ada").click()

@@ -88,6 +88,7 @@ async def _shell(caller: Principal, request: Request, here: str, path: str) -> S
         orgs=mine if len(mine) > 1 else (),
         may_make_orgs=caller.sign_in is not None and caller.org_id == orgs.FIRST_ORG and caller.role == Role.OWNER,
         user=person or "API key",
+        user_id=caller.user_id or "",
         here=here,
         path=path,
         theme=_theme(request),

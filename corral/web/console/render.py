@@ -69,6 +69,7 @@ class Shell:
     pending: int = 0  #: approvals that wait
     nav: tuple[NavItem, ...] = NAV
     org_id: int = 0
+    user_id: str = ""
     orgs: Sequence[Org] = ()  #: those to switch between, if there are several
     may_make_orgs: bool = False
     may: Callable[..., bool] = lambda *_: False  #: what is behind a scope (and a role): who may not is offered nothing

@@ -17,7 +17,8 @@ export class Log {
     this.root = page.querySelector("[data-log]");
     this.onChange = onChange;
     this.store = new Store(page.dataset.run, Number(this.live.dataset.lastSeq));
-    this.context = { store: this.store, cwd: page.querySelector(".facts code")?.textContent, opened: new Map(), who: page.dataset.who };
+    const { who, me } = page.dataset;
+    this.context = { store: this.store, cwd: page.querySelector(".facts code")?.textContent, opened: new Map(), who, me };
     this.heights = []; // px by page, once measured
     this.sections = new Map(); // page → its element
     this.patience = new Set(); // pages to ask for again, but not yet

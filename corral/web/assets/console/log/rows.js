@@ -1,13 +1,14 @@
 // One event as a row of the log; null for what shows elsewhere (a result stands in its call).
 import { el } from "../dom.js";
 import { duration } from "../words.js";
+import { person } from "./people.js";
 import { prose } from "./text.js";
 import { argument, bare, body, changes, output } from "./tools.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-// context: {store, cwd, opened: Map of sequence → whether somebody opened or closed it}
+// context: {store, cwd, me: the id of whoever looks, opened: Map of sequence → whether somebody opened or closed it}
 export function row(event, context) {
   const draw = DRAW[event.event_type] ?? unknown;
   return draw(event, event.payload ?? {}, context);
@@ -15,7 +16,7 @@ export function row(event, context) {
 
 const DRAW = {
   "run.created": (event, { task }) => said(event, "Prompt", task ?? ""),
-  "user.message": (event, { text, by }) => said(event, person(by), text ?? ""),
+  "user.message": (event, { text, by }, { me }) => said(event, person(by, me), text ?? ""),
   "run.started": (event, { runner, pid }) => system(event, `started${runner ? ` on ${runner}` : ""}${pid ? ` · pid ${pid}` : ""}`),
   "session.init": (event, { cli_version: version, model, permission_mode: mode }) =>
     system(event, ["session started", version && `Claude Code ${version}`, model, mode].filter(Boolean).join(" · ")),
@@ -25,12 +26,13 @@ const DRAW = {
   "session.compacted": (event, { message }) => system(event, message ?? "older parts were summed up"),
   "session.unreachable": (event, { message }) => attention(event, message ?? "The runner is out of reach"),
   "session.reachable": (event, { message }) => system(event, message ?? "The runner is back"),
-  "run.paused": (event, { message: text, hint, by }) =>
-    attention(event, [`${text ?? "paused"}${by && by !== "corral" ? ` (${person(by)})` : ""}`, hint].filter(Boolean).join(" — ")),
+  "run.paused": (event, { message: text, hint, by }, { me }) =>
+    attention(event, text ?? "paused", ...(by && by !== "corral" ? [" (", person(by, me), ")"] : []), hint ? ` — ${hint}` : ""),
   "run.result": (event, result) => system(event, outcome(result)),
   "run.completed": (event) => system(event, "completed"),
   "run.failed": (event, { message, code, hint }) => trouble(event, [message ?? code ?? "failed", hint].filter(Boolean).join(" — ")),
-  "run.cancelled": (event, { message, by }) => trouble(event, `${message ?? "cancelled"}${by ? ` (${person(by)})` : ""}`),
+  "run.cancelled": (event, { message, by }, { me }) =>
+    trouble(event, message ?? "cancelled", ...(by ? [" (", person(by, me), ")"] : [])),
   "session.waiting": (event, { text }, { who }) => (text ? message(event, { text }, who) : system(event, "waits for what it has asked for")),
   "bus.delegated": (event, { task_id: id, name, title }) => linked(event, "system", `handed to ${name ?? "another agent"}: `, title, id),
   "bus.result": (event, { task_id: id, from, title, status, text }) => linked(event, status === "done" ? "" : "trouble", `${from ?? "?"} ${status === "done" ? "is done with" : "failed at"} `, title, id, text),
@@ -49,8 +51,8 @@ const DRAW = {
   "permission.requested": (event, { description, tool }, { store }) =>
     // Engines announce it themselves on the line before.
     store.get(event.sequence - 1)?.event_type === "agent.needs_attention" ? null : attention(event, `asks a person: ${description || tool}`),
-  "permission.resolved": (event, { decision, reason, by }) =>
-    system(event, `${decision === "allow" ? "allowed" : "denied"}${by ? ` by ${person(by).replace("You", "you")}` : ""}${reason ? `: ${reason}` : ""}`),
+  "permission.resolved": (event, { decision, reason, by }, { me }) =>
+    system(event, [decision === "allow" ? "allowed" : "denied", ...(by ? [" by ", person(by, me, "you")] : []), reason ? `: ${reason}` : ""]),
   "permission.withdrawn": (event) => system(event, "no longer asks"),
 };
 
@@ -95,15 +97,15 @@ function named(blocks, who) {
 }
 
 function system(event, text, kind = "") {
-  return frame(event, `system ${kind}`, words(text));
+  return frame(event, `system ${kind}`, words(...[text].flat()));
 }
 
-function trouble(event, text) {
-  return frame(event, "trouble", words(text), clock.format(Date.parse(event.created_at)));
+function trouble(event, ...text) {
+  return frame(event, "trouble", words(...text), clock.format(Date.parse(event.created_at)));
 }
 
-function attention(event, text) {
-  return frame(event, "attention", words(text), clock.format(Date.parse(event.created_at)));
+function attention(event, ...text) {
+  return frame(event, "attention", words(...text), clock.format(Date.parse(event.created_at)));
 }
 
 // Plans and questions are tools too, but of no name that says anything to a person; a plan stands in its card.
@@ -176,9 +178,4 @@ function outcome({ turns, duration_seconds: seconds, cost_usd: cost, is_error: f
   if (seconds) parts.push(duration(seconds * 1000));
   if (typeof cost === "number") parts.push(`$${cost.toFixed(3)}`);
   return parts.join(" · ");
-}
-
-function person(by) {
-  if (by?.startsWith("key:")) return "API key";
-  return !by || by.startsWith("user:") ? "You" : by;
 }

@@ -135,7 +135,7 @@ class Log:
         self._out.line("  the agent no longer asks", "dim")
 
     def _user_message(self, payload: Payload) -> None:
-        self._out.line("you: " + one_line(str(payload.get("text", ""))), "bold")
+        self._out.line("message: " + one_line(str(payload.get("text", ""))), "bold")
 
     def _session_waiting(self, payload: Payload) -> None:
         self._out.line("waits for what it handed out", "yellow")

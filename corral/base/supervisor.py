@@ -60,7 +60,8 @@ class Loop:
     async def rest(self, seconds: float) -> None:
         """Sleep for `seconds`, or until somebody wakes this loop."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hint.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._hint.wait()
         self._hint.clear()
 
 

@@ -106,7 +106,8 @@ class RedisBus:
     async def healthy(self) -> bool:
         """Tell whether Redis answers."""
         try:
-            return bool(await asyncio.wait_for(self._redis.ping(), 2))
+            async with asyncio.timeout(2):
+                return bool(await self._redis.ping())
         except (RedisError, OSError, TimeoutError):
             return False
 

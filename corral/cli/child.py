@@ -56,7 +56,8 @@ class RunnerChild:
             pause = _FIRST_PAUSE if time.monotonic() - started > _STEADY_SECONDS else min(pause * 2, _LONGEST_PAUSE)
             self._say(f"The runner ended ({_ending(code)}); starting it again in {pause:.0f} s")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
                 return
             await self._spawn()
 

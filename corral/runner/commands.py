@@ -187,7 +187,8 @@ class Commands:
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
         try:
-            await asyncio.wait_for(self._hurry.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
         except TimeoutError:
             return
 

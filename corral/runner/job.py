@@ -349,7 +349,8 @@ class Job:
             except OSError as error:
                 self._log.error("the end of the run cannot be written; trying again", error=str(error))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.orders.hurried.wait(), 5.0)
+                    async with asyncio.timeout(5.0):
+                        await self.orders.hurried.wait()
                 if self.orders.is_forced:
                     return  # the next start finds the spool without an end and says that it was interrupted
 

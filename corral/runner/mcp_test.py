@@ -129,7 +129,8 @@ async def _started(
         await _end(process, mark)
         children.discard(process.pid)
         with suppress(TimeoutError):
-            await asyncio.wait_for(reading, _GRACE_SECONDS)
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await reading
         # A pipe that was not read to its end stays open, and nothing public closes it.
         pipes: Any = getattr(process, "_transport", None)
         if pipes is not None:
@@ -145,7 +146,8 @@ async def _end(process: asyncio.subprocess.Process, mark: str) -> None:
     except tree.StillAliveError as error:
         log.warning("an MCP server that was tested does not end", error=str(error))
     with suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+        async with asyncio.timeout(_GRACE_SECONDS):
+            await process.wait()
 
 
 class _Tail:

@@ -154,7 +154,8 @@ class Outbox:
             if due == 0:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), due)
+                async with asyncio.timeout(due):
+                    await self._wake.wait()
             self._wake.clear()
 
     def _compose(self) -> tuple[Piece, list[TokenFrame]]:
@@ -273,7 +274,8 @@ class Outbox:
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
 
 
 def _substitute(event: RunnerEvent, why: str) -> RunnerEvent:

@@ -86,7 +86,8 @@ class Worker:
     async def ended(self, within: float) -> bool:
         """Wait up to `within` seconds for the process to end; tell whether it has."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.process.wait(), within)
+            async with asyncio.timeout(within):
+                await self.process.wait()
         return not self.is_alive
 
     async def last_words(self) -> str:

@@ -15,7 +15,8 @@ CHECK_SECONDS = 20.0
 async def resolve(cwd: str, allowed_dirs: Sequence[str]) -> str:
     """Return `cwd` with symlinks resolved; raise Failure unless it is a directory under an allowed one."""
     try:
-        return await asyncio.wait_for(asyncio.to_thread(_resolve, cwd, allowed_dirs), CHECK_SECONDS)
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await asyncio.to_thread(_resolve, cwd, allowed_dirs)
     except TimeoutError as error:
         raise Failure(
             "directory_away",

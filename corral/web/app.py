@@ -236,7 +236,8 @@ async def _close(http: _Http) -> None:
         connection.abort()
     if closing is not None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(closing, 1)
+            async with asyncio.timeout(1):
+                await closing
 
 
 def _add_loops(supervisor: Supervisor, server: Server, settings: Settings) -> None:

@@ -72,7 +72,8 @@ class Server:
         self.is_leaving = True
         if self.settings.drain_seconds:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.hurry.wait(), self.settings.drain_seconds)
+                async with asyncio.timeout(self.settings.drain_seconds):
+                    await self.hurry.wait()
 
     async def drain(self, grace: float) -> None:
         """Wait for kept tasks."""

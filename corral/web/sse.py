@@ -179,7 +179,8 @@ async def _follow(connection: Connection, read: Callable[[], Awaitable[tuple[byt
             return
         if not data:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(connection.changed.wait(), REREAD_EVERY)
+                async with asyncio.timeout(REREAD_EVERY):
+                    await connection.changed.wait()
 
 
 async def _answered(call: Call, watch: Callable[[Connection], Awaitable[None]]) -> Answer | None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ from corral.agents import mail
 from corral.base.errors import Unavailable
 from corral.bus.memory import MemoryBus
 from corral.platform.database import fetch
+from corral.web import sse
 from tests.support.http import Api, frames
 from tests.support.waiting import eventually
 from tests.web.conftest import Person, Running
@@ -67,6 +70,23 @@ def test_who_watches_stays_while_the_database_is_away(full: Api, monkeypatch: py
         for text in ("one", "two", "three"):
             full.post("/api/messages", body={"to": made, "text": text})
         assert [next(seen).json()["text"] for _ in range(3)] == ["one", "two", "three"]
+
+
+async def test_who_leaves_at_the_moment_of_a_hint_is_forgotten_as_well() -> None:
+    async def nothing() -> tuple[bytes, bool]:
+        return b"", False
+
+    for turns in range(6):
+        call = SimpleNamespace(server=SimpleNamespace(stopping=asyncio.Event()))
+        connection: Any = SimpleNamespace(call=call, changed=asyncio.Event())
+        stream = asyncio.create_task(sse._follow(connection, nothing))
+        await asyncio.sleep(0)
+        connection.changed.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stream.cancel()
+        done, _ = await asyncio.wait({stream}, timeout=1)
+        assert done, f"it goes on for nobody, cancelled {turns} turns after the hint"
 
 
 def topics() -> list[str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import asyncpg
 from tortoise import Tortoise
@@ -136,8 +137,8 @@ def config(settings: Settings, *, lasts: bool = False) -> dict[str, Any]:
 async def connect(settings: Settings) -> None:
     """Open the database for this process and bring its tables up to date; safe when several servers do so at once."""
     global _embedded  # noqa: PLW0603 - a process has one database
-    with _translated():
-        await migrate(settings)
+    await migrate(settings)
+    with _reached(settings):
         await Tortoise.init(config=config(settings), _enable_global_fallback=True)
         # Opens it, so that a wrong URL is known at the start.
         async with get_connection("default").acquire_connection() as connection:
@@ -148,13 +149,13 @@ async def connect(settings: Settings) -> None:
 
 async def migrate(settings: Settings, *, seconds: float = _MIGRATION_SECONDS) -> list[str]:
     """Apply the migrations that are missing, and return them; one process at a time, which others wait for."""
-    with _translated():
+    with _reached(settings):
         return await schema.migrate(config(settings, lasts=True), settings.database_url, seconds)
 
 
 async def pending(settings: Settings) -> list[str]:
     """Return the migrations that are missing, and change nothing."""
-    with _translated():
+    with _reached(settings):
         return await schema.pending(config(settings, lasts=True))
 
 
@@ -212,11 +213,34 @@ def _translated() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _reached(settings: Settings) -> Iterator[None]:
+    """Say at a start which database cannot be used, and why: it may be away, or the settings may be wrong."""
+    try:
+        with _translated():
+            yield
+    except (Unavailable, *_NOT_LET_IN) as error:
+        why: BaseException = error
+        while why.__cause__ is not None:
+            why = why.__cause__
+        if settings.is_embedded or isinstance(why, Unavailable):
+            raise
+        url = urlsplit(settings.database_url)
+        where, told = url.netloc.rpartition("@")[2] + url.path, str(why) or "it does not answer"
+        raise Unavailable(f"PostgreSQL at {where} cannot be used: {told}. Is CORRAL_DATABASE_URL right?") from error
+
+
 def is_outage(error: BaseException) -> bool:
     """Tell whether this is one of the ways in which 'the server is away' is said; a value it cannot take is none."""
     return isinstance(error, _AWAY) and not isinstance(error, ValueError)
 
 
+#: A role or a database that is not there, or a password that is wrong.
+_NOT_LET_IN = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
 _AWAY = (
     OSError,
     DBConnectionError,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -33,6 +34,27 @@ async def test_a_url_means_the_same_to_migrations_servers_and_the_programs_of_po
         assert await database.pending(settings) == []
     finally:
         await database.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"netloc": "nobody:secret@{host}:{port}"}, 'role "nobody" does not exist'),
+        ({"path": "/elsewhere"}, 'database "elsewhere" does not exist'),
+        ({"netloc": "corral:secret@127.0.0.1:1"}, "Connect call failed"),
+    ],
+)
+async def test_a_start_says_which_database_cannot_be_used_and_why_without_its_password(
+    tmp_path: Path, postgres_url: str, wrong: dict[str, str], why: str
+) -> None:
+    url = urlsplit(postgres_url)
+    changed = {part: value.format(host=url.hostname, port=url.port) for part, value in wrong.items()}
+    settings = Settings(data=tmp_path, database_url=url._replace(**changed).geturl())
+    for start in (database.connect, database.pending):
+        with pytest.raises(Unavailable, match=f"{why}.*CORRAL_DATABASE_URL") as raised:
+            await start(settings)
+        assert "PostgreSQL at 127.0.0.1:" in raised.value.message
+        assert "secret" not in raised.value.message
 
 
 async def test_a_unit_that_meets_a_column_that_is_new_may_be_tried_again(connected: None) -> None:

@@ -98,8 +98,10 @@ async def new_budget_page(call: Call, query: Preset) -> Answer:
 async def set_budget_from_page(call: Call, form: BudgetForm) -> Answer:
     """Set a budget and lead to its page, or show the form again with what is wrong beside the field."""
     errors = _problems(form)
+    target = getattr(form, form.scope) if form.scope != budgets.ORG and "scope" not in errors else None
+    if target == "":
+        errors[form.scope] = "Choose one. Where there is none, a budget can be for something else."
     if not errors:
-        target = getattr(form, form.scope) if form.scope != budgets.ORG else None
         body = {**_fields(form), "scope": form.scope, "target": target, "name": form.name.strip() or None}
         try:
             made = await api.set_budget(call, msgspec.convert(body, SetBudget))

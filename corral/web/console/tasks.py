@@ -139,7 +139,7 @@ async def make_task_from_page(call: Call, form: TaskForm) -> Answer:
 @route.get("/app/tasks/<task_id>", scope="tasks:read")
 async def task_page(call: Call, task_id: str) -> Answer:
     """Show one task: why it waits, its tree, messages and runs, and the log of the latest run."""
-    return await _show(call, task_id)
+    return await show(call, task_id)
 
 
 @route.get("/app/tasks/<task_id>/edit", scope="tasks:write")
@@ -185,7 +185,7 @@ async def start_task_from_page(call: Call, form: Nothing, task_id: str) -> Answe
     try:
         await starting.start(call.org_id, task_id, call.actor)
     except (BadRequest, Conflict) as error:
-        return await _show(call, task_id, problem=said(error), status=409)
+        return await show(call, task_id, problem=said(error), status=409)
     return back_to(call, f"/app/tasks/{task_id}")
 
 
@@ -195,7 +195,7 @@ async def cancel_task_from_page(call: Call, form: Cancel, task_id: str) -> Answe
     try:
         await board.cancel(call.org_id, task_id, call.actor, tree=form.tree)
     except Conflict as error:
-        return await _show(call, task_id, problem=error.message, status=409)
+        return await show(call, task_id, problem=error.message, status=409)
     return back_to(call, f"/app/tasks/{task_id}")
 
 
@@ -247,7 +247,8 @@ def _column(state: str, shown: Sequence[TaskView]) -> Column:
     return Column(state, status, word, here if is_open else here[:_ENDED_MOST], not is_open and len(here) > _ENDED_MOST)
 
 
-async def _show(call: Call, task_id: str, *, problem: str | None = None, status: int = 200) -> Answer:
+async def show(call: Call, task_id: str, *, problem: str | None = None, status: int = 200) -> Answer:
+    """Render the page of a task, with what went wrong with a form of it."""
     task = await board.get(call.org_id, task_id)
     everybody = await names(call.org_id)
     all_of_it = await task_views(call.org_id, await board.page(call.org_id, root=task.root_id))

@@ -16,6 +16,10 @@ document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   if (ctx && isForm(ctx)) say("The server does not answer. This page keeps what you wrote: try again.");
 });
+// A page's own refusal stands at its top, which may be far from the button.
+document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+  if (ctx.request.method === "POST" && ctx.response.status >= 400) document.querySelector("#problem")?.scrollIntoView({ block: "nearest" });
+});
 document.addEventListener("click", ({ target }) => target.closest("[data-dismiss]") && hide());
 
 function isForm({ sourceElement }) {

@@ -17,13 +17,17 @@ _MIN_LENGTH = 32
 
 
 def token(principal: Principal) -> str:
-    """Return the token for this console session's forms; it changes with the session, and tells nothing about it."""
+    """Return the token for this console session's forms; it tells nothing about the session.
+
+    It changes with the org that is looked at: what was written in one is not done in another that the same browser
+    was switched to meanwhile.
+    """
     assert principal.sign_in is not None, "only a console session has forms"
-    return hmac.new(principal.sign_in.encode(), b"corral form", "sha256").hexdigest()
+    return hmac.new(principal.sign_in.encode(), b"corral form %d" % principal.org_id, "sha256").hexdigest()
 
 
 def check_form(principal: Principal, sent: str) -> None:
-    """Raise Forbidden unless `sent` is the token of this session."""
+    """Raise Forbidden unless `sent` is the token of this session, in the org that it looks at now."""
     if len(sent) < _MIN_LENGTH or not hmac.compare_digest(sent.encode(errors="replace"), token(principal).encode()):
         raise Forbidden("This form is out of date; reload the page and send it again")
 

@@ -95,14 +95,23 @@ def test_a_live_task_is_not_set_to_done_and_the_board_says_so(console: Console, 
     work.complete("ok")
 
 
-def test_on_a_phone_cards_move_by_their_menu(open_console: ConsoleMaker, shared_server: Server, office: Office) -> None:
+def test_on_a_phone_cards_move_by_their_menu_and_a_refusal_comes_into_sight(
+    open_console: ConsoleMaker, shared_server: Server, office: Office
+) -> None:
     agent = office.agent(named("phone"))
+    for n in range(4):
+        office.task(f"Above it {n}", agent)
     task = office.task("Start me with a thumb", agent)
     page = open_console(shared_server, width=PHONE).goto(f"/app/board?agent={agent}")
     page.get_by_role("button", name="Move Start me").tap()
     page.get_by_role("dialog").get_by_role("button", name="Start").tap()
-    office.begin()
+    work = office.begin()
     expect(column(page, "running").locator(f"#task-{task}")).to_be_visible()
+    page.set_viewport_size({"width": PHONE, "height": 400})
+    page.get_by_role("button", name="Move Start me").tap()
+    page.get_by_role("dialog").get_by_role("button", name="Done").tap()
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+    work.complete("ok")
 
 
 def test_the_filters_stand_in_the_address(console: Console, office: Office) -> None:

@@ -231,9 +231,18 @@ def test_who_is_in_several_orgs_switches_between_them(open_console: ConsoleMaker
     ada = came_in_to(open_console, home, invited(boss, email), email, name)
     expect(ada.page.get_by_role("button", name=re.compile("switch to another org"))).to_have_count(0)
 
+    other, form = boss.context.new_page(), boss.context.new_page()
+    other.goto("/app/agents")
+    form.goto("/app/messages/new")
+    form.get_by_label("Message").fill("To everybody in the lab")
+    form.get_by_label("To", exact=True).select_option(index=1)
     page.get_by_role("button", name=f"{name}: switch to another org").click()
     page.locator("#orgs").get_by_role("button", name=re.compile("^Corral")).click()
     expect(boss.heading()).to_have_text("Runs")
+    # Another tab follows, and what was written for one org is not done in another.
+    expect(other.get_by_role("button", name="Corral: switch to another org")).to_be_visible()
+    form.get_by_role("button", name="Send").click()
+    expect(form.locator("[data-message]")).to_contain_text("reload the page")
     boss.goto("/app/people")
     expect(boss.heading()).to_have_text("People of Corral")
     expect(page.get_by_role("row", name=re.compile(email))).to_have_count(0)

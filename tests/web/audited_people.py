@@ -89,6 +89,7 @@ class Company:
         """Somebody whose session looks at the second of their orgs, and the number of the first."""
         person, (_, api) = self.member(), self.second_org()
         asked(person, "POST", "/api/invitations/join", {"token": self.invitation(api)["token"]}).raise_for_status()
+        person.reload()
         return person, 1
 
     def visitor(self) -> httpx.Client:

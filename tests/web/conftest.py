@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -114,6 +115,12 @@ class Person:
         answer = self.client.get(path)
         assert answer.status_code == status, answer.text
         return answer.text
+
+    def reload(self) -> None:
+        """Get a page anew, with forms of the org that is looked at now."""
+        found = re.search(r'name="csrf" value="(\w+)"', self.get("/app/profile"))
+        assert found is not None
+        self._csrf = found[1]
 
     def post(self, path: str, **fields: Any) -> httpx.Response:
         return self.client.post(path, data={"csrf": self._csrf, **fields})

@@ -72,6 +72,7 @@ def test_the_form_sets_a_budget_and_changes_it(full: Api, person: PersonMaker, a
         ({"name": "n" * 101}, "name", "At most 100"),
         ({"scope": "planet"}, "scope", "Choose"),
         ({"scope": "team", "team": "nobody's"}, "team", "nobody"),
+        ({"scope": "team", "team": ""}, "team", "Choose"),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field(

@@ -13,6 +13,7 @@ from corral.platform import sign_in
 from corral.platform.database import fetch
 from corral.web import csrf
 from corral.web.cookies import COOKIE
+from tests.web.audited_people import Company, session_of
 from tests.web.conftest import Running
 
 LAUNCH = {"prompt": "p", "cwd": "/srv"}
@@ -114,6 +115,17 @@ def test_a_form_needs_the_token_of_its_session(browser: httpx.Client, running: R
     right = browser.post("/app/sign-out", data={"csrf": csrf.token(principal)}, headers=ours)
     assert right.status_code == 303
     assert browser.get("/api/v1/runs").status_code == 401
+
+
+def test_a_form_of_one_org_does_nothing_in_another(running: Running) -> None:
+    person, first = Company(running).in_two_orgs()
+    assert person.client.patch(f"/api/sign-ins/{session_of(person)}", json={"org_id": first}).status_code == 200
+    refused = person.post("/app/epics", title="Meant for the second org")
+    assert refused.status_code == 403
+    assert "reload the page" in refused.text
+    person.reload()
+    assert person.post("/app/epics", title="Meant for the first org").status_code == 303
+    assert "Meant for the second org" not in person.get("/app/epics")
 
 
 def test_a_viewer_reads_and_does_nothing_else(running: Running, browser: httpx.Client) -> None:

@@ -9,10 +9,11 @@ import msgspec
 from corral.agents.roster import PROVIDERS, Agent
 from corral.base.paths import parse
 from corral.web.console.agent_views import engine_of
+from corral.web.console.overtaken import Change
 from corral.wire.runs import Engine, PermissionMode
 
 
-class AgentForm(msgspec.Struct):
+class AgentForm(Change):
     """What the form holds."""
 
     name: str = ""

@@ -20,6 +20,7 @@ from corral.web.console import mcp_views, secret_views
 from corral.web.console.agent_form import AgentForm, fields, filled, problems
 from corral.web.console.agent_views import ENGINES, chart, names, view, views
 from corral.web.console.message_views import message_views
+from corral.web.console.overtaken import marked, overtaken
 from corral.web.console.page import back_to, page
 from corral.web.console.run_views import views as run_views
 from corral.web.console.runs import MODELS, MODES, said
@@ -96,14 +97,14 @@ async def agent_page(call: Call, agent_id: str) -> Answer:
 async def edit_agent_page(call: Call, agent_id: str) -> Answer:
     """Show the form that changes an agent."""
     agent = await roster.get(call.org_id, agent_id)
-    return await _form(call, filled(agent), {}, agent)
+    return await _form(call, marked(filled(agent)), {}, agent)
 
 
 @route.post("/app/agents/<agent_id>/edit", scope="agents:write", repeatable=False)
 async def change_agent_from_page(call: Call, form: AgentForm, agent_id: str) -> Answer:
     """Change an agent; runs that are queued keep the agent as it was."""
     agent = await roster.get(call.org_id, agent_id)
-    errors = problems(form)
+    errors = problems(form) or overtaken(form, filled(agent))
     if not errors:
         try:
             await roster.update(call.org_id, agent_id, fields(form, agent))

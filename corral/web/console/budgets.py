@@ -21,6 +21,7 @@ from corral.web.api import budgets as api
 from corral.web.api.budgets import ChangeBudget, SetBudget
 from corral.web.call import Call
 from corral.web.console.budget_views import PERIODS, budget_view, stopped
+from corral.web.console.overtaken import Change, marked, overtaken
 from corral.web.console.page import back_to, page
 from corral.web.console.run_views import title
 from corral.web.console.run_views import views as run_views
@@ -45,7 +46,7 @@ _SCOPES = (
 _ORDER = {"100": 0, "80": 1, "50": 2, "ok": 3}
 
 
-class BudgetForm(msgspec.Struct):
+class BudgetForm(Change):
     """What the form holds; whom it is for has a field for each scope."""
 
     scope: str = "org"
@@ -98,8 +99,10 @@ async def new_budget_page(call: Call, query: Preset) -> Answer:
 async def set_budget_from_page(call: Call, form: BudgetForm) -> Answer:
     """Set a budget and lead to its page, or show the form again with what is wrong beside the field."""
     errors = _problems(form)
+    target = getattr(form, form.scope) if form.scope != budgets.ORG and "scope" not in errors else None
+    if target == "":
+        errors[form.scope] = "Choose one. Where there is none, a budget can be for something else."
     if not errors:
-        target = getattr(form, form.scope) if form.scope != budgets.ORG else None
         body = {**_fields(form), "scope": form.scope, "target": target, "name": form.name.strip() or None}
         try:
             made = await api.set_budget(call, msgspec.convert(body, SetBudget))
@@ -120,18 +123,14 @@ async def budget_page(call: Call, budget_id: str) -> Answer:
 async def edit_budget_page(call: Call, budget_id: str) -> Answer:
     """Show the form that changes a budget."""
     budget = await budgets.get(call.org_id, budget_id)
-    form = BudgetForm(
-        scope=budget.scope, name=budget.name, limit=_typed(budget.limit_micros), period=budget.period, tz=budget.tz,
-        hard="true" if budget.hard else "false",
-    )  # fmt: skip
-    return await _form(call, form, {}, budget)
+    return await _form(call, marked(_filled(budget)), {}, budget)
 
 
 @route.post("/app/budgets/<budget_id>/edit", feature="budgets", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def change_budget_from_page(call: Call, form: BudgetForm, budget_id: str) -> Answer:
     """Change a budget."""
     budget = await budgets.get(call.org_id, budget_id)
-    errors = _problems(form)
+    errors = _problems(form) or overtaken(form, _filled(budget))
     if not errors:
         body = {**_fields(form), "name": form.name.strip() or budget.name}
         try:
@@ -158,6 +157,14 @@ async def delete_budget_from_page(call: Call, form: Nothing, budget_id: str) -> 
     """Delete a budget."""
     await budgets.remove(call.org_id, budget_id)
     return redirect("/app/budgets")
+
+
+def _filled(budget: Budget) -> BudgetForm:
+    """Return the form as a budget fills it."""
+    return BudgetForm(
+        scope=budget.scope, name=budget.name, limit=_typed(budget.limit_micros), period=budget.period, tz=budget.tz,
+        hard="true" if budget.hard else "false",
+    )  # fmt: skip
 
 
 _NO_AMOUNT = f"An amount in dollars from {_LEAST} to {_MOST:,}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
@@ -120,7 +120,12 @@ async def replay_from_page(call: Call, form: Back, message_id: str) -> Answer:
     try:
         await inbox.replay(call.org_id, message_id)
     except (BadRequest, Conflict) as error:
-        return await _list(call, BusQuery(dead=True), problem=error.message, status=409)
+        back = urlsplit(form.back)
+        if back.path != _BUS:
+            raise
+        chosen = dict(parse_qsl(back.query))
+        query = BusQuery(chosen.get("agent", ""), chosen.get("type", ""), "dead" in chosen, chosen.get("before", ""))
+        return await _list(call, query, problem=error.message, status=409)
     return back_to(call, form.back if urlsplit(form.back).path.startswith("/app/") else _BUS)
 
 

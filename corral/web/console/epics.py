@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from corral.agents import epics
 from corral.agents.epics import Epic
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
+from corral.web.console.overtaken import Change, marked, overtaken
 from corral.web.console.page import page
 from corral.web.console.sign_in import Nothing
 from corral.web.routes import Routes
@@ -21,7 +20,7 @@ _MOST = 500
 _TITLE = 200
 
 
-class EpicForm(msgspec.Struct):
+class EpicForm(Change):
     """What an epic is called, and what it is about."""
 
     title: str = ""
@@ -48,14 +47,14 @@ async def make_epic_from_page(call: Call, form: EpicForm) -> Answer:
 async def epic_page(call: Call, epic_id: str) -> Answer:
     """Show the form that changes an epic."""
     epic = await epics.get(call.org_id, epic_id)
-    return await _one(call, epic, EpicForm(epic.title, epic.description), {})
+    return await _one(call, epic, marked(_filled(epic)), {})
 
 
 @route.post("/app/epics/<epic_id>", scope="tasks:write", repeatable=False)
 async def change_epic_from_page(call: Call, form: EpicForm, epic_id: str) -> Answer:
     """Rename or describe an epic."""
     epic = await epics.get(call.org_id, epic_id)
-    errors = _problems(form)
+    errors = _problems(form) or overtaken(form, _filled(epic))
     if errors:
         return await _one(call, epic, form, errors, status=400)
     await epics.update(call.org_id, epic_id, title=form.title.strip(), description=form.description.strip())
@@ -67,6 +66,10 @@ async def delete_epic_from_page(call: Call, form: Nothing, epic_id: str) -> Answ
     """Delete an epic; its tasks stay."""
     await epics.remove(call.org_id, epic_id)
     return redirect("/app/epics")
+
+
+def _filled(epic: Epic) -> EpicForm:
+    return EpicForm(epic.title, epic.description)
 
 
 async def _list(call: Call, form: EpicForm, errors: Mapping[str, str], status: int = 200) -> Answer:

@@ -14,7 +14,7 @@ from corral.runs.models import Approval
 from corral.web import answers
 from corral.web.answers import Answer, redirect
 from corral.web.call import Call
-from corral.web.console import budget_views, cards, failures, run
+from corral.web.console import budget_views, cards, failures, run, tasks
 from corral.web.console.cards import Card, card
 from corral.web.console.page import back_to, page
 from corral.web.decode import form_pairs
@@ -71,6 +71,8 @@ async def _again(call: Call, asked: Approval, back: str, problem: str, status: i
     """Show the page that the card stood on, with what went wrong."""
     if back.startswith("/app/runs/"):
         return await run.show(call, asked.run_id, problem=problem, status=status)
+    if back.startswith("/app/tasks/") and (task_id := (await reads.get(call.org_id, asked.run_id)).task_id):
+        return await tasks.show(call, task_id, problem=problem, status=status)
     return await _page(call, problem=problem, status=status)
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from corral.mcp import servers
 from corral.mcp.servers import Server
+from corral.web.console.overtaken import Change
 
 _LONGEST = {"name": 64, "command": 4096, "url": 2000}
 _MOST = 200  #: arguments, variables, headers
 
 
-class McpForm(msgspec.Struct):
+class McpForm(Change):
     """What the form holds. Of `args`, `env` and `headers` each line is one; a line that begins with a space goes on."""
 
     name: str = ""

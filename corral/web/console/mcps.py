@@ -19,6 +19,7 @@ from corral.web.answers import Answer, redirect
 from corral.web.call import Call
 from corral.web.console import mcp_views
 from corral.web.console.mcp_form import McpForm, fields, filled, problems, rules
+from corral.web.console.overtaken import marked, overtaken
 from corral.web.console.page import back_to, page
 from corral.web.console.runs import said
 from corral.web.console.secret_views import address
@@ -88,14 +89,14 @@ async def mcp_page(call: Call, query: Trial, mcp_id: str) -> Answer:
 async def edit_mcp_page(call: Call, mcp_id: str) -> Answer:
     """Show the form that changes a server."""
     server = await servers.get(call.org_id, mcp_id)
-    return await _form(call, filled(server), {}, server)
+    return await _form(call, marked(filled(server)), {}, server)
 
 
 @route.post("/app/mcps/<mcp_id>/edit", feature="mcp", scope=_WRITE, role=Role.ADMIN, repeatable=False)
 async def change_mcp_from_page(call: Call, form: McpForm, mcp_id: str) -> Answer:
     """Change a server; runs that begin later get it so."""
     server = await servers.get(call.org_id, mcp_id)
-    errors = problems(form)
+    errors = problems(form) or overtaken(form, filled(server))
     if not errors:
         try:
             await supplies.change_server(call.org_id, mcp_id, fields(form, server))

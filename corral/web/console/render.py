@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -121,6 +122,7 @@ def _environment() -> Environment:
         "tokens": words.tokens,
         "number": words.number,
         "per_cent": words.per_cent,
+        "checksum": _checksum,
     }
     environment.filters.update(filters)
     macros = environment.get_template("parts/macros.html").module
@@ -128,6 +130,11 @@ def _environment() -> Environment:
     for name in (*of_words, *of_forms, "copyable", "live"):
         environment.globals[name] = getattr(macros, name)
     return environment
+
+
+def _checksum(text: str) -> str:
+    """Return an id for a text that a page keeps, and does not draw anew, until it is another."""
+    return f"{zlib.crc32(text.encode()):x}"
 
 
 def _csrf_field(token: str) -> Callable[[], Markup]:

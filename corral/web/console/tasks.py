@@ -22,6 +22,7 @@ from corral.web.call import Call
 from corral.web.console.agent_views import names
 from corral.web.console.cards import card
 from corral.web.console.message_views import message_views
+from corral.web.console.overtaken import Change, marked, overtaken
 from corral.web.console.page import back_to, page
 from corral.web.console.run import remedy
 from corral.web.console.run_views import view as run_view
@@ -56,7 +57,7 @@ class Move(msgspec.Struct):
     back: str = _BOARD
 
 
-class TaskForm(msgspec.Struct):
+class TaskForm(Change):
     """What makes or changes a task."""
 
     title: str = ""
@@ -139,26 +140,21 @@ async def make_task_from_page(call: Call, form: TaskForm) -> Answer:
 @route.get("/app/tasks/<task_id>", scope="tasks:read")
 async def task_page(call: Call, task_id: str) -> Answer:
     """Show one task: why it waits, its tree, messages and runs, and the log of the latest run."""
-    return await _show(call, task_id)
+    return await show(call, task_id)
 
 
 @route.get("/app/tasks/<task_id>/edit", scope="tasks:write")
 async def edit_task_page(call: Call, task_id: str) -> Answer:
     """Show the form that changes a task."""
     task = await board.get(call.org_id, task_id)
-    blocked_by = (await waits.blockers(call.org_id, [task.id])).get(task.id, [])
-    form = TaskForm(
-        title=task.title, input=task.input, agent=task.assignee_id, priority=PRIORITIES.get(task.priority, "normal"),
-        epic=task.epic_id or "", blocked_by=blocked_by, retries=str(task.retries),
-    )  # fmt: skip
-    return await _form(call, form, {}, task)
+    return await _form(call, marked(await _filled(task)), {}, task)
 
 
 @route.post("/app/tasks/<task_id>/edit", scope="tasks:write", repeatable=False)
 async def change_task_from_page(call: Call, form: TaskForm, task_id: str) -> Answer:
     """Change a task."""
     task = await board.get(call.org_id, task_id)
-    errors = _problems(form)
+    errors = _problems(form) or overtaken(form, await _filled(task))
     if not errors:
         changed = {
             "title": form.title.strip(),
@@ -185,7 +181,7 @@ async def start_task_from_page(call: Call, form: Nothing, task_id: str) -> Answe
     try:
         await starting.start(call.org_id, task_id, call.actor)
     except (BadRequest, Conflict) as error:
-        return await _show(call, task_id, problem=said(error), status=409)
+        return await show(call, task_id, problem=said(error), status=409)
     return back_to(call, f"/app/tasks/{task_id}")
 
 
@@ -195,8 +191,17 @@ async def cancel_task_from_page(call: Call, form: Cancel, task_id: str) -> Answe
     try:
         await board.cancel(call.org_id, task_id, call.actor, tree=form.tree)
     except Conflict as error:
-        return await _show(call, task_id, problem=error.message, status=409)
+        return await show(call, task_id, problem=error.message, status=409)
     return back_to(call, f"/app/tasks/{task_id}")
+
+
+async def _filled(task: Task) -> TaskForm:
+    """Return the form as a task fills it."""
+    blocked_by = (await waits.blockers(task.org_id, [task.id])).get(task.id, [])
+    return TaskForm(
+        title=task.title, input=task.input, agent=task.assignee_id, priority=PRIORITIES.get(task.priority, "normal"),
+        epic=task.epic_id or "", blocked_by=sorted(blocked_by), retries=str(task.retries),
+    )  # fmt: skip
 
 
 async def _move(call: Call, task_id: str, status: str) -> None:
@@ -247,7 +252,8 @@ def _column(state: str, shown: Sequence[TaskView]) -> Column:
     return Column(state, status, word, here if is_open else here[:_ENDED_MOST], not is_open and len(here) > _ENDED_MOST)
 
 
-async def _show(call: Call, task_id: str, *, problem: str | None = None, status: int = 200) -> Answer:
+async def show(call: Call, task_id: str, *, problem: str | None = None, status: int = 200) -> Answer:
+    """Render the page of a task, with what went wrong with a form of it."""
     task = await board.get(call.org_id, task_id)
     everybody = await names(call.org_id)
     whole = await board.page(call.org_id, root=task.root_id)

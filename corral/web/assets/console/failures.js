@@ -1,4 +1,5 @@
-// A form whose answer is no page of ours, or never comes, says so; the page and what was typed stay as they are.
+// A form whose answer is no page of ours, or never comes, says so; the page and what was typed stay as they are. So they do
+// when what the page shows is gone.
 const toast = document.querySelector("#failure");
 
 document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
@@ -7,10 +8,17 @@ document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
   const answer = new DOMParser().parseFromString(ctx.text ?? "", "text/html");
   if (status < 500 && ctx.select && answer.querySelector(ctx.select)) return; // it says itself what is wrong
   ctx.swap = "none";
-  if (isForm(ctx) && status !== 401) say(answer.querySelector("[data-message]")?.textContent || `The server answered ${status}.`);
+  if (status === 401) return;
+  const told = answer.querySelector("[data-message]")?.textContent || `The server answered ${status}`;
+  if (isForm(ctx)) say(told);
+  else if (status === 403 || status === 404) say(`${told}. This page shows what was here last.`);
 });
 document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
   if (ctx && isForm(ctx)) say("The server does not answer. This page keeps what you wrote: try again.");
+});
+// A page's own refusal stands at its top, which may be far from the button.
+document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+  if (ctx.request.method === "POST" && ctx.response.status >= 400) document.querySelector("#problem")?.scrollIntoView({ block: "nearest" });
 });
 document.addEventListener("click", ({ target }) => target.closest("[data-dismiss]") && hide());
 

@@ -33,16 +33,28 @@ document.addEventListener("click", (event) => {
   revealed.querySelector("input")?.focus();
 });
 
-// A form of filters is sent as soon as one is chosen; the address names only what was chosen.
-document.addEventListener("change", ({ target }) => target.form?.matches("[data-auto]") && target.form.requestSubmit());
+// A form of filters is sent as soon as one is chosen (a year that is being typed is none yet); the address names only what
+// was chosen, and after a step back the fields say what it names.
+document.addEventListener("change", ({ target: { form } }) => {
+  if (form?.matches("[data-auto]") && form.checkValidity()) form.requestSubmit();
+});
+addEventListener("pageshow", () => document.querySelectorAll("form[data-auto]").forEach((form) => form.reset()));
 document.addEventListener("formdata", ({ target, formData }) => {
   if (!target.matches("[data-auto]")) return;
   for (const [name, value] of [...formData]) if (!value) formData.delete(name);
 });
 
-// What was written and taken leaves its box.
+// What was written and taken leaves its box; what was added meanwhile stays.
 document.addEventListener("htmx:after:request", ({ detail: { ctx }, target }) => {
-  if (target.matches?.("[data-composer]") && ctx?.response?.status < 400) target.reset();
+  if (!target.matches?.("[data-composer]") || ctx.response.status >= 400) return;
+  const field = target.elements.text;
+  const sent = ctx.request.body.get("text");
+  if (!field.value.startsWith(sent)) return;
+  const added = field.value.slice(sent.length).trimStart();
+  target.reset();
+  if (!added) return;
+  field.value = added;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
 });
 
 // Days begin at the midnight of whoever asks, unless they say otherwise.

@@ -15,6 +15,7 @@ from corral.usage.prices import BUILTIN
 from corral.wire.events import Usage
 from corral.wire.prices import Book
 from tests.providers.world import MODELS, World
+from tests.support.waiting import PATIENCE
 
 PATHS = {"anthropic": "/v1/messages", "openai": "/v1/responses", "openrouter": "/api/v1/chat/completions"}
 LOOK = "files__look"
@@ -155,9 +156,9 @@ async def test_a_server_that_cannot_be_reached_is_done_without(world: World) -> 
 
 async def test_a_tool_that_hangs_is_given_up(world: World) -> None:
     await world.start()
-    limits = {"idle_seconds": 0.3}
-    run = await world.done("%tool files__hang {}\n%say {{result}}", limits=world.limits(**limits))
-    assert "gave no answer in 0.3 seconds" in await world.text(run)
+    idle = 0.5 * PATIENCE
+    run = await world.done("%tool files__hang {}\n%say {{result}}", limits=world.limits(idle_seconds=idle))
+    assert f"gave no answer in {idle:g} seconds" in await world.text(run)
 
 
 async def test_an_own_tool_is_asked_again_when_the_database_was_away(world: World) -> None:

@@ -13,6 +13,7 @@ from corral.runs.models import Run
 from corral.wire.runs import RunStatus
 from tests.providers.test_answers import PATHS
 from tests.providers.world import MODELS, World
+from tests.support.waiting import PATIENCE
 
 
 async def failed(world: World, prompt: str, provider: str = "anthropic", **more: Any) -> tuple[Run, dict[str, str]]:
@@ -128,9 +129,10 @@ async def test_a_model_that_takes_no_wish_for_thoughts_is_asked_without(
 
 async def test_a_stall_is_noticed_and_what_it_cost_is_kept(world: World, provider: str) -> None:
     await world.start()
-    run, reason = await failed(world, "%say some words\n%stall", provider, limits=world.limits(idle_seconds=0.2))
+    idle = 0.5 * PATIENCE
+    run, reason = await failed(world, "%say some words\n%stall", provider, limits=world.limits(idle_seconds=idle))
     assert reason["code"] == "idle_timeout"
-    assert "0.2 seconds" in reason["message"]
+    assert f"{idle:g} seconds" in reason["message"]
     spent = await world.spent(run)
     assert spent.output_tokens >= 2
     assert spent.input_tokens > 0
@@ -144,7 +146,8 @@ async def test_a_run_has_a_limit_of_time(world: World) -> None:
 
 async def test_waiting_for_somebody_counts_against_no_limit_and_holds_no_slot(world: World) -> None:
     engine = await world.start(max_pods=1)
-    run = await world.ask("%tool ask {}\n%say {{result}}", limits=world.limits(run_seconds=0.5, idle_seconds=0.5))
+    most = 0.5 * PATIENCE
+    run = await world.ask("%tool ask {}\n%say {{result}}", limits=world.limits(run_seconds=most, idle_seconds=most))
     await world.happens(lambda: world.own.asked.total() == 1)
     began = time.monotonic()
     other = await world.done("%say meanwhile")
@@ -152,7 +155,7 @@ async def test_waiting_for_somebody_counts_against_no_limit_and_holds_no_slot(wo
     await world.happens(lambda: len(engine._attempts) == 1)  # the other has let go of its slot
     [attempt] = engine._attempts.values()
     assert attempt._clocks.left() is None
-    await world.happens(lambda: time.monotonic() - began > 0.6)
+    await world.happens(lambda: time.monotonic() - began > 1.2 * most)
     world.own.answers.put_nowait("yes")
     assert await world.text(await world.until(run)) == "yes"
 

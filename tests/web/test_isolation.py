@@ -43,7 +43,7 @@ FILTERS = {
 _VARIES = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\d{4}-\d\d-\d\dT[\d:.]+Z?|crl_live_\w+|\"id\":\d+,\"name\":\"other\""
     r"|<time[^>]*>[^<]*</time>|\b\d+ (s|min|ms) ago\b|\b[\d.]+ (ms|s)\b|(?<=_ms\":)[\d.]+"
-    r"|(?<=data-label=\"used\">)never"
+    r"|(?<=data-label=\"used\">)never|(?<=data-org=\")\d+"
 )
 #: When a key was last used is written down a little later.
 _USED = re.compile('; it was last used <time[^>]*>[^<]*</time>|"lastUsedAt":(null|"[^"]*")')

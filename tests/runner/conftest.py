@@ -8,14 +8,14 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
 
-from corral.runner import job, waiting
+from corral.runner import job, tree, waiting
 from corral.runner.daemon import Daemon
 from corral.runner.identity import Identity
 from corral.runner.settings import Settings
@@ -51,12 +51,20 @@ def settings(folder: Path, server: FakeServer) -> Settings:
     )
 
 
+class _Strays(tree.Strays):
+    """Ends nobody: what this process has for children beside a daemon's is what tests share, PostgreSQL above all."""
+
+    async def run_once(self, known: Iterable[int]) -> None:
+        pass
+
+
 class Running:
     """A daemon in this process."""
 
     def __init__(self, settings: Settings) -> None:
         self.identity = Identity(settings.data)
         self.daemon = Daemon(settings, self.identity.uid, env=ENV, commands=WORKER)
+        self.daemon._strays = _Strays()
         self.task = asyncio.create_task(self.daemon.run())
 
     async def stop(self, phase: Phase = Phase.INTERRUPT) -> None:
